@@ -1,0 +1,151 @@
+"""Settings of a node: one frozen struct, each field with its unit, default and reason.
+
+`ClusterSettings` must be equal on all members and are compared at the handshake; the rest is each process's choice.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from crdtsync.errors import ConfigError, InsecureAddress
+
+KIB, MIB = 1024, 1024 * 1024
+DURABILITIES = ("group", "each", "os")
+
+
+class ClusterSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What every member must share; a difference is refused at the handshake with the name of the setting."""
+
+    value_bytes_max: int = MIB  # one register value or set element, encoded: a row must fit into a part with room to spare
+    key_bytes_max: int = 255  # UTF-8 bytes of a key or a field name: an object's prefix then always fits LMDB's 511
+    depth_max: int = 16  # maps within maps, and lists or dicts within a value
+    part_bytes_max: int = 8 * MIB  # columns of one part; also bounds what a receiver decodes at once
+    batch_bytes_max: int = 4 * MIB  # rows of one batch: below part_bytes_max, so that a batch is never split
+
+
+class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Settings of one node.  `crdtsync.open(path, **settings)` takes each of these by name."""
+
+    # -- who and where
+    name: str = ""  # node name, unique in the cluster; empty: one is minted at the first open and kept
+    listen: str = ""  # "host:port" to accept peers on; port 0 picks a free one; empty: no network
+    advertise: str = ""  # address told to others; empty: the bound address
+    join: tuple[str, ...] = ()  # addresses of members to join through
+    insecure: bool = False  # allow plaintext beyond loopback
+    cluster: ClusterSettings = ClusterSettings()
+
+    # -- durability and storage
+    durability: str = "group"  # group | each | os: see README, "What survives what"
+    accept_damage: bool = False  # open a damaged store from the part that checks out; the rest is set aside
+    new_cluster: bool = False  # found a new cluster from a directory that belonged to another (restored from backup)
+    flush_interval: float = 0.002  # s: longest that a write waits for others to share its fdatasync
+    flush_bytes: int = MIB  # bytes after which a flush starts at once
+    segment_bytes: int = 16 * MIB  # one journal segment file
+    journal_mapped: bool | None = None  # True: mmap, False: pwrite, None: by file system (tmpfs, btrfs, zfs, network: pwrite)
+    checkpoint_interval: float = 1.0  # s between checkpoints while there is something to write
+    checkpoint_bytes: int = 64 * MIB  # dirty bytes that start a checkpoint early
+    dirty_bytes_max: int = 256 * MIB  # dirty bytes at which writers wait
+    write_stall_max: float = 10.0  # s a writer waits at the bound before Overloaded
+    cache_bytes_max: int = 64 * MIB  # clean rows kept in memory
+    map_bytes: int = 64 * 1024 * MIB  # LMDB map reserved (sparse); grown when 80 % used
+    reader_age_max: float = 30.0  # s a scan may hold one LMDB snapshot before it must take a new one
+
+    # -- replication
+    heartbeat_interval: float = 1.0  # s between clocks told to every peer
+    pull_interval: float = 1.0  # s, mean, between pulls from a random peer (with jitter)
+    push_delay: float = 0.0005  # s that pushes gather writes before they leave
+    reconnect_max: float = 2.0  # s: bound of the jittered backoff
+    connect_timeout: float = 5.0  # s
+    join_timeout: float = 30.0  # s that open() waits for a sponsor
+    joining_expiry: float = 600.0  # s after which a sponsor forgets a joiner that never became whole
+    suspect_phi: float = 8.0  # phi accrual threshold at which a peer counts as unreachable
+    part_bytes: int = 512 * KIB  # size that parts aim at
+    transfer_bytes_max: int = 64 * MIB  # difference above which a transfer becomes a long one (a scan)
+    credit_parts: int = 4  # parts in flight per transfer
+    transfers_out_max: int = 8  # transfers served at the same time
+    actors_per_part_max: int = 65_536  # actors named by one part
+    collect_interval: float = 1.0  # s between collections
+    max_clock_skew_warn: float = 1.0  # s of difference between a peer's clock and ours that is counted and logged
+    max_clock_skew_alarm: float = 60.0  # s of difference that status() shows as an alarm
+    fan_out: int = 3  # peers that a writer pushes to in clusters above full_mesh_max
+    full_mesh_max: int = 8  # members up to which everybody pushes to everybody
+    members_max: int = 1024  # member records kept; more are refused
+    buckets_max: int = 1024  # buckets of a store
+    send_queue_bytes_max: int = 64 * MIB  # bytes waiting to be sent on one link before the link is cut
+    message_bytes_max: int = 16 * MIB  # one frame on the wire, both directions
+
+    # -- service to callers
+    watch_pending_max: int = 100_000  # changes that one watcher may fall behind
+    conflicts_kept: int = 1_000  # conflicts remembered for status()
+    close_timeout: float = 5.0  # s that close() spends pushing what is unsent
+
+    def validate(self) -> Config:
+        """Return self, or raise ConfigError that names the setting and what it may be."""
+        if self.durability not in DURABILITIES:
+            raise ConfigError(f"durability is {self.durability!r}; it may be one of {', '.join(DURABILITIES)}.")
+        for field in msgspec.structs.fields(self):
+            _check_positive(field.name, getattr(self, field.name))
+        for field in msgspec.structs.fields(self.cluster):
+            _check_positive(f"cluster.{field.name}", getattr(self.cluster, field.name))
+        if self.cluster.batch_bytes_max >= self.cluster.part_bytes_max:
+            raise ConfigError("cluster.batch_bytes_max must be below cluster.part_bytes_max: a batch is never split.")
+        if self.cluster.value_bytes_max > self.cluster.batch_bytes_max // 2:
+            raise ConfigError("cluster.value_bytes_max must be at most half of cluster.batch_bytes_max.")
+        if self.cluster.part_bytes_max > self.message_bytes_max - MIB:
+            raise ConfigError("cluster.part_bytes_max must leave 1 MiB of message_bytes_max for the frame.")
+        if self.segment_bytes < 2 * self.cluster.batch_bytes_max:
+            raise ConfigError("segment_bytes must be at least twice cluster.batch_bytes_max.")
+        if self.join and not self.listen:
+            raise ConfigError("join needs listen: a member must be reachable.", hint='Try listen="127.0.0.1:0".')
+        for what, address in (("listen", self.listen), ("advertise", self.advertise)):
+            if address:
+                check_address(what, address, self.insecure)
+        for address in self.join:
+            check_address("join", address, self.insecure)
+        return self
+
+
+def make_config(settings: Mapping[str, Any]) -> Config:
+    """Build and validate a Config from names and plain values (TOML, environment, keyword arguments)."""
+    plain = dict(settings)
+    if isinstance(plain.get("join"), str):
+        plain["join"] = [plain["join"]]
+    if isinstance(plain.get("cluster"), ClusterSettings):
+        plain["cluster"] = msgspec.to_builtins(plain["cluster"])
+    try:
+        return msgspec.convert(plain, Config).validate()
+    except msgspec.ValidationError as error:
+        raise ConfigError(f"Settings do not fit: {error}.") from error
+
+
+def _check_positive(name: str, value: object) -> None:
+    if isinstance(value, int | float) and not isinstance(value, bool) and value <= 0:
+        raise ConfigError(f"{name} is {value}; it must be above 0.")
+
+
+def split_address(what: str, address: str) -> tuple[str, int]:
+    """("host", port) of "host:port" or "[v6]:port"; ConfigError otherwise."""
+    host, colon, port = address.rpartition(":")
+    if not colon or not host or not port.isascii() or not port.isdigit() or int(port) > 65535:
+        raise ConfigError(f"{what} is {address!r}; it must be host:port with a port from 0 to 65535.")
+    return host.removeprefix("[").removesuffix("]"), int(port)
+
+
+def check_address(what: str, address: str, insecure: bool) -> None:
+    """Refuse an address beyond loopback unless plaintext was allowed by name."""
+    host, _ = split_address(what, address)
+    if not insecure and not _is_loopback(host):
+        raise InsecureAddress(f"{what} {address!r} is not a loopback address, and traffic is not encrypted.")
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

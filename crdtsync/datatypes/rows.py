@@ -1,0 +1,26 @@
+"""Rows as values: the pair (row key, row image), and rows packed into the columns of one part."""
+
+from __future__ import annotations
+
+import msgspec
+
+Row = tuple[bytes, bytes]  # (row key, row image), both with local actor indexes
+
+
+class PackedRows(msgspec.Struct, frozen=True):
+    """Rows of one part as columns of bytes, with the part's own actor table.
+
+    Actor references inside `keys` (counter cells) and `images` are positions in `actors`.
+    """
+
+    actors: tuple[int, ...]  # 64-bit actor ids, ascending
+    count: int
+    keys: bytes
+    images: bytes
+
+    def size(self) -> int:
+        """Bytes of the columns and the actor table."""
+        return len(self.keys) + len(self.images) + 8 * len(self.actors)
+
+
+NO_ROWS = PackedRows(actors=(), count=0, keys=b"", images=b"")

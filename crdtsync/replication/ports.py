@@ -1,0 +1,94 @@
+"""What the engine asks of a store: a Protocol of its own, met by storage.Store under Node and under the simulator."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any, Protocol
+
+import msgspec
+
+from crdtsync.clocks.members import MemberRecord, Members
+from crdtsync.datatypes.rows import PackedRows
+from crdtsync.replication.messages import Clock
+
+
+class Applied(msgspec.Struct):
+    """What applying a transfer did."""
+
+    rows: int = 0  # rows that changed
+    conflicts: int = 0  # LWW registers where neither side had seen the other's write
+
+
+class Collected(msgspec.Struct):
+    """What one collection did, and why dead rows stay."""
+
+    rows: int = 0  # rows collected now
+    waiting: int = 0  # dead rows that wait for a member's announcement
+    future: int = 0  # deleted registers whose stamp is not in the past
+
+
+class ReplicaStore(Protocol):
+    """State of one replica.  Every method is atomic; clocks are {actor id: seq}.  Errors: see each method.
+
+    A store belongs to a cluster from `publish` on; before, its events belong to a private actor without an id.
+    """
+
+    node: str  # node name
+    start: int  # incarnation of this start
+    instance: int  # random 64-bit number of this start
+
+    # -- identity and membership (all journaled; `flush` makes them durable)
+    def cluster(self) -> int: ...  # 0: never published
+    def publish(self, cluster: int) -> None: ...  # give the private actor its id and the store its cluster
+    def actor(self) -> int: ...  # id that this start writes under; 0: nothing written since the start
+    def members(self) -> Members: ...
+    def put_members(self, records: Iterable[MemberRecord]) -> bool: ...  # join by version; True if anything changed
+    def flush(self) -> None: ...  # everything so far is durable when it returns
+
+    # -- reading
+    def buckets(self) -> list[str]: ...
+    def clock(self, bucket: str) -> Clock: ...  # {} for a bucket that does not exist
+    def synced_clock(self, bucket: str) -> Clock: ...
+    def floor(self, bucket: str) -> Clock: ...
+    def stamp_floor(self, bucket: str) -> int: ...
+    def damaged(self, bucket: str) -> Sequence[bytes]: ...  # row keys set aside; no claims while any
+    def is_empty(self) -> bool: ...  # no event and no row in any bucket
+
+    def lacking(self, bucket: str, clock: Clock, part_bytes: int, bytes_max: int) -> list[PackedRows] | None:
+        """Rows with a maximal event beyond `clock`, from one state, packed; None when they pass `bytes_max` in all."""
+
+    def scan(self, bucket: str, after: bytes, part_bytes: int) -> tuple[PackedRows, bytes]:
+        """Rows of durable state in key order from after the object prefix `after`, and where to go on (b"": the end).
+
+        A part ends between two objects' rows, never between cells of one counter, so that any replica can go on.
+        """
+
+    # -- taking a transfer in
+    def stage(self, bucket: str, rows: PackedRows) -> Any:
+        """Decode and check a part.  Raises BadTransfer; changes nothing.  The result goes into `apply`."""
+
+    def apply(
+        self, bucket: str, staged: Sequence[Any], target: Clock, floor: Clock, stamp_floor: int
+    ) -> Applied:
+        """Join rows and claim together, for readers and for the journal.  `target` and `floor` are joined in.
+
+        Raises BadTransfer when a row has an event beyond `target`, or an event of our own actor that we never wrote.
+        """
+
+    # -- long transfers: staged on disk, applied in slices
+    def staging(self, bucket: str) -> tuple[Clock, bytes] | None: ...  # (T0, resume point) of a staged scan, if any
+    def stage_scan(self, bucket: str, scan_clock: Clock, staged: Any, resume: bytes, direct: bool) -> None: ...
+    def drop_scan(self, bucket: str) -> None: ...
+    def finish_scan(
+        self, bucket: str, staged: Sequence[Any], target: Clock, floor: Clock, stamp_floor: int
+    ) -> Applied:
+        """Apply what was staged on disk in slices, then `staged` with the claim."""
+
+    # -- deleting for good, repair, starting over
+    def collect(self, bucket: str, stable: Clock, now_stamp: int) -> Collected: ...
+    def damaged_keys(self, bucket: str) -> PackedRows: ...
+    def rows_at(self, bucket: str, keys: PackedRows) -> PackedRows: ...  # for answering a RepairRequest
+    def repair(self, bucket: str, keys: PackedRows, rows: PackedRows) -> int: ...  # rows mended
+    def write_rescue(self, bucket: str, clock: Clock) -> int: ...  # rows not covered by `clock` -> rescue file
+    def reset_bucket(self, bucket: str) -> None: ...  # forget rows, clock, floor: about to take a member's state
+    def new_actor(self) -> None: ...  # never write again under this start's actor
