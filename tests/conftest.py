@@ -1,0 +1,22 @@
+"""Shared by all tests: says which kernels run, and refuses to run without the compiled ones unless told to."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from crdtsync import kernels
+
+
+def pytest_report_header() -> str:
+    return f"crdtsync kernels: {kernels.IMPLEMENTATION}"
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    wanted = os.environ.get("CRDTSYNC_KERNELS") or "native"
+    if kernels.IMPLEMENTATION != wanted:
+        raise pytest.UsageError(
+            f"The {wanted} kernels were wanted, the {kernels.IMPLEMENTATION} ones are loaded.  "
+            "Build them with `make env`, or run on the pure ones with CRDTSYNC_KERNELS=pure."
+        )
