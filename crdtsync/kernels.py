@@ -1,0 +1,138 @@
+"""The one switch between the compiled kernels (crdtsync._native) and the plain ones (crdtsync.pure).
+
+The compiled ones are used when they can be imported.  The environment variable CRDTSYNC_KERNELS=native|pure forces one;
+a forced choice that cannot be loaded is an ImportError.  `IMPLEMENTATION` names the one in use.
+
+A clock is {local actor index: seq}.  Malformed bytes raise ValueError with what and where; numbers beyond their range
+raise OverflowError.  See crdtsync.pure for the format and the rules.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+PRESENCE, VALUES, LATEST, CELL = 0, 1, 2, 3
+
+_forced = os.environ.get("CRDTSYNC_KERNELS", "")
+if _forced not in ("", "native", "pure"):
+    raise ImportError(f"CRDTSYNC_KERNELS must be native or pure, not {_forced!r}")
+
+
+def _native_loads() -> bool:
+    """Whether to take the compiled kernels; ImportError when they are forced and missing."""
+    if _forced == "pure":
+        return False
+    try:
+        import crdtsync._native  # noqa: F401
+    except ImportError as error:
+        if _forced == "native":
+            raise ImportError(
+                "CRDTSYNC_KERNELS=native, but the compiled kernels cannot be loaded: "
+                f"{error}.  Build them with `python setup.py build_ext --inplace`."
+            ) from error
+        return False
+    return True
+
+
+IMPLEMENTATION = "native" if _native_loads() else "pure"
+
+if TYPE_CHECKING or IMPLEMENTATION == "pure":
+    from crdtsync.pure.columns import rows_actors, rows_beyond, rows_pack, rows_remap, rows_unpack
+    from crdtsync.pure.digest import rows_digest
+    from crdtsync.pure.joins import row_conflict, row_join, row_mend, rows_join
+    from crdtsync.pure.keys import keys_pack, keys_remap, keys_unpack
+    from crdtsync.pure.operations import (
+        cell_add,
+        cell_reset,
+        latest_set,
+        presence_add,
+        presence_remove,
+        values_set,
+    )
+    from crdtsync.pure.rows import (
+        row_cell,
+        row_cell_value,
+        row_context,
+        row_covered,
+        row_dead,
+        row_kind,
+        row_latest,
+        row_live_dots,
+        row_log_dots,
+        row_payloads,
+    )
+    from crdtsync.pure.varint import varint_decode, varint_encode
+else:
+    from crdtsync._native import (
+        cell_add,
+        cell_reset,
+        keys_pack,
+        keys_remap,
+        keys_unpack,
+        latest_set,
+        presence_add,
+        presence_remove,
+        row_cell,
+        row_cell_value,
+        row_conflict,
+        row_context,
+        row_covered,
+        row_dead,
+        row_join,
+        row_kind,
+        row_latest,
+        row_live_dots,
+        row_log_dots,
+        row_mend,
+        row_payloads,
+        rows_actors,
+        rows_beyond,
+        rows_digest,
+        rows_join,
+        rows_pack,
+        rows_remap,
+        rows_unpack,
+        values_set,
+        varint_decode,
+        varint_encode,
+    )
+
+__all__ = [
+    "CELL",
+    "IMPLEMENTATION",
+    "LATEST",
+    "PRESENCE",
+    "VALUES",
+    "cell_add",
+    "cell_reset",
+    "keys_pack",
+    "keys_remap",
+    "keys_unpack",
+    "latest_set",
+    "presence_add",
+    "presence_remove",
+    "row_cell",
+    "row_cell_value",
+    "row_conflict",
+    "row_context",
+    "row_covered",
+    "row_dead",
+    "row_join",
+    "row_kind",
+    "row_latest",
+    "row_live_dots",
+    "row_log_dots",
+    "row_mend",
+    "row_payloads",
+    "rows_actors",
+    "rows_beyond",
+    "rows_digest",
+    "rows_join",
+    "rows_pack",
+    "rows_remap",
+    "rows_unpack",
+    "values_set",
+    "varint_decode",
+    "varint_encode",
+]

@@ -1,0 +1,14 @@
+"""The kernels in plain Python: the readable reference, the oracle of the tests, and the fallback.
+
+Rows are immutable bytes; every kernel is a pure function of bytes.  native/ holds the same functions again, under the
+same stems and in the same order, byte for byte and error for error equal.
+
+    varint      unsigned LEB128, minimal length only
+    image       the row image: context and body, decoded, checked and encoded
+    rows        reading one image
+    operations  local operations: a new image after one event
+    joins       the join of two images, with and without clock rules
+    keys        the row key grammar, and the keys column of a part
+    columns     rows packed into the columns of a part, and back
+    digest      the order-free digest of live rows
+"""
