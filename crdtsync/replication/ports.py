@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
 import msgspec
@@ -37,9 +38,18 @@ class ReplicaStore(Protocol):
     start: int  # incarnation of this start
     instance: int  # random 64-bit number of this start
 
+    @property
+    def lock(self) -> AbstractContextManager[Any]: ...  # re-entrant; holding it makes several calls one state
+
     # -- identity and membership (all journaled; `flush` makes them durable)
     def cluster(self) -> int: ...  # 0: never published
-    def publish(self, cluster: int) -> None: ...  # give the private actor its id and the store its cluster
+    def publish(self, cluster: int) -> None:
+        """Give the private actor its id and the store its cluster.
+
+        A floor that only private events reached is forgotten: nobody else has ever seen them, so nobody is below it.
+        """
+
+    def raise_start(self, start: int) -> None: ...  # this start counts as later than `start` (an old copy came back)
     def actor(self) -> int: ...  # id that this start writes under; 0: nothing written since the start
     def members(self) -> Members: ...
     def put_members(self, records: Iterable[MemberRecord]) -> bool: ...  # join by version; True if anything changed
