@@ -203,10 +203,24 @@ class JournalFailed(EnvironmentFault):
     changed = "Earlier writes are in the journal, but are not known to be on the disk."
 
 
+class TableFailed(EnvironmentFault):
+    """The disk refused to take a checkpoint of the row table; the journal still holds everything."""
+
+    hint = "Check the disk; the checkpoint is tried again."
+    changed = "Nothing is lost: the journal holds what the row table lacks."
+
+
 class Overloaded(EnvironmentFault):
     """Journal or table stood at their bound for ``write_stall_max``."""
 
     hint = "Write more slowly, or raise dirty_bytes_max."
+
+
+class ListenFailed(EnvironmentFault):
+    """The address to listen on is taken, or is not one of this machine's."""
+
+    hint = "Stop what listens there, or choose another address; port 0 picks a free one."
+    exit_code = 3
 
 
 class JoinError(EnvironmentFault):

@@ -1,0 +1,113 @@
+"""The directory of a store: what it is, whether it is ours, and that nobody else has it open."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import threading
+from pathlib import Path
+
+from crdtsync.errors import ForeignDirectory, StoreDamaged, StoreInUse, UnsupportedFormat
+from crdtsync.storage.files import full_disk
+
+MARKER, LOCK, TABLE, JOURNAL = "CRDTSYNC", "lock", "table.mdb", "journal"
+MAJOR, MINOR = 1, 0
+TEXT = "crdtsync store, format {}.{}; see crdtsync/storage/FORMAT.md\n"
+
+_open: set[tuple[int, int]] = set()  # (device, inode) of the directories that this process has open
+_guard = threading.Lock()
+
+
+class Directory:
+    """An existing or new store directory, held by this handle until `close`."""
+
+    def __init__(self, path: str | os.PathLike[str], create: bool = True) -> None:
+        """Raises StoreInUse, ForeignDirectory, UnsupportedFormat, StoreDamaged, DiskFull, FileNotFoundError."""
+        self.path = Path(path)
+        if create:
+            with full_disk(str(path)):
+                self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if not self.path.is_dir():
+            raise FileNotFoundError(f"{self.path} is not a directory")
+        check_marker(self.path)
+        stat = os.stat(self.path)
+        self._identity = (stat.st_dev, stat.st_ino)
+        with _guard:
+            if self._identity in _open:
+                raise StoreInUse(f"{self.path} is already open in this process (pid {os.getpid()}).")
+            self._fd = lock_file(self.path / LOCK)
+            _open.add(self._identity)
+        try:
+            if not (self.path / MARKER).exists():
+                write_marker(self.path)
+        except BaseException:
+            self.close()
+            raise
+
+    @property
+    def table(self) -> Path:
+        """The LMDB file."""
+        return self.path / TABLE
+
+    @property
+    def journal(self) -> Path:
+        """The directory of journal segments."""
+        return self.path / JOURNAL
+
+    def close(self) -> None:
+        """Let others open it."""
+        with _guard:
+            if self._identity in _open:
+                _open.discard(self._identity)
+                os.close(self._fd)
+
+
+def check_marker(path: Path) -> None:
+    """Refuse a directory that holds something else, or a format that is not known here."""
+    try:
+        text = (path / MARKER).read_bytes()
+    except FileNotFoundError:
+        others = sorted(entry.name for entry in os.scandir(path) if entry.name != LOCK)
+        if others == [f"{MARKER}.new"] or not others:
+            return
+        raise ForeignDirectory(
+            f"{path} holds {others[0]!r} but no {MARKER} file: it is not a crdtsync store."
+        ) from None
+    words = text.decode("ascii", "replace").removeprefix("crdtsync store, format ").partition(";")[0]
+    major, dot, minor = words.partition(".")
+    if not (text.startswith(b"crdtsync store, format ") and dot and major.isdigit() and minor.isdigit()):
+        raise StoreDamaged(f"{path / MARKER} does not name a format: {text[:60]!r}.")
+    if int(major) > MAJOR:
+        raise UnsupportedFormat(f"{path} has format {words}; this crdtsync reads up to {MAJOR}.")
+
+
+def write_marker(path: Path) -> None:
+    """Make the directory ours; atomic, so that a crash leaves an empty directory or a marked one."""
+    temporary = path / f"{MARKER}.new"
+    with full_disk(MARKER), open(temporary, "w", encoding="ascii") as file:
+        file.write(TEXT.format(MAJOR, MINOR))
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(temporary, path / MARKER)
+    for directory in (path, path.parent):
+        fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+
+
+def lock_file(path: Path) -> int:
+    """Take the lock and leave our pid in the file; the kernel lets go of it when the process ends, however it ends."""
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        holder = os.pread(fd, 32, 0).decode("ascii", "replace").strip() or "unknown"
+        os.close(fd)
+        raise StoreInUse(f"{path.parent} is open in another process (pid {holder}).") from None
+    with contextlib.suppress(OSError):  # a full disk: the pid is for people only
+        os.ftruncate(fd, 0)
+        os.pwrite(fd, b"%d\n" % os.getpid(), 0)
+    return fd

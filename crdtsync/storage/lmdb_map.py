@@ -1,0 +1,201 @@
+"""The ordered map on LMDB: one file, engine 0.9, every commit fully synced."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import struct
+import threading
+from collections.abc import Iterator
+from typing import Any, cast
+
+import lmdb
+
+from crdtsync.errors import DiskFull, StoreDamaged, TableFailed
+from crdtsync.storage.forks import Forks, check_fork
+from crdtsync.storage.maps import Changes, Snapshot
+
+DATABASES = 16
+READERS = 512
+GROW_AT = 0.8  # share of the map in use at which it is doubled: even deletes need free pages
+ROOM_FOR_ERRORS = 4 << 20  # free bytes below which an I/O error of LMDB is taken for a full disk
+META = struct.Struct("<IIQQ")  # magic, version, address, map size: what follows the page header of a meta page
+PAGE_HEADER, MAGIC, DATA_VERSION = 16, 0xBEEFC0DE, 1
+PAGE_SIZES = frozenset(1 << n for n in range(9, 17))
+LAST_PAGE, PAGE_SIZE, TXNID = PAGE_HEADER + 24 + 96, PAGE_HEADER + 24, PAGE_HEADER + 24 + 104
+
+
+class LmdbMap:
+    """An OrderedMap in one LMDB file.  Snapshots and commits may run on any thread; commits one after another."""
+
+    def __init__(self, path: str | os.PathLike[str], map_bytes: int) -> None:
+        """Open or create.  Raises StoreDamaged for a file that LMDB would not survive, DiskFull, TableFailed."""
+        self.path = os.fspath(path)
+        check_file(self.path)
+        self._generation = Forks.generation
+        self._writing = threading.Lock()
+        self._counting = threading.Condition()
+        self._open_snapshots = 0
+        self._env = self._open(map_bytes)
+        self._databases: dict[str, Any] = {}
+        self._env.reader_check()
+
+    def _open(self, map_bytes: int) -> lmdb.Environment:
+        existing = os.path.exists(self.path)
+        while True:
+            try:
+                return lmdb.open(
+                    self.path, subdir=False, map_size=map_bytes, max_dbs=DATABASES, max_readers=READERS, mode=0o600,
+                    metasync=True, sync=True, writemap=False, readahead=False, meminit=False,
+                )  # fmt: skip
+            except lmdb.MemoryError:
+                if map_bytes <= 1 << 30:  # an address space limit: a smaller reserve, grown later
+                    raise
+                map_bytes //= 2
+            except lmdb.Error as error:
+                if existing:
+                    raise StoreDamaged(f"LMDB cannot open {self.path}: {error}.") from error
+                raise self._fault(error) from error
+
+    def snapshot(self) -> Snapshot:
+        check_fork(self._generation)
+        with self._counting:
+            self._open_snapshots += 1
+        try:
+            return LmdbSnapshot(self, self._env.begin(buffers=False))
+        except lmdb.Error as error:
+            self.forget()
+            raise self._fault(error) from error
+
+    def forget(self) -> None:
+        """A snapshot was closed."""
+        with self._counting:
+            self._open_snapshots -= 1
+            self._counting.notify_all()
+
+    def database(self, name: str, txn: lmdb.Transaction | None = None) -> Any | None:
+        """Handle of a database; None when it does not exist and no write transaction is given."""
+        handle = self._databases.get(name)
+        if handle is None:
+            try:
+                handle = self._env.open_db(name.encode(), txn=txn, create=txn is not None)
+            except (lmdb.NotFoundError, lmdb.ReadonlyError):
+                return None
+            if txn is None:
+                self._databases[name] = handle
+        return handle
+
+    def commit(self, changes: Changes) -> None:
+        check_fork(self._generation)
+        with self._writing:
+            try:
+                self._grow(GROW_AT)
+                try:
+                    self._commit(changes)
+                except lmdb.MapFullError:
+                    self._grow(0.0)
+                    self._commit(changes)
+            except lmdb.Error as error:
+                raise self._fault(error) from error
+
+    def _commit(self, changes: Changes) -> None:
+        for name in changes.puts:
+            if self.database(name) is None:
+                self._databases[name] = self._env.open_db(name.encode(), create=True)
+        with self._env.begin(write=True) as txn:
+            for name, keys in changes.deletes.items():
+                handle = self.database(name)
+                if handle is not None:
+                    for key in keys:
+                        txn.delete(key, db=handle)
+            for name, pairs in changes.puts.items():
+                with txn.cursor(self._databases[name]) as cursor:
+                    cursor.putmulti(pairs)
+
+    def _grow(self, threshold: float) -> None:
+        info = self._env.info()
+        if self.used() < threshold * info["map_size"]:
+            return
+        with self._counting:  # the map may only move while no transaction is open; snapshots are short
+            if self._counting.wait_for(lambda: self._open_snapshots == 0, timeout=10.0):
+                self._env.set_mapsize(2 * info["map_size"])
+
+    def _fault(self, error: lmdb.Error) -> DiskFull | TableFailed:
+        with contextlib.suppress(OSError):
+            stat = os.statvfs(os.path.dirname(self.path) or ".")
+            if isinstance(error, lmdb.MapFullError) or stat.f_bavail * stat.f_frsize < ROOM_FOR_ERRORS:
+                return DiskFull(f"There is no room for the row table {self.path} ({error}).")
+        return TableFailed(f"The row table {self.path} cannot be used: {error}.")
+
+    def maintain(self) -> None:
+        self._env.reader_check()
+
+    def used(self) -> int:
+        return int(self._env.info()["last_pgno"] + 1) * int(self._env.stat()["psize"])
+
+    def close(self) -> None:
+        if self._generation == Forks.generation:
+            self._env.close()
+
+
+class LmdbSnapshot:
+    """A read transaction."""
+
+    def __init__(self, owner: LmdbMap, txn: lmdb.Transaction) -> None:
+        self._owner, self._txn, self._open = owner, txn, True
+
+    def get(self, database: str, key: bytes) -> bytes | None:
+        handle = self._owner.database(database)
+        return None if handle is None else cast("bytes | None", self._txn.get(key, db=handle))
+
+    def range(self, database: str, start: bytes, stop: bytes | None = None) -> Iterator[tuple[bytes, bytes]]:
+        handle = self._owner.database(database)
+        if handle is None:
+            return
+        with self._txn.cursor(handle) as cursor:
+            if not cursor.set_range(start):
+                return
+            for key, value in cast("Iterator[tuple[bytes, bytes]]", cursor.iternext()):
+                if stop is not None and key >= stop:
+                    return
+                yield key, value
+
+    def close(self) -> None:
+        if self._open:
+            self._open = False
+            self._txn.abort()
+            self._owner.forget()
+
+
+def check_file(path: str) -> None:
+    """Refuse a file that is no LMDB file or is shorter than its pages: LMDB would map it and die of SIGBUS."""
+    if not os.path.exists(path) or os.path.getsize(path) == 0:
+        return
+    with open(path, "rb") as file:
+        first = file.read(PAGE_HEADER + 24 + 112)
+        if len(first) < PAGE_HEADER + 24 + 112:
+            raise StoreDamaged(f"{path} is cut off after {len(first)} bytes.")
+        page = int.from_bytes(first[PAGE_SIZE : PAGE_SIZE + 4], "little")
+        if META.unpack_from(first, PAGE_HEADER)[:2] != (MAGIC, DATA_VERSION) or page not in PAGE_SIZES:
+            raise StoreDamaged(f"{path} does not start with an LMDB meta page.")
+        file.seek(page)
+        second = file.read(PAGE_HEADER + 24 + 112)
+    metas = [meta for meta in (first, second) if len(meta) == len(first)]
+    newest = max(metas, key=lambda meta: int.from_bytes(meta[TXNID : TXNID + 8], "little"))
+    needed = (int.from_bytes(newest[LAST_PAGE : LAST_PAGE + 8], "little") + 1) * page
+    size = os.path.getsize(path)
+    if size < needed:
+        _extend(path, size, needed)
+
+
+def _extend(path: str, size: int, needed: int) -> None:
+    """LMDB may leave the last pages of a commit unwritten when they are unused; anything else is damage."""
+    from lmdb import verify
+
+    try:
+        problems = verify.verify(path, subdir=False)  # type: ignore[no-untyped-call]
+    except verify.VerifyError as error:
+        problems = [error]
+    if problems:
+        raise StoreDamaged(f"{path} has {size} bytes where its pages need {needed}: {problems[0]}.")
+    os.truncate(path, needed)

@@ -1,0 +1,160 @@
+"""The ordered-map seam: what the row table asks of LMDB, and a map that is only memory.
+
+A map holds several named databases of ordered byte keys.  It is read through snapshots and changed by whole commits,
+nothing in between; a simulated map only has to keep these two promises.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from itertools import islice
+from typing import Protocol
+
+from sortedcontainers import SortedDict
+
+Pairs = list[tuple[bytes, bytes]]
+CHUNK = 256  # keys that MemoryMap reads at once
+
+
+class Changes:
+    """One commit: per database keys to delete and pairs to put (deletes go first).  Pairs ascend by key."""
+
+    __slots__ = ("deletes", "puts")
+
+    def __init__(self) -> None:
+        self.deletes: dict[str, list[bytes]] = {}
+        self.puts: dict[str, Pairs] = {}
+
+    def put(self, database: str, pairs: Pairs) -> None:
+        """Add pairs; they are brought into order here."""
+        if pairs:
+            held = self.puts.setdefault(database, [])
+            held.extend(pairs)
+            held.sort()
+
+    def delete(self, database: str, keys: list[bytes]) -> None:
+        """Add keys to delete; absent ones are fine."""
+        if keys:
+            held = self.deletes.setdefault(database, [])
+            held.extend(keys)
+            held.sort()
+
+
+class Snapshot(Protocol):
+    """One state, unmoved by later commits.  Used by one thread at a time."""
+
+    def get(self, database: str, key: bytes) -> bytes | None: ...
+
+    def range(self, database: str, start: bytes, stop: bytes | None = None) -> Iterator[tuple[bytes, bytes]]:
+        """Pairs with start <= key < stop in key order; None: to the end."""
+
+    def close(self) -> None: ...
+
+
+class OrderedMap(Protocol):
+    """Named databases (created by their first put) of byte keys up to 511 bytes."""
+
+    def snapshot(self) -> Snapshot: ...
+
+    def commit(self, changes: Changes) -> None:
+        """All of it or nothing, durable on return.  Raises DiskFull, TableFailed."""
+
+    def maintain(self) -> None:
+        """Housekeeping, to be called about once a minute."""
+
+    def used(self) -> int:
+        """Bytes in use."""
+
+    def close(self) -> None: ...
+
+
+class MemoryMap:
+    """An ordered map in memory.  Open snapshots are told what a commit replaces."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._databases: dict[str, SortedDict[bytes, bytes]] = {}
+        self._snapshots: set[MemorySnapshot] = set()
+
+    def database(self, name: str) -> SortedDict[bytes, bytes]:
+        """The live content of one database."""
+        return self._databases.setdefault(name, SortedDict())
+
+    def snapshot(self) -> Snapshot:
+        with self._lock:
+            snapshot = MemorySnapshot(self, self._lock)
+            self._snapshots.add(snapshot)
+            return snapshot
+
+    def commit(self, changes: Changes) -> None:
+        with self._lock:
+            for name, keys in changes.deletes.items():
+                held = self.database(name)
+                for snapshot in self._snapshots:
+                    snapshot.remember(name, keys)
+                for key in keys:
+                    held.pop(key, None)
+            for name, pairs in changes.puts.items():
+                for snapshot in self._snapshots:
+                    snapshot.remember(name, [key for key, _ in pairs])
+                self.database(name).update(pairs)
+
+    def maintain(self) -> None:
+        """Memory needs none."""
+
+    def used(self) -> int:
+        with self._lock:
+            return sum(len(k) + len(v) for held in self._databases.values() for k, v in held.items())
+
+    def close(self) -> None:
+        """The content stays: a store that is opened on it again finds it."""
+
+    def forget(self, snapshot: MemorySnapshot) -> None:
+        """A snapshot was closed."""
+        with self._lock:
+            self._snapshots.discard(snapshot)
+
+
+class MemorySnapshot:
+    """The live databases, with what commits have replaced since laid over them."""
+
+    def __init__(self, owner: MemoryMap, lock: threading.Lock) -> None:
+        self._owner, self._lock = owner, lock
+        self._before: dict[str, SortedDict[bytes, bytes | None]] = {}
+
+    def remember(self, name: str, keys: list[bytes]) -> None:
+        """Keep the values that are about to change."""
+        before, live = self._before.setdefault(name, SortedDict()), self._owner.database(name)
+        for key in keys:
+            if key not in before:
+                before[key] = live.get(key)
+
+    def get(self, database: str, key: bytes) -> bytes | None:
+        with self._lock:
+            before = self._before.get(database)
+            held = before if before is not None and key in before else self._owner.database(database)
+            value: bytes | None = held.get(key)
+            return value
+
+    def range(self, database: str, start: bytes, stop: bytes | None = None) -> Iterator[tuple[bytes, bytes]]:
+        while True:
+            with self._lock:
+                chunk, following = self._chunk(database, start, stop)
+            yield from chunk
+            if following is None:
+                return
+            start = following
+
+    def _chunk(self, database: str, start: bytes, stop: bytes | None) -> tuple[Pairs, bytes | None]:
+        live, before = self._owner.database(database), self._before.get(database) or SortedDict()
+        keys = list(islice(live.irange(start, stop, (True, False)), CHUNK))
+        end = keys[-1] + b"\0" if len(keys) == CHUNK else stop
+        names = sorted({*keys, *before.irange(start, end, (True, False))}) if before else keys
+        found = [(key, before[key] if key in before else live[key]) for key in names]
+        pairs = [(key, value) for key, value in found if value is not None]
+        return pairs, end if len(keys) == CHUNK else None
+
+    def close(self) -> None:
+        self._owner.forget(self)
+        self._before.clear()
