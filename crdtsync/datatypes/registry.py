@@ -1,0 +1,56 @@
+"""All types by name and by type byte, all verbs by name, and what rows mean as values."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from itertools import groupby
+from typing import Any, NamedTuple
+
+from crdtsync.datatypes import flag, gcounter, gset, lwwregister, map, mvregister, orset, pncounter
+from crdtsync.datatypes.rows import Row
+from crdtsync.datatypes.txn import Verb
+from crdtsync.kernels import row_dead
+
+
+class TypeInfo(NamedTuple):
+    """One data type.
+
+    `value(rows, skip)` is what the rows of one object mean; `skip` is the length of the object's prefix.
+    """
+
+    name: str
+    code: bytes
+    verbs: tuple[Verb, ...]
+    value: Callable[[Sequence[Row], int], Any]
+
+
+def map_value(rows: Sequence[Row], skip: int) -> dict[str, Any]:
+    """A map as a plain dict: {field: value}, or {field: {type name: value}} where several types live on one field."""
+    plain = {}
+    for field, below, start in map.by_field([row for row in rows if not row_dead(row[1])], skip):
+        meanings = meanings_of(below, start)
+        plain[field.decode()] = meanings if len(meanings) > 1 else next(iter(meanings.values()))
+    return plain
+
+
+def meanings_of(rows: Sequence[Row], start: int) -> dict[str, Any]:
+    """{type name: value} of the objects whose type byte stands at `start` in their row keys."""
+    return {
+        TYPES[code].name: TYPES[code].value(list(below), start + 1)
+        for code, below in groupby(rows, lambda row: row[0][start : start + 1])
+    }
+
+
+_ALL = (
+    TypeInfo(flag.NAME, flag.CODE, flag.VERBS, flag.value),
+    TypeInfo(gcounter.NAME, gcounter.CODE, gcounter.VERBS, gcounter.value),
+    TypeInfo(gset.NAME, gset.CODE, gset.VERBS, gset.value),
+    TypeInfo(lwwregister.NAME, lwwregister.CODE, lwwregister.VERBS, lwwregister.value),
+    TypeInfo(map.NAME, map.CODE, map.VERBS, map_value),
+    TypeInfo(mvregister.NAME, mvregister.CODE, mvregister.VERBS, mvregister.value),
+    TypeInfo(orset.NAME, orset.CODE, orset.VERBS, orset.value),
+    TypeInfo(pncounter.NAME, pncounter.CODE, pncounter.VERBS, pncounter.value),
+)
+TYPES = {info.code: info for info in _ALL}
+BY_NAME = {info.name: info for info in _ALL}
+VERBS = {verb.name: verb for info in _ALL for verb in info.verbs}
