@@ -1,0 +1,1 @@
+"""What operators and newcomers run: the command line and the demonstration."""

@@ -1,0 +1,1 @@
+"""The `crdtsync` command: a file per command, loaded when it is called."""
