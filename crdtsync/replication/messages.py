@@ -19,7 +19,7 @@ class Message(msgspec.Struct, frozen=True, kw_only=True):
     """Base of all messages."""
 
 
-class Hello(Message):
+class Hello(Message, frozen=True):
     """First message on every link, both ways; the link carries nothing else before both are accepted."""
 
     node: str
@@ -37,7 +37,7 @@ class Hello(Message):
     members: tuple[MemberRecord, ...] = ()
 
 
-class Refuse(Message):
+class Refuse(Message, frozen=True):
     """The link is refused or ended; `code` is stable, `text` is for people."""
 
     code: str  # see replication/peers.py
@@ -54,7 +54,7 @@ class BucketClocks(msgspec.Struct, frozen=True):
     whole: bool = True
 
 
-class Announce(Message):
+class Announce(Message, frozen=True):
     """A heartbeat: the author's clocks with the author's member list.  May be passed on by others."""
 
     node: str  # author
@@ -67,14 +67,14 @@ class Announce(Message):
     buckets: tuple[BucketClocks, ...] = ()
 
 
-class JoinRequest(Message):
+class JoinRequest(Message, frozen=True):
     """A node without a cluster asks to be let in; the answer is JoinAccept or Refuse."""
 
     node: str
     address: str
 
 
-class JoinAccept(Message):
+class JoinAccept(Message, frozen=True):
     """The sponsor counts the joiner, durably, from before it sent this."""
 
     cluster: int
@@ -82,13 +82,13 @@ class JoinAccept(Message):
     buckets: tuple[str, ...]
 
 
-class JoinDone(Message):
+class JoinDone(Message, frozen=True):
     """The joiner holds every bucket whole, durably."""
 
     node: str
 
 
-class Pull(Message):
+class Pull(Message, frozen=True):
     """Ask for everything beyond `clock` in one bucket."""
 
     transfer: int  # id chosen by the asker, unique per link and start
@@ -98,7 +98,7 @@ class Pull(Message):
     scan_clock: Clock = {}  # T0 of the long transfer being resumed
 
 
-class Part(Message):
+class Part(Message, frozen=True):
     """One part of a transfer.  The last one carries the claim."""
 
     transfer: int
@@ -120,7 +120,7 @@ class Part(Message):
     scan_next: bytes = b""  # where the scan goes on after this part
 
 
-class Credit(Message):
+class Credit(Message, frozen=True):
     """The receiver has taken parts up to `number`; the sender may have `window` more in flight."""
 
     transfer: int
@@ -129,7 +129,7 @@ class Credit(Message):
     window: int
 
 
-class Abort(Message):
+class Abort(Message, frozen=True):
     """Either side gives a transfer up; nothing of it has been or will be applied."""
 
     transfer: int
@@ -138,7 +138,7 @@ class Abort(Message):
     text: str = ""
 
 
-class RepairRequest(Message):
+class RepairRequest(Message, frozen=True):
     """Ask for single rows, whatever the clocks say; answered only by a member whose clock covers `clock`."""
 
     bucket: str
@@ -146,7 +146,7 @@ class RepairRequest(Message):
     keys: PackedRows  # keys only: images are empty
 
 
-class RepairReply(Message):
+class RepairReply(Message, frozen=True):
     """Rows asked for by a RepairRequest, as they are; keys without a row do not exist here."""
 
     bucket: str
@@ -155,13 +155,13 @@ class RepairReply(Message):
     rows: PackedRows
 
 
-class MembersUpdate(Message):
+class MembersUpdate(Message, frozen=True):
     """Member records that changed: sent at once, not only with the next heartbeat."""
 
     members: tuple[MemberRecord, ...]
 
 
-class Bye(Message):
+class Bye(Message, frozen=True):
     """The sender closes in good order; it has pushed what it could."""
 
     reason: str

@@ -92,11 +92,15 @@ class ReplicaStore(Protocol):
     def finish_scan(
         self, bucket: str, staged: Sequence[Any], target: Clock, floor: Clock, stamp_floor: int
     ) -> Applied:
-        """Apply what was staged on disk in slices, then `staged` with the claim."""
+        """Apply what was staged on disk in slices, then `staged` with the claim.
+
+        Raises BadTransfer, before anything is applied, when a staged row has an event beyond `target`.
+        """
 
     # -- deleting for good, repair, starting over
     def collect(self, bucket: str, stable: Clock, now_stamp: int) -> Collected: ...
     def damaged_keys(self, bucket: str) -> PackedRows: ...
+    def damaged_clock(self, bucket: str) -> Clock: ...  # events under which the log lists the rows set aside
     def rows_at(self, bucket: str, keys: PackedRows) -> PackedRows: ...  # for answering a RepairRequest
     def repair(self, bucket: str, keys: PackedRows, rows: PackedRows) -> int: ...  # rows mended
     def write_rescue(self, bucket: str, clock: Clock) -> int: ...  # rows not covered by `clock` -> rescue file

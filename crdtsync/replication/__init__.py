@@ -1,0 +1,1 @@
+"""Replication as a sans-IO engine: rules, peers, transfers, membership, collection."""
