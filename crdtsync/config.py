@@ -77,6 +77,12 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     buckets_max: int = 1024  # buckets of a store
     send_queue_bytes_max: int = 64 * MIB  # bytes waiting to be sent on one link before the link is cut
     message_bytes_max: int = 16 * MIB  # one frame on the wire, both directions
+    links_max: int = 2048  # links that others opened to us: two for every member that members_max allows
+    frame_batch_bytes: int = 64 * KIB  # small messages that wait for one link leave as one frame up to this size
+    keepalive_interval: float = 5.0  # s of silence after which a link is probed
+    keepalive_timeout: float = 5.0  # s that a probe may stay unanswered before the link is cut
+    link_drain_timeout: float = 1.0  # s that a link being ended in good order takes to hand over what was queued
+    connect_proxy: str = ""  # "host:port" of an HTTP CONNECT proxy that outgoing links go through; empty: direct
 
     # -- service to callers
     watch_pending_max: int = 100_000  # changes that one watcher may fall behind
@@ -101,7 +107,9 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
             raise ConfigError("segment_bytes must be at least twice cluster.batch_bytes_max.")
         if self.join and not self.listen:
             raise ConfigError("join needs listen: a member must be reachable.", hint='Try listen="127.0.0.1:0".')
-        for what, address in (("listen", self.listen), ("advertise", self.advertise)):
+        for what, address in (
+            ("listen", self.listen), ("advertise", self.advertise), ("connect_proxy", self.connect_proxy),
+        ):  # fmt: skip
             if address:
                 check_address(what, address, self.insecure)
         for address in self.join:

@@ -1,0 +1,1 @@
+"""Protobuf code generated from proto/ by proto/generate.py: never edited by hand."""
