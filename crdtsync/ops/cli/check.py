@@ -10,9 +10,9 @@ import click
 @click.command("check")
 @click.argument("directory", type=click.Path(exists=True, file_okay=False, path_type=Path), metavar="DIR")
 def command(directory: Path) -> int:
-    """Verify every row, log entry and clock of the closed store in DIR.
+    """Verify every row, log entry and clock of a closed store.
 
-    Exit status 5 when something is wrong with the data.
+    DIR is the store's directory.  Exit status 5 when something is wrong with the data.
     """
     from crdtsync.storage.check import check
 

@@ -77,8 +77,9 @@ def compare_names(
         line.found[replica] = sum(size(shown.get(each), one_of) for each in names)
     for each in names:
         values = {replica: sections.get(section, {}).get(each) for replica, sections in replicas.items()}
-        result.compared += len(values)
         right = wanted.get(each)
+        if right is not None or any(value is not None for value in values.values()):
+            result.compared += len(values)
         if one_of:
             check_one_of(result, line, f"{section}, {each}", right or [], values)
         else:

@@ -1,0 +1,106 @@
+"""The command line: exit codes, one clear line for an error, data on standard output, and a quick `--help`."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from crdtsync.errors import JoinError, StoreDamaged
+from crdtsync.ops.cli import main as cli
+
+
+def crdtsync(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "crdtsync", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        env={**os.environ, **environment},
+    )
+
+
+def test_version_goes_to_standard_output() -> None:
+    done = crdtsync("version")
+    assert done.returncode == 0
+    assert done.stdout.startswith("crdtsync 0.")
+    assert done.stderr == ""
+
+
+def test_help_names_every_command() -> None:
+    done = crdtsync("--help")
+    assert done.returncode == 0
+    for name, meaning in cli.COMMANDS.items():
+        assert name in done.stdout and meaning.split()[0] in done.stdout
+
+
+@pytest.mark.parametrize("name", sorted(cli.COMMANDS))
+def test_each_command_explains_itself_as_the_list_does(name: str) -> None:
+    command = cli.crdtsync.get_command(None, name)  # type: ignore[arg-type]
+    assert command is not None and command.name == name
+    assert (command.help or "").startswith(cli.COMMANDS[name].rstrip("."))
+
+
+def test_help_loads_neither_grpc_nor_rich_nor_numpy() -> None:
+    code = (
+        "import sys; from crdtsync.ops.cli.main import main; main(['--help']);"
+        "print([name for name in ('grpc', 'rich', 'numpy', 'lmdb') if name in sys.modules], file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    assert done.stderr.strip() == "[]"
+
+
+@pytest.mark.parametrize(
+    "arguments", [["nonsense"], ["demo", "--nonsense"], ["demo", "--rows", "0"], ["demo", "--rows", "many"], ["check"]]
+)
+def test_wrong_usage_is_status_2(arguments: list[str]) -> None:
+    done = crdtsync(*arguments)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert "Error: " in done.stderr and "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [
+        (JoinError("No sponsor."), 3),
+        (StoreDamaged("Row 7 is damaged."), 5),
+        (PermissionError(13, "Permission denied", "/data"), 4),
+        (ConnectionRefusedError(111, "Connection refused"), 3),
+        (OSError(5, "Input/output error"), 1),
+        (KeyboardInterrupt(), 130),
+    ],
+)
+def test_errors_become_exit_codes_without_a_traceback(
+    error: BaseException, status: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(*_: object, **__: object) -> int:
+        raise error
+
+    monkeypatch.setattr(cli.crdtsync, "main", fail)
+    assert cli.main([]) == status
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert shown.err.startswith("crdtsync: ") and "Traceback" not in shown.err
+    if isinstance(error, JoinError | StoreDamaged):
+        assert error.message in shown.err and error.hint in shown.err
+
+
+def test_a_command_decides_its_exit_code(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cli.crdtsync, "main", lambda **_: 1)
+    assert cli.main([]) == 1
+
+
+def test_check_of_a_missing_folder_is_wrong_usage(tmp_path: Path) -> None:
+    done = crdtsync("check", str(tmp_path / "absent"))
+    assert done.returncode == 2
+    assert "absent" in done.stderr
+
+
+def test_no_color_means_no_escapes(tmp_path: Path) -> None:
+    done = crdtsync("check", str(tmp_path), NO_COLOR="1")
+    assert done.returncode != 0
+    assert "\x1b" not in done.stdout + done.stderr
