@@ -39,7 +39,7 @@ class BarScreen:
     def show(self, lanes: list[Lane]) -> None:
         for lane in lanes:
             if lane.airport not in self.bars:
-                self.bars[lane.airport] = self.progress.add_task(lane.airport, total=lane.count, rate=0.0, state="")
+                self.bars[lane.airport] = self.progress.add_task(lane.airport, total=lane.total, rate=0.0, state="")
             state = f"[yellow]{lane.note}[/]" if lane.note else f"behind {lane.behind:,} events"
             self.progress.update(
                 self.bars[lane.airport], completed=lane.position, rate=self.rates.rate(lane), state=state

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import cache
-from typing import Any
 
+from crdtsync.handles import Map
 from crdtsync.node import Node
 from crdtsync.ops.demo.flights import Flight
 
@@ -98,7 +98,7 @@ class Line:
 class Month:
     """Handles of one month's fields in a carrier's or destination's map."""
 
-    def __init__(self, fields: Any) -> None:
+    def __init__(self, fields: Map) -> None:
         self.flights = fields.gcounter("flights")
         self.aircraft = fields.orset("aircraft")
         self.last = fields.lwwregister("last departure")

@@ -20,7 +20,7 @@ class Lane(NamedTuple):
 
     airport: str
     position: int  # flights replayed
-    count: int  # of so many
+    total: int  # of so many
     behind: int  # events that others have and this replica lacks
     note: str  # "", or why it stands still
 
@@ -78,7 +78,7 @@ class PlainScreen:
 
     def show(self, lanes: list[Lane]) -> None:
         parts = [
-            f"{lane.airport} {lane.position:,}/{lane.count:,} {self.rates.rate(lane):,.0f}/s "
+            f"{lane.airport} {lane.position:,}/{lane.total:,} {self.rates.rate(lane):,.0f}/s "
             f"{lane.note or f'behind {lane.behind:,}'}"
             for lane in lanes
         ]
