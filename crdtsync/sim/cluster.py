@@ -1,0 +1,163 @@
+"""The nodes of one run: founded, joined, written to, broken, mended, and asked whether they agree."""
+
+from __future__ import annotations
+
+from crdtsync.errors import CrdtsyncError
+from crdtsync.sim.disk import SimDisk
+from crdtsync.sim.faults import Plan
+from crdtsync.sim.network import Network
+from crdtsync.sim.node import SimNode
+from crdtsync.sim.oracles import Oracles
+from crdtsync.sim.workload import choose
+from crdtsync.sim.world import World
+
+FIRST_PORT = 7400
+
+
+class Cluster:
+    """All nodes that ever were, by name; those that left or were never let in are `gone`."""
+
+    def __init__(self, world: World, plan: Plan) -> None:
+        self.world, self.plan = world, plan
+        self.network = Network(world, plan.weather)
+        self.oracles = Oracles()
+        self.nodes: dict[str, SimNode] = {}
+        self.gone: list[SimNode] = []
+        self.operations = 0
+        self.calmed = False
+        self._ports = FIRST_PORT
+        self._names = 0
+
+    # -- life
+    def found(self) -> None:
+        """Start the first nodes: one founds the cluster, the others join through it."""
+        first = self.add(())
+        for _ in range(self.plan.nodes - 1):
+            self.add((first.address,))
+
+    def add(self, join: tuple[str, ...]) -> SimNode:
+        """A new machine with an empty disk."""
+        name = f"n{self._names}"
+        skew = self.plan.skews[self._names % len(self.plan.skews)]
+        self._names += 1
+        node = SimNode(self, name, SimDisk(self.world.rng), skew, join)
+        self.nodes[name] = node
+        node.boot()
+        return node
+
+    def fresh_address(self) -> str:
+        """An address that nobody has had."""
+        self._ports += 1
+        return f"127.0.0.1:{self._ports}"
+
+    def formed(self) -> str:
+        """What the first nodes still lack to be a cluster."""
+        waiting = [node.name for node in self.nodes.values() if not node.writable()]
+        return f"waiting for {', '.join(waiting)}" if waiting else ""
+
+    def running(self) -> list[SimNode]:
+        """Nodes whose process lives, in name order."""
+        return [self.nodes[name] for name in sorted(self.nodes) if self.nodes[name].up]
+
+    def work(self) -> None:
+        """Let users do the plan's operations, spread over its duration."""
+        pace = self.plan.duration / self.plan.operations
+        rng = self.world.rng
+
+        def one() -> None:
+            ready = [node for node in self.running() if node.writable()]
+            if ready:
+                self._operate(rng.choice(ready))
+            if self.operations < self.plan.operations:
+                self.world.after(rng.expovariate(1 / pace), one)
+
+        one()
+
+    def _operate(self, node: SimNode) -> None:
+        rng, plan = self.world.rng, self.plan
+        bucket = rng.choice(plan.buckets)
+        count = rng.randint(2, 6) if rng.random() < plan.batches else 1
+        operations = [choose(rng) for _ in range(count)]
+        if node.write(bucket, operations):
+            self.operations += 1
+
+    # -- faults
+    def power_off(self, node: SimNode) -> None:
+        """A machine loses its power, and gets it back after a while."""
+        node.power_off()
+        self._back_later(node)
+
+    def kill(self, node: SimNode) -> None:
+        """A process is killed, and started again after a while."""
+        node.kill()
+        self._back_later(node)
+
+    def pause(self, node: SimNode, time: float) -> None:
+        """A process stands still."""
+        node.pause(time)
+
+    def _back_later(self, node: SimNode) -> None:
+        self.world.after(self.world.rng.uniform(0.02, 2.0), node.boot)
+
+    def join(self) -> bool:
+        """A new node comes, by the address of some running member."""
+        members = [node for node in self.running() if node.writable()]
+        if not members:
+            return False
+        self.add((self.world.rng.choice(members).address,))
+        return True
+
+    def leave(self) -> bool:
+        """A member leaves in good order."""
+        members = [node for node in self.running() if node.writable()]
+        if len(members) <= self.plan.nodes - 1 or len(members) <= 2:
+            return False
+        self.world.rng.choice(members).leave()
+        return True
+
+    def evict(self) -> bool:
+        """An operator evicts a member, from another one."""
+        members = [node for node in self.running() if node.writable()]
+        if len(members) < 3:
+            return False
+        operator, victim = self.world.rng.sample(members, 2)
+        return operator.evict(victim.name)
+
+    # -- the end
+    def calm(self) -> None:
+        """All faults stop: the network heals, disks have room and work, everybody is started."""
+        self.calmed = True
+        self.plan.weather.calm()
+        self.network.heal()
+        for node in list(self.nodes.values()):
+            node.disk.full = node.disk.fail_next_sync = False
+            node.disk.cut_power_after(0)
+            node.resume()
+            if not node.up:
+                node.boot()
+        self.world.note("----", "calm")
+
+    def members(self) -> list[SimNode]:
+        """Nodes that are to agree: all but those that left."""
+        return [self.nodes[name] for name in sorted(self.nodes) if not self.nodes[name].has_left]
+
+    def settled(self) -> str:
+        """What is still missing to agreement."""
+        members = self.members()
+        for node in members:
+            if not node.writable():
+                return f"{node.name} is {node.state()}"
+        return self.oracles.agreed(members)
+
+    def finish(self) -> None:
+        """Judge the end."""
+        lost = self.oracles.finish(self.members())
+        self.world.counters["events lost with their disk"] += lost
+
+    def close(self) -> None:
+        """Let go of everything."""
+        for node in self.nodes.values():
+            node.drop()
+
+
+Refusal = CrdtsyncError

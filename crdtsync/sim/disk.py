@@ -1,0 +1,217 @@
+"""The simulated disk: what was synced stays, what was not may stay, go, or tear when the power goes.
+
+A process that dies loses nothing that it wrote, since the bytes are the kernel's by then.  When the power goes, every
+512-byte sector of an unsynced file is independently found at some moment between its last sync and its last write.
+"""
+
+from __future__ import annotations
+
+import errno
+import random
+
+from crdtsync.errors import DiskFull
+from crdtsync.storage.disk import Segment
+from crdtsync.storage.maps import Changes, MemoryMap
+
+SECTOR = 512  # bytes that a disk writes whole
+ROOM = 1 << 40  # bytes free on a disk that is not full
+
+
+class PowerCut(BaseException):
+    """The power went in the middle of a disk operation.  Not an Exception: no code under test may survive it."""
+
+
+class SimFile:
+    """A file as the process sees it, and as the platter has it."""
+
+    __slots__ = ("content", "pending", "platter")
+
+    def __init__(self, content: bytes) -> None:
+        self.content = bytearray(content)
+        self.platter = bytearray(content)
+        self.pending: list[tuple[int, bytes]] = []  # writes since the last sync
+
+    def write(self, offset: int, data: bytes) -> None:
+        if offset < 0 or offset + len(data) > len(self.content):
+            raise AssertionError(f"write of {len(data)} bytes at {offset} beyond {len(self.content)}")
+        self.content[offset : offset + len(data)] = data
+        self.pending.append((offset, bytes(data)))
+
+    def sync(self) -> None:
+        for offset, data in self.pending:
+            self.platter[offset : offset + len(data)] = data
+        self.pending.clear()
+
+    def crash(self, rng: random.Random) -> None:
+        """Sector by sector, the first few of the pending writes have reached the platter; the last may be torn."""
+        touched: dict[int, list[tuple[int, bytes]]] = {}
+        for offset, data in self.pending:
+            for sector in range(offset // SECTOR, (offset + len(data) - 1) // SECTOR + 1):
+                touched.setdefault(sector, []).append((offset, data))
+        mode = rng.choice(("none", "all", "prefix", "sectors"))
+        kept = rng.randint(0, len(self.pending))
+        for sector, writes in touched.items():
+            count = {"none": 0, "all": len(writes), "prefix": -1, "sectors": rng.randint(0, len(writes))}[mode]
+            chosen = [write for write in self.pending[:kept] if write in writes] if count < 0 else writes[:count]
+            for number, (offset, data) in enumerate(chosen):
+                self._land(sector, offset, data, rng if number == len(chosen) - 1 else None)
+        self.content = bytearray(self.platter)
+        self.pending.clear()
+
+    def _land(self, sector: int, offset: int, data: bytes, tear: random.Random | None) -> None:
+        start, end = max(offset, sector * SECTOR), min(offset + len(data), (sector + 1) * SECTOR)
+        if tear is not None and tear.random() < 0.1:
+            end = tear.randint(start, end)
+        self.platter[start:end] = data[start - offset : end - offset]
+
+
+class SimSegment:
+    """A segment of a SimDisk, open in one process."""
+
+    def __init__(self, disk: SimDisk, name: str, file: SimFile) -> None:
+        self.name, self.size = name, len(file.content)
+        self._disk, self._file, self._life = disk, file, disk.life
+
+    def write(self, offset: int, data: bytes) -> None:
+        self._alive()
+        self._file.write(offset, data)
+        self._disk.step()
+
+    def sync(self) -> None:
+        self._alive()
+        self._disk.step()
+        if self._disk.fail_next_sync:
+            self._disk.fail_next_sync = False
+            self._disk.failed_syncs += 1
+            raise OSError(errno.EIO, "simulated: the disk refused to sync", self.name)
+        self._file.sync()
+        self._disk.step()
+
+    def close(self) -> None:
+        """Nothing is synced."""
+
+    def _alive(self) -> None:
+        if self._life != self._disk.life:
+            raise AssertionError(f"a process that is gone writes to {self.name}")
+
+
+class SimDisk:
+    """One machine's disk: a flat directory, and the ordered map beside it.  Outlives the processes that use it."""
+
+    def __init__(self, rng: random.Random) -> None:
+        self.rng = rng
+        self.files: dict[str, SimFile] = {}
+        self.map = SimMap(self)
+        self.full = False
+        self.fail_next_sync = False
+        self.failed_syncs = 0
+        self.life = 0  # counts the processes that have used it
+        self._ghosts: dict[str, SimFile] = {}  # removed, but not yet durably
+        self._steps_left = 0  # disk operations until the power goes; 0: it stays
+
+    # -- faults
+    def cut_power_after(self, steps: int) -> None:
+        """Raise PowerCut within the `steps`-th operation from now."""
+        self._steps_left = steps
+
+    def step(self) -> None:
+        """One more operation was done: is it the one after which the power goes?"""
+        if self._steps_left:
+            self._steps_left -= 1
+            if not self._steps_left:
+                raise PowerCut
+
+    def crash(self) -> None:
+        """The power is gone: unsynced bytes and removals are in doubt."""
+        self.next_life()
+        for name, file in self._ghosts.items():
+            if name not in self.files and self.rng.random() < 0.5:
+                self.files[name] = file
+        self._ghosts.clear()
+        for name in sorted(self.files):
+            self.files[name].crash(self.rng)
+
+    def next_life(self) -> None:
+        """The process is gone, and with it what it held open."""
+        self.life += 1
+        self._steps_left = 0
+        self.map.release()
+
+    def copy_from(self, other: SimDisk) -> None:
+        """Become a copy of another disk as it is now: a backup, a clone."""
+        self.files = {name: SimFile(bytes(file.content)) for name, file in other.files.items()}
+        self.map.copy_from(other.map)
+        self._ghosts.clear()
+
+    # -- Disk
+    def list(self) -> list[str]:
+        return sorted(self.files)
+
+    def create(self, name: str, size: int) -> Segment:
+        if name in self.files:
+            raise FileExistsError(errno.EEXIST, "file exists", name)
+        self._room(name)
+        self.step()
+        self._durable()
+        file = self.files[name] = SimFile(bytes(size))
+        self.step()
+        return SimSegment(self, name, file)
+
+    def read(self, name: str) -> bytes:
+        if name not in self.files:
+            raise FileNotFoundError(errno.ENOENT, "no such file", name)
+        return bytes(self.files[name].content)
+
+    def write(self, name: str, data: bytes) -> None:
+        self._room(name)
+        self.step()
+        self._durable()
+        self.files[name] = SimFile(data)
+        self.step()
+
+    def rename(self, old: str, new: str) -> None:
+        self.step()
+        self._durable()
+        self.files[new] = self.files.pop(old)
+        self.step()
+
+    def remove(self, name: str) -> None:
+        file = self.files.pop(name, None)
+        if file is not None:
+            self._ghosts[name] = file
+        self.step()
+
+    def free(self) -> int:
+        return 0 if self.full else ROOM
+
+    def _durable(self) -> None:
+        self._ghosts.clear()
+
+    def _room(self, name: str) -> None:
+        if self.full:
+            raise DiskFull(f"simulated: no room for {name}.")
+
+
+class SimMap(MemoryMap):
+    """The row table of a SimDisk: commits are atomic and durable, as LMDB's are, and fail when the disk is full."""
+
+    def __init__(self, disk: SimDisk) -> None:
+        super().__init__()
+        self._disk = disk
+
+    def commit(self, changes: Changes) -> None:
+        if self._disk.full:
+            raise DiskFull("simulated: no room for a commit.")
+        self._disk.step()
+        super().commit(changes)
+        self._disk.step()
+
+    def release(self) -> None:
+        """Snapshots of a process that is gone hold nothing back."""
+        self._snapshots.clear()
+
+    def copy_from(self, other: MemoryMap) -> None:
+        """Take over another map's content."""
+        self._databases = {name: held.copy() for name, held in other._databases.items()}
+
+

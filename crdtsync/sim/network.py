@@ -1,0 +1,253 @@
+"""The simulated network: links that delay, lose, double, reorder and break, between nodes that can be cut off.
+
+A link is an ordered stream, as gRPC gives it, until a fault touches it.  Every message crosses it as the frame that the
+real wire would carry: encoded by the sender, decoded by the receiver.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from crdtsync.replication.messages import Message
+from crdtsync.sim.world import World
+from crdtsync.transport.wire import decode, encode
+
+if TYPE_CHECKING:
+    from crdtsync.transport.base import TransportEvents
+
+DIAL_TIMEOUT = 0.5  # s until a dial into silence fails
+BREAK_DELAY = (0.05, 1.5)  # s until either end notices that its link is gone
+
+
+class Weather(msgspec.Struct):
+    """How bad the network is: chances per message, delays in seconds."""
+
+    delay: tuple[float, float] = (0.001, 0.02)
+    loss: float = 0.0
+    doubled: float = 0.0
+    reordered: float = 0.0
+    breaks: float = 0.0  # share of losses that end the link, as a stream would; the others only miss a message
+    late: float = 0.0  # chance that a copy arrives long after, by another link
+
+    def calm(self) -> None:
+        """Nothing more is lost, doubled or reordered."""
+        self.loss = self.doubled = self.reordered = self.late = 0.0
+
+
+class Link:
+    """One end of a connection, as its owner knows it: a number."""
+
+    __slots__ = ("far", "frames_sent", "number", "open", "owner", "ready")
+
+    def __init__(self, number: int, owner: SimTransport) -> None:
+        self.number, self.owner = number, owner
+        self.far: Link | None = None  # the other end
+        self.open = True
+        self.ready = 0.0  # nothing sent earlier arrives later than this
+        self.frames_sent = 0
+
+
+class Network:
+    """All links of the world, who listens where, and who is cut off from whom."""
+
+    def __init__(self, world: World, weather: Weather) -> None:
+        self.world, self.weather = world, weather
+        self.listening: dict[str, SimTransport] = {}
+        self.links: dict[int, Link] = {}
+        self.cut: set[tuple[str, str]] = set()  # (from, to): frames that way wait or vanish
+        self.frames = self.bytes = 0
+        self._numbers = 0
+
+    # -- partitions
+    def separate(self, sender: str, receiver: str) -> None:
+        """Nothing gets from `sender` to `receiver` any more."""
+        self.cut.add((sender, receiver))
+
+    def heal(self) -> None:
+        """Everybody reaches everybody."""
+        self.cut.clear()
+
+    def passes(self, sender: SimTransport, receiver: SimTransport) -> bool:
+        return (sender.name, receiver.name) not in self.cut
+
+    # -- links
+    def dial(self, caller: SimTransport, address: str) -> None:
+        """Open a link, or tell the caller after a while that nobody answers."""
+        self.world.after(self._delay(), lambda: self._answer(caller, address))
+
+    def _answer(self, caller: SimTransport, address: str) -> None:
+        callee = self.listening.get(address)
+        if not caller.up:
+            return
+        if callee is None or callee is caller:
+            caller.failed(address, "connection refused")
+        elif not self.passes(caller, callee) or not self.passes(callee, caller):
+            self.world.after(DIAL_TIMEOUT, lambda: caller.failed(address, "no answer"))
+        else:
+            near, far = self._end(caller), self._end(callee)
+            near.far, far.far = far, near
+            self.world.note(caller.name, f"link {near.number} to {callee.name} (there {far.number})")
+            callee.linked(far, caller.address, False)
+            caller.linked(near, address, True)
+
+    def _end(self, owner: SimTransport) -> Link:
+        self._numbers += 1
+        link = self.links[self._numbers] = Link(self._numbers, owner)
+        return link
+
+    def snap(self, link: Link, reason: str) -> None:
+        """A link breaks: either end learns it in its own time, and what was on its way is gone."""
+        self.world.count("link broken")
+        for end in (link, link.far):
+            if end is not None and end.open:
+                self.world.after(self.world.rng.uniform(*BREAK_DELAY), self._closing(end, reason))
+        self._sever(link)
+
+    def close(self, link: Link, reason: str) -> None:
+        """An end hangs up: it knows at once, the other after what was sent before has arrived."""
+        far = link.far
+        self.links.pop(link.number, None)
+        link.open = False
+        if far is not None and far.open:
+            self.world.at(max(far.owner.arrival(link), self.world.now), self._closing(far, reason))
+
+    def _closing(self, end: Link, reason: str) -> Callable[[], None]:
+        def closed() -> None:
+            if end.open:
+                end.open = False
+                self.links.pop(end.number, None)
+                end.owner.unlinked(end, reason)
+
+        return closed
+
+    def _sever(self, link: Link) -> None:
+        if link.far is not None:
+            link.far.far = None
+        link.far = None
+
+    def _delay(self) -> float:
+        return self.world.rng.uniform(*self.weather.delay)
+
+    # -- frames
+    def send(self, link: Link, message: Message) -> None:
+        """Put a frame on its way, with what the weather makes of it."""
+        frame = encode(message)
+        self.frames += 1
+        self.bytes += len(frame)
+        rng, weather = self.world.rng, self.weather
+        if weather.loss and rng.random() < weather.loss:
+            self.world.count("message lost")
+            if rng.random() < weather.breaks:
+                self.snap(link, "reset by peer")
+            return
+        arrival = self.world.now + self._delay()
+        if weather.reordered and rng.random() < weather.reordered:
+            self.world.count("message reordered")
+            arrival += rng.uniform(0.0, 0.3)
+        else:
+            arrival = link.ready = max(arrival, link.ready + 1e-6)
+        self._deliver_at(arrival, link, frame)
+        if weather.doubled and rng.random() < weather.doubled:
+            self.world.count("message doubled")
+            self._deliver_at(arrival + rng.uniform(0.0, 1.0), link, frame)
+        if weather.late and link.far is not None and rng.random() < weather.late:
+            self._replay_at(self.world.now + rng.expovariate(0.5), link.owner, link.far.owner, frame)
+
+    def _deliver_at(self, time: float, link: Link, frame: bytes) -> None:
+        def arrive() -> None:
+            far = link.far
+            if far is None or not far.open:
+                return
+            if not self.passes(link.owner, far.owner):
+                self._hold(link, frame)
+                return
+            far.owner.arrived(far, frame)
+
+        self.world.at(time, arrive)
+
+    def _hold(self, link: Link, frame: bytes) -> None:
+        """A frame at a cut: it waits as it would in a socket, until the cut heals or the link breaks."""
+        if self.world.rng.random() < 0.1:
+            self.snap(link, "timed out")
+        else:
+            link.ready = max(link.ready, self.world.now + 0.1)
+            self._deliver_at(link.ready, link, frame)
+            link.ready += 1e-6
+
+    def _replay_at(self, time: float, sender: SimTransport, receiver: SimTransport, frame: bytes) -> None:
+        """A copy of a frame turns up on whatever link the two have by then, from an earlier life perhaps."""
+        name = sender.name
+
+        def arrive() -> None:
+            for link in receiver.links.values():
+                if link.far is not None and link.far.owner.name == name:
+                    self.world.count("message replayed late")
+                    receiver.arrived(link, frame)
+                    return
+
+        self.world.at(time, arrive)
+
+
+class SimTransport:
+    """One node's door to the network: the Transport that the production driver sends through."""
+
+    def __init__(self, network: Network, name: str, address: str) -> None:
+        self.network, self.name, self.address = network, name, address
+        self.links: dict[int, Link] = {}
+        self.up = False
+        self._events: TransportEvents | None = None
+
+    def start(self, events: TransportEvents) -> None:
+        """Listen at the address."""
+        self._events, self.up = events, True
+        self.network.listening[self.address] = self
+
+    def connect(self, address: str) -> None:
+        self.network.dial(self, address)
+
+    def send(self, link: int, message: Message) -> bool:
+        end = self.links.get(link)
+        if end is None or not end.open:
+            return False
+        self.network.send(end, message)
+        return True
+
+    def disconnect(self, link: int, reason: str = "") -> None:
+        end = self.links.pop(link, None)
+        if end is not None:
+            self.network.close(end, reason)
+
+    def stop(self) -> None:
+        """The process is gone: its kernel resets what it had open."""
+        self.up = False
+        if self.network.listening.get(self.address) is self:
+            del self.network.listening[self.address]
+        for end in list(self.links.values()):
+            self.network.close(end, "connection reset")
+        self.links.clear()
+        self._events = None
+
+    # -- called by the network
+    def arrival(self, link: Link) -> float:
+        """When everything that was sent over `link` has arrived."""
+        return link.ready
+
+    def linked(self, link: Link, address: str, outgoing: bool) -> None:
+        self.links[link.number] = link
+        if self._events is not None:
+            self._events.link_up(link.number, address, outgoing)
+
+    def unlinked(self, link: Link, reason: str) -> None:
+        if self.links.pop(link.number, None) is not None and self._events is not None:
+            self._events.link_down(link.number, reason)
+
+    def arrived(self, link: Link, frame: bytes) -> None:
+        if self._events is not None:
+            self._events.message(link.number, decode(frame))
+
+    def failed(self, address: str, reason: str) -> None:
+        if self._events is not None:
+            self._events.connect_failed(address, reason)

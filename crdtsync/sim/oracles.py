@@ -1,0 +1,156 @@
+"""What must hold, checked after every step of every replica and once more when the faults have stopped.
+
+At every step a replica's rows say exactly what the events below its clock say (`history.expected`): nothing is missing,
+nothing is ahead of the clock, nothing is there that nobody wrote, batches are whole.  In the end all replicas are equal,
+nothing is lost without an excuse, and nothing dead is left.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from crdtsync import kernels
+from crdtsync.clocks.vector import covers, join
+from crdtsync.sim.history import Clock, History
+from crdtsync.sim.reading import fact_of, row_meaning, row_name
+from crdtsync.sim.world import Violation
+
+if TYPE_CHECKING:
+    from crdtsync.sim.node import SimNode
+
+Change = tuple[bytes, bytes | None, bytes]  # row key, image before, image after
+
+
+class Oracles:
+    """The judge of one run: the histories of all buckets, and the clock at which each replica was last found right."""
+
+    def __init__(self) -> None:
+        self.histories: dict[str, History] = {}
+        self.actors: dict[int, tuple[str, int]] = {}  # id -> (node, start) that writes under it
+        self._judged: dict[str, dict[str, Clock]] = {}
+        self.steps = self.rows = 0
+
+    def history(self, bucket: str) -> History:
+        return self.histories.setdefault(bucket, History(bucket))
+
+    # -- writing
+    def written(self, node: SimNode, bucket: str, changes: Sequence[Change]) -> None:
+        """A node has written `changes` as one batch: each is an event, numbered in order."""
+        if not changes:
+            return
+        ids, own = node.actor_id, node.own_index()
+        facts = [fact_of(key, before, after, own, ids) for key, before, after in changes]
+        self._owner(facts[0].actor, node)
+        end = max(fact.seq for fact in facts)
+        for fact in facts:
+            fact.batch_end = end
+            self.history(bucket).record(fact)
+
+    def _owner(self, actor: int, node: SimNode) -> None:
+        """An actor writes in one start of one replica and never again."""
+        writer = (node.name, node.boots)
+        if self.actors.setdefault(actor, writer) != writer:
+            raise Violation(f"dots: actor {actor:x} of {self.actors[actor]} writes again in {writer}")
+
+    def published(self, old: int, new: int) -> None:
+        """A private actor was given its id."""
+        for history in self.histories.values():
+            history.rename(old, new)
+        if old in self.actors:
+            self.actors[new] = self.actors.pop(old)
+        for clocks in self._judged.values():
+            for clock in clocks.values():
+                if old in clock:
+                    clock[new] = clock.pop(old)
+
+    # -- every step
+    def step(self, node: SimNode) -> None:
+        """Judge the rows of a replica that its clock's last move can have touched."""
+        judged = self._judged.setdefault(node.name, {})
+        for bucket in node.buckets():
+            clock, before = node.clock(bucket), judged.get(bucket, {})
+            if clock == before:
+                continue
+            self.steps += 1
+            if not covers(clock, before):
+                if not node.may_start_over():
+                    raise Violation(f"clock: {bucket} went back at {node.name}: {before} to {clock}")
+                self.whole(node, bucket)
+                continue
+            rows = {fact.row for fact in self.history(bucket).between(before, clock)}
+            for row in sorted(rows):
+                self._row(node, bucket, row, clock)
+            judged[bucket] = dict(clock)
+
+    def whole(self, node: SimNode, bucket: str) -> None:
+        """Judge all rows of a bucket: after a start, after a collection, and now and then."""
+        clock, history = node.clock(bucket), self.history(bucket)
+        for _ in history.between({}, clock):
+            pass
+        for row in history.by_row:
+            self._row(node, bucket, row, clock)
+        rows = node.rows(bucket)
+        position = kernels.rows_beyond(rows, node.local_clock(bucket))
+        if position >= 0:
+            raise Violation(f"clock: {bucket} at {node.name}: row {rows[position][0]!r} is ahead of the clock")
+        for key, image in rows:
+            if not kernels.row_dead(image) and row_name(key, image, node.actor_id) not in history.by_row:
+                raise Violation(f"ghost: {bucket} at {node.name}: {key!r} was never written")
+        self._judged.setdefault(node.name, {})[bucket] = dict(clock)
+
+    def restarted(self, node: SimNode, promised: dict[str, Clock]) -> None:
+        """A replica has started again: what it had promised to keep is there, and all of it means what it should."""
+        for bucket, clock in promised.items():
+            if not covers(node.clock(bucket), clock):
+                raise Violation(f"lost: {bucket} at {node.name} came back at {node.clock(bucket)}, had kept {clock}")
+        self._judged[node.name] = {}
+        for bucket in node.buckets():
+            self.whole(node, bucket)
+
+    def _row(self, node: SimNode, bucket: str, row: bytes, clock: Clock) -> None:
+        self.rows += 1
+        image = node.row(bucket, row)
+        found = row_meaning(image, node.actor_id) if image is not None else None
+        expected = self.history(bucket).expected(row, clock)
+        if found != expected:
+            raise Violation(f"meaning: {bucket} at {node.name}: row {row!r} is {found}, should be {expected}")
+
+    # -- the end
+    def agreed(self, nodes: Sequence[SimNode]) -> str:
+        """"" when all replicas are equal and nothing dead is left, else what is still missing."""
+        first = nodes[0]
+        for node in nodes[1:]:
+            if node.buckets() != first.buckets():
+                return f"buckets of {node.name} differ"
+            for bucket in first.buckets():
+                if node.clock(bucket) != first.clock(bucket):
+                    return f"clock of {bucket} at {node.name} differs"
+        for node in nodes:
+            for bucket in first.buckets():
+                dead = [key for key, image in node.rows(bucket) if kernels.row_dead(image)]
+                if dead:
+                    return f"{len(dead)} dead rows of {bucket} at {node.name}"
+        return ""
+
+    def finish(self, nodes: Sequence[SimNode]) -> int:
+        """Judge the agreed state, and account for every event.  Returns how many were lost with an excuse."""
+        for bucket in nodes[0].buckets():
+            digests = {node.name: node.digest(bucket) for node in nodes}
+            if len(set(digests.values())) != 1:
+                raise Violation(f"digest: {bucket} differs at equal clocks: {digests}")
+            for node in nodes:
+                self.whole(node, bucket)
+                live = kernels.rows_digest(list(node.rows(bucket)))
+                if live != digests[node.name]:
+                    raise Violation(f"digest: {bucket} at {node.name} is {digests[node.name]}, its rows say {live}")
+        lost = 0
+        for bucket, history in self.histories.items():
+            top: Clock = {}
+            for node in nodes:
+                top = join(top, node.clock(bucket))
+            count, wrong = history.lost(top)
+            if wrong:
+                raise Violation(f"lost: {'; '.join(wrong)}")
+            lost += count
+        return lost

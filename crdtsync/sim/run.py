@@ -1,0 +1,93 @@
+"""One seed from beginning to end: live through the faults, then calm down, agree, and be judged."""
+
+from __future__ import annotations
+
+import traceback
+from collections import Counter
+from collections.abc import Callable
+
+import msgspec
+
+from crdtsync.sim.cluster import Cluster
+from crdtsync.sim.faults import Nemesis, Plan, draw
+from crdtsync.sim.world import Violation, World
+
+FORMING_MAX = 60.0  # s of virtual time until the first nodes are one cluster
+WORKING_MAX = 120.0  # s until all operations are done, however much is down
+SETTLE_MAX = 120.0  # s from the end of the faults until all replicas agree and hold nothing dead
+TAIL = 60  # lines of the trace that a failure shows
+
+
+class Verdict(msgspec.Struct):
+    """What became of one seed."""
+
+    seed: int
+    ok: bool
+    problem: str  # "" when ok
+    trace_hash: str
+    operations: int
+    nodes: int
+    virtual_time: float  # s
+    settled_in: float  # s of virtual time from the end of the faults
+    counters: Counter[str]
+    tail: list[str]
+
+    def summary(self) -> str:
+        """One line for people."""
+        told = "ok" if self.ok else f"FAILED {self.problem}"
+        return (
+            f"seed {self.seed}: {self.operations} operations on {self.nodes} nodes in {self.virtual_time:.1f} s, "
+            f"settled in {self.settled_in:.1f} s, hash {self.trace_hash}: {told}"
+        )
+
+
+def run(seed: int, trace: Callable[[str], None] | None = None, plan: Plan | None = None) -> Verdict:
+    """Run one seed, by its own plan or by a given one.  Never raises for what the system under test does wrong."""
+    plan = plan or draw(seed)
+    world = World(seed, trace)
+    cluster = Cluster(world, plan)
+    problem, settled_in = "", 0.0
+    try:
+        settled_in = _live(world, cluster, plan)
+    except Violation as violation:
+        problem = str(violation)
+    except Exception as error:
+        problem = f"{type(error).__name__}: {error}\n{traceback.format_exc()}"
+    finally:
+        cluster.close()
+    return Verdict(
+        seed=seed,
+        ok=not problem,
+        problem=problem,
+        trace_hash=world.trace_hash(),
+        operations=cluster.operations,
+        nodes=len(cluster.nodes),
+        virtual_time=world.now,
+        settled_in=settled_in,
+        counters=world.counters,
+        tail=world.lines[-TAIL:] if problem else [],
+    )
+
+
+def _live(world: World, cluster: Cluster, plan: Plan) -> float:
+    cluster.found()
+    _wait(world, cluster.formed, FORMING_MAX, "the first nodes became no cluster")
+    nemesis = Nemesis(world, cluster, plan)
+    nemesis.start()
+    cluster.work()
+    _wait(world, lambda: "" if cluster.operations >= plan.operations else "too slow", WORKING_MAX, "no progress")
+    nemesis.stopped = True
+    cluster.calm()
+    begun = world.now
+    _wait(world, cluster.settled, SETTLE_MAX, "no agreement after the faults")
+    cluster.finish()
+    return world.now - begun
+
+
+def _wait(world: World, missing: Callable[[], str], most: float, what: str) -> None:
+    """Let time pass until nothing is `missing`; a Violation when that takes longer than `most` seconds."""
+    end = world.now + most
+    while still := missing():
+        if world.now >= end:
+            raise Violation(f"liveness: {what} within {most:.0f} s: {still}")
+        world.run_until(world.now + 0.25)
