@@ -1,0 +1,287 @@
+"""Getting in and out: joining through a sponsor, starting over with a rescue, long transfers, leaving, eviction.
+
+Functions over two replicas that are linked; each is one exchange.  Whoever is in the middle of one keeps an Entry.
+"""
+
+from __future__ import annotations
+
+from .members import EVICTED, JOINING, LEFT, MEMBER, counted, is_counted
+from .node import Part, Scan, Word
+from .rows import LATEST, covers, join
+
+
+class Entry:
+    """An attempt to get in: through whom, at which epoch, and what is staged of the sponsor's state."""
+
+    def __init__(self, sponsor, epoch, scan=None):
+        self.sponsor, self.epoch, self.scan = sponsor, epoch, scan
+        self.transfer = None  # a transfer under way (from one consistent state); it does not outlive a crash
+
+
+def contact(node, other):
+    """What every link begins with: incarnations, and news for those who are out.
+
+    RULE: a restored copy counts its starts anew.  Told that a later start of it has been heard, it counts on from
+    there, else its messages would be dropped as an earlier incarnation's until it had started often enough.
+    """
+    for one, two in ((node, other), (other, node)):
+        if two.heard.get(one.name, 0) > one.starts:
+            one.starts = two.heard[one.name] + 1
+    mine, theirs = node.members, other.members
+    for one, two, list_of_one in ((node, other, mine), (other, node, theirs)):
+        if one.private is None and not _is_out(two, one) and not _is_out(one, two):
+            two.learn(list_of_one)
+        elif one.private is None and _is_out(one, two):
+            two.learn(list_of_one)  # RULE: who is out is told so, and is listened to no more
+
+
+def _is_out(judge, node):
+    """Whether `judge` knows that `node`, at its epoch, is evicted or an old copy."""
+    epoch, rank = judge.members.get(node.name, (0, 0))
+    return node.epoch < epoch or (node.epoch == epoch and rank == EVICTED)
+
+
+# ---- getting in: a joiner, or a replica that starts over ----
+
+
+def begin(node, sponsor, by_scan):
+    """A new attempt through `sponsor`."""
+    if not sponsor.serves() or sponsor.state != "member" or node.state not in ("joining", "over", "left"):
+        return
+    sponsor.learn(node.members if node.private is None else {})
+    if sponsor.state != "member":
+        return
+    # RULE: every attempt is an epoch of its own, above all that either has heard of; a late word about an earlier
+    # attempt (it expired at another sponsor, say) then cannot throw the node out again
+    epoch = max(node.epoch, node.members.get(node.name, (0, 0))[0], sponsor.members.get(node.name, (0, 0))[0]) + 1
+    node.epoch = epoch
+    if node.rules.joiner_counted:
+        # RULE: the sponsor counts the joiner, durably, before it takes the snapshot that the joiner starts from
+        sponsor.members = {**sponsor.members, node.name: (epoch, JOINING)}
+        sponsor.announced.pop(node.name, None)
+        sponsor.sponsoring = {**sponsor.sponsoring, node.name: epoch}
+        sponsor.sync()
+    else:
+        sponsor.sponsoring = {**sponsor.sponsoring, node.name: epoch}
+    if node.private is None:
+        node.members = node.rules.join_records(node.members, sponsor.members)
+    node.entry, node.state = Entry(sponsor.name, epoch), "joining" if node.state == "joining" else "over"
+    if by_scan:
+        node.entry.scan = Scan(sponsor.disk["clock"])
+    node.sync()
+    node.world.attempt(node, sponsor)
+
+
+def still_sponsors(node, sponsor):
+    entry = node.entry
+    return sponsor.serves() and sponsor.state == "member" and sponsor.sponsoring.get(node.name) == entry.epoch
+
+
+def proceed(node, sponsor, limit, reply_lost=False):
+    """Take one more part from the sponsor.  Resumes with that sponsor, or gives the attempt up."""
+    entry = node.entry
+    if not still_sponsors(node, sponsor):
+        node.entry = None  # RULE: the attempt has expired, or the sponsor is out itself: start afresh
+        node.sync()
+        return "afresh"
+    if entry.scan and not entry.scan.whole:
+        scan = take_scan(node, sponsor, entry.scan, limit, {})
+        if scan is None:
+            node.entry = None
+            return "afresh"
+        node.entry = Entry(entry.sponsor, entry.epoch, scan)
+        return "more"
+    if entry.transfer is None or entry.transfer.word.start != sponsor.starts:
+        # RULE: what a rescue is measured against must be on the sponsor's disk; else a crash there loses what the
+        # replica dropped because the sponsor had it
+        if node.rules.rescue_synced:
+            sponsor.sync()
+        entry.transfer = sponsor.open_transfer(entry.scan.t0 if entry.scan else {})
+    part = sponsor.next_part(entry.transfer, limit)
+    entry.transfer.staged.update(part.rows)
+    if not part.last:
+        return "more"
+    if entry.scan and not (covers(part.target, entry.scan.holds()) and covers(entry.scan.t0, part.floor)):
+        node.entry = None
+        return "afresh"
+    # RULE: the sponsor says, durably, that the joiner is a member; before that it may still expire.  Were it the
+    # joiner's word, an expiry that crosses it would throw out a member that has written
+    sponsor.members = sponsor.rules.join_records(sponsor.members, {node.name: (entry.epoch, MEMBER)})
+    sponsor.sync()
+    if reply_lost:
+        return "more"
+    install(node, part, entry)
+    return "in"
+
+
+def install(node, part, entry):
+    """Take the sponsor's state, whole, in one step."""
+    rows, start_over = entry.scan.rows if entry.scan else {}, node.private is None
+    if start_over:
+        write_rescue(node, part.word.clock)
+        forget(node)
+    mine = dict(node.rows)
+    # RULE: a store that was never published brings its rows as its own.  Its floor tells of events that nobody else
+    # has ever seen; kept, it would make everybody else seem to be below it
+    node.world.publish(node)
+    node.floor, node.private = {}, None
+    node.apply(rows, entry.transfer.staged, part.target, part.floor, part.stamp_floor)
+    node.learn(part.word.members)
+    node.members = node.rules.join_records(node.members, {node.name: (entry.epoch, MEMBER)})
+    node.entry, node.state = None, "member"
+    restamp(node, mine)
+    node.world.came_in(node)
+    node.sync()
+
+
+def write_rescue(node, clock):
+    """RULE: rows that the member's synced clock does not cover are written down before they are forgotten."""
+    rescue = {key: row.ctx for key, row in node.rows.items() if not covers(clock, row.ctx)}
+    rescue |= {key: dots for key, dots in node.damaged.items() if not covers(clock, dots)}
+    node.world.rescued(node, rescue)
+
+
+def forget(node):
+    """Rows, clock and floor go; what comes next is written under a new actor."""
+    node.world.touch_all(node)
+    node.clock, node.rows, node.log, node.floor, node.damaged = {}, {}, {}, {}, {}
+    node.scan, node.sponsoring = None, {}
+    node.new_start()
+
+
+def restamp(node, mine):
+    """RULE: a register from a private store whose stamp is not above the stamp floor of the snapshot is written again.
+
+    Else it can lie below a deletion that was collected here and not there: r deleted at 100, stable, collected by A;
+    B still has the dead row.  The joiner's r from 50 would be visible at A and dead at B, for ever.
+    """
+    if not node.rules.restamp:
+        return
+    for key, row in sorted(mine.items()):
+        if key[1] == LATEST and not row.dead() and node.rows.get(key) == row and row.body[0] <= node.stamp_floor:
+            node.batch([("write", key[0], row.body[3])])
+
+
+def expire(sponsor):
+    """RULE: a joiner that never became whole expires at its sponsor."""
+    for name, epoch in sponsor.sponsoring.items():
+        if sponsor.members.get(name) == (epoch, JOINING):
+            sponsor.members = {**sponsor.members, name: (epoch, LEFT)}
+            sponsor.sponsoring = {n: e for n, e in sponsor.sponsoring.items() if n != name}
+            sponsor.sync()
+            return
+
+
+# ---- long transfers ----
+
+
+def take_scan(node, server, scan, limit, clock):
+    """One more part of a scan, from the server's durable state, or None when it cannot go on from here.
+
+    RULE: it may go on with any server whose SYNCED clock covers T0: of every event up to T0, each part then holds all
+    that it did to the part's rows.
+    RULE: no part's sender may have collected beyond T0 and the receiver's clock, else the scan misses a removed row
+    whose removal is not claimed, or keeps one whose removal is.
+    """
+    disk = server.disk
+    if not covers(disk["clock"], scan.t0) or not covers(join(clock, scan.t0), disk["floor"]):
+        return None
+    keys = sorted(key for key in disk["rows"] if scan.after is None or key > scan.after)
+    rows = {key: disk["rows"][key] for key in keys[:limit]}
+    whole = len(keys) <= limit
+    after = keys[min(limit, len(keys)) - 1] if keys else scan.after
+    return Scan(scan.t0, {**scan.rows, **rows}, after, whole)
+
+
+def scan(node, server, limit):
+    """A member that is far behind: begin a long transfer, go on with it, or (when it is whole) end it by a plain one."""
+    if node.state != "member" or node.damaged or node.private is not None or not server.serves():
+        return
+    head = Part(server, {}, {}, False)
+    if not node.takes_from(head):
+        return
+    if node.scan is None:
+        if not covers(node.clock, server.disk["floor"]):
+            node.must_start_over("below")
+            return
+        node.scan = Scan(server.disk["clock"])
+    if node.scan.whole:
+        _end_scan(node, server)
+    else:
+        node.scan = take_scan(node, server, node.scan, limit, node.clock)
+
+
+def _end_scan(node, server):
+    if not covers(server.clock, node.scan.t0):
+        return  # another server may do
+    part = server.push(node.scan.t0)
+    outcome = node.receive(part, {})
+    if outcome == "applied":
+        node.hear(part.word)
+    elif outcome == "below":
+        node.must_start_over("below")
+    elif outcome != "short":
+        node.scan = None
+
+
+# ---- leaving, evicting ----
+
+
+def leave(node, member, reply_lost):
+    """RULE: the leaver stops writing, then a member whose SYNCED clock covers its own records, durably, that it has left.
+
+    Synced: else that member's crash loses what only the leaver had.  The member's record: else two that leave at once
+    may each count on the other.
+    """
+    if node.state not in ("member", "leaving") or node.damaged or node.private is not None:
+        return
+    if node.state == "member":
+        node.state, node.scan = "leaving", None
+        node.sync()  # RULE: durably, before anybody can record it: who forgets that it left would write again
+    member.learn(node.members)  # RULE: the leaver hands over whom it let in
+    if not (member.serves() and member.state == "member" and is_counted(member.members, node.name)):
+        return
+    if not covers(member.disk["clock"] if node.rules.leave_synced else member.clock, node.clock):
+        return
+    if member.members[node.name] != (node.epoch, MEMBER):
+        return
+    member.members = {**member.members, node.name: (node.epoch, LEFT)}
+    member.sync()
+    if not reply_lost:
+        node.learn(member.members)
+        node.sync()
+
+
+def evict(node, name, reached):
+    """RULE: an eviction is recorded, durably, by more than half of the members, not counting the evicted one, in one
+    exchange; who has recorded one takes no part in an eviction by its victim.
+
+    It is not enough that more than half are within reach: with A, B and C, any two linked through the third, A evicts
+    B, B evicts C and C evicts A before they have heard of each other, and nobody is left to start over from.
+    """
+    for other in reached:
+        if _is_out(other, node):
+            node.learn(other.members)
+        elif not _is_out(node, other):
+            node.learn(other.members)
+    record = node.members.get(name)
+    if node.state != "member" or node.private is not None or not is_counted(node.members, name) or name == node.name:
+        return False
+    votes = [
+        m for m in reached if m.name != name and m.state == "member" and is_counted(node.members, m.name)
+        and m.private is None and not _is_out(node, m) and not _is_out(m, node)
+    ]  # fmt: skip
+    if 2 * (len(votes) + 1) <= len(counted(node.members)):
+        return False
+    node.members = {**node.members, name: (record[0], EVICTED)}
+    node.announced.pop(name, None)
+    for other in [node, *votes]:
+        other.learn(node.members)
+        other.sync()
+    node.world.evicted(node, name)
+    return True
+
+
+__all__ = [
+    "Entry", "Word", "begin", "contact", "evict", "expire", "install", "leave", "proceed", "scan", "take_scan",
+]  # fmt: skip

@@ -1,0 +1,31 @@
+"""Which rules hold.  All do; the tests of the tests take one away at a time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from .members import join_records
+
+
+@dataclass
+class Rules:
+    own_dot_of_removal: bool = True
+    start_check: bool = True
+    actor_per_start: bool = True
+    start_heard: bool = True
+    whole_claim: bool = True
+    stability: bool = True
+    joiner_counted: bool = True
+    stamp_after_replaced: bool = True
+    whole_batches: bool = True
+    announced_by_epoch: bool = True
+    rescue_synced: bool = True
+    leave_synced: bool = True
+    restamp: bool = True
+    join_records: Any = staticmethod(join_records)
+
+
+def last_heard(ours, theirs):
+    """Broken on purpose: member records without versions, the last one heard wins."""
+    return {**ours, **theirs}
