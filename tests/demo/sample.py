@@ -7,10 +7,10 @@ import io
 import zipfile
 from pathlib import Path
 
-HEADING = (
-    "year month day dep_time sched_dep_time dep_delay arr_time sched_arr_time arr_delay carrier flight tailnum origin "
-    "dest air_time distance hour minute time_hour"
-).split()  # noqa: SIM905  (one line of the file)
+HEADING = [
+    "year", "month", "day", "dep_time", "sched_dep_time", "dep_delay", "arr_time", "sched_arr_time", "arr_delay",
+    "carrier", "flight", "tailnum", "origin", "dest", "air_time", "distance", "hour", "minute", "time_hour",
+]  # fmt: skip
 
 # month day dep sched delay carrier flight tail origin dest air
 FLIGHTS = [

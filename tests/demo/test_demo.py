@@ -1,0 +1,112 @@
+"""The demonstration itself on a few flights: three processes, one killed, one cut off; equal, or status 1."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import crdtsync
+from crdtsync.errors import EnvironmentFault
+from crdtsync.ops.demo import flights
+
+TIMEOUT = 240.0  # s; a run takes about 25
+
+
+@pytest.fixture(scope="module", autouse=True)
+def installed() -> None:
+    try:
+        flights.data_file()
+    except EnvironmentFault:
+        pytest.skip(f"the flights are not installed: {flights.INSTALL}")
+
+
+def demo(*arguments: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "crdtsync", "demo", *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, int, str, str]]:
+    """(directory, status, output, messages) of one run over 2,000 flights."""
+    directory = tmp_path_factory.mktemp("demo") / "data"
+    process = demo("--rows", "2000", "--keep", str(directory))
+    output, messages = process.communicate(timeout=TIMEOUT)
+    yield directory, process.returncode, output, messages
+
+
+def test_replicas_agree_with_the_file_after_a_kill_and_a_cut(finished: tuple[Path, int, str, str]) -> None:
+    directory, status, output, messages = finished
+    assert status == 0, messages + output
+    assert "\nEQUAL: " in output
+    assert "JFK: killed with kill -9" in messages and "LGA: cut off" in messages
+    for what in ("JFK since its restart", "LGA and its peers since healing"):
+        line = next(line for line in output.splitlines() if line.startswith(what))
+        assert not line.startswith(f"{what}: 0 missed"), "nothing was written during the outage"
+    assert "flights 2,000" in output
+    assert str(directory) in messages
+
+
+def test_a_finished_run_is_only_compared_again(finished: tuple[Path, int, str, str]) -> None:
+    process = demo("--rows", "2000", "--keep", str(finished[0]))
+    output, messages = process.communicate(timeout=TIMEOUT)
+    assert process.returncode == 0, messages + output
+    assert "0 flights in" in output and "\nEQUAL: " in output
+    assert "killed" not in messages
+
+
+def test_another_number_of_rows_on_the_same_data_is_wrong_usage(finished: tuple[Path, int, str, str]) -> None:
+    process = demo("--rows", "3", "--keep", str(finished[0]))
+    output, messages = process.communicate(timeout=TIMEOUT)
+    assert (process.returncode, output) == (2, "")
+    assert "2000" in messages and "Traceback" not in messages
+
+
+def test_a_planted_difference_is_status_1(finished: tuple[Path, int, str, str]) -> None:
+    with crdtsync.open(finished[0] / "EWR") as node:
+        node.gcounter("flights:carrier:UA").increment()
+    process = demo("--rows", "2000", "--keep", str(finished[0]))
+    output, messages = process.communicate(timeout=TIMEOUT)
+    assert process.returncode == 1, messages + output
+    assert "DIFFERENCE  flights per carrier, UA: EWR shows" in output
+    assert "NOT EQUAL: 3 differences" in output  # on all three replicas
+
+
+def test_a_folder_of_something_else_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "thesis.txt").write_text("important")
+    process = demo("--rows", "2000", "--keep", str(tmp_path))
+    output, messages = process.communicate(timeout=TIMEOUT)
+    assert (process.returncode, output) == (2, "")
+    assert "not empty" in messages
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="looks for child processes in /proc")
+def test_interrupted_it_leaves_no_process_and_goes_on_later(tmp_path: Path) -> None:
+    process = demo("--rows", "2000", "--keep", str(tmp_path))
+    assert process.stderr is not None
+    for line in process.stderr:
+        if "killed with kill -9" in line:
+            break
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    assert len(children) >= 2
+    process.send_signal(signal.SIGINT)
+    _, messages = process.communicate(timeout=TIMEOUT)
+    assert process.returncode == 130
+    assert f"The data is in {tmp_path}" in messages and "Traceback" not in messages
+    for child in children:
+        with pytest.raises(ProcessLookupError):
+            os.kill(int(child), 0)
+    process = demo("--rows", "2000", "--keep", str(tmp_path))
+    output, messages = process.communicate(timeout=TIMEOUT)
+    assert process.returncode == 0, messages + output
+    assert "\nEQUAL: " in output
