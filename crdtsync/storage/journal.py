@@ -1,0 +1,186 @@
+"""The journal: an append-only chain of records in segments, so that a write is safe before the row table knows it.
+
+Not thread-safe: the store's lock guards everything, except `Cut.sync`, which runs without it.
+"""
+
+from __future__ import annotations
+
+import logging
+
+from crdtsync.errors import DiskFull, JournalFailed
+from crdtsync.storage.disk import Disk, Segment
+from crdtsync.storage.records import (
+    CONTINUED,
+    HEADER_SIZE,
+    MORE,
+    RECORD_SIZE,
+    SYNCED_AT,
+    Position,
+    encode_header,
+    encode_record,
+    encode_synced,
+    segment_name,
+    segment_number,
+)
+
+log = logging.getLogger("crdtsync.storage")
+
+
+class Cut:
+    """Everything appended up to a moment, to be synced without the lock."""
+
+    def __init__(self, record: int, segments: list[Segment]) -> None:
+        self.record, self.segments = record, segments
+
+    def sync(self) -> None:
+        """Raises OSError: then nothing is known about any of it."""
+        for segment in self.segments:
+            segment.sync()
+
+
+class Journal:
+    """The segment being written, the one prepared to follow it, and those not yet synced."""
+
+    def __init__(self, disk: Disk, store: int, segment_bytes: int, number: int, record: int, seed: int) -> None:
+        """Start a new segment, durable on return.  `record` is the number of the first record to come.
+
+        Raises DiskFull, JournalFailed.
+        """
+        self._disk, self._store, self._size = disk, store, segment_bytes
+        self.failed = ""  # why nothing can be written any more
+        self.synced = record - 1  # last record known to be durable
+        self._next, self._seed, self._number = record, seed, number - 1
+        self._spare: Segment | None = None
+        self._unsynced: list[Segment] = []  # full segments with records that are not known to be durable
+        self._full: list[Segment] = []  # full segments, synced, kept for the header that says so
+        self._segment = self._activate()
+        self._sync_now()
+
+    def _sync_now(self) -> None:
+        try:
+            self._segment.sync()
+        except OSError as error:
+            raise self.fail(error) from error
+
+    @property
+    def last(self) -> int:
+        """Number of the last record appended."""
+        return self._next - 1
+
+    def position(self) -> Position:
+        """Where the next record goes."""
+        return Position(self._number, self._offset, self._next, self._seed)
+
+    def append(self, payload: bytes) -> int:
+        """Append a payload, in several records when it is larger than a segment; the number of the last one.
+
+        Raises DiskFull, JournalFailed; then the payload is not in the journal, not even after a crash.
+        """
+        if self.failed:
+            raise JournalFailed(self.failed)
+        room = self._size - HEADER_SIZE - RECORD_SIZE
+        if len(payload) <= room:
+            return self._append(payload, 0)
+        pieces = [payload[at : at + room] for at in range(0, len(payload), room)]
+        if self._disk.free() < (len(pieces) + 1) * self._size:
+            raise DiskFull(f"The journal needs {len(payload):,} bytes; the disk has {self._disk.free():,}.")
+        for number, piece in enumerate(pieces):
+            self._append(piece, (CONTINUED if number else 0) | (MORE if number + 1 < len(pieces) else 0))
+        return self.last
+
+    def _append(self, payload: bytes, flags: int) -> int:
+        number = self._next
+        data, crc = encode_record(payload, flags, number, self.synced, self._seed)
+        if self._offset + len(data) > self._size:
+            self._segment = self._activate()
+        try:
+            self._segment.write(self._offset, data)
+        except OSError as error:
+            raise self.fail(error) from error
+        self._offset += len(data)
+        self._next, self._seed = number + 1, crc
+        return number
+
+    def _activate(self) -> Segment:
+        """Turn the spare segment into the current one."""
+        self.prepare()
+        spare = self._spare
+        assert spare is not None
+        number = self._number + 1
+        try:
+            spare.write(0, encode_header(number, self._next, self._store, self._seed, self.synced))
+        except OSError as error:
+            raise self.fail(error) from error
+        if hasattr(self, "_segment"):
+            self._unsynced.append(self._segment)
+        self._number, self._offset, self._spare = number, HEADER_SIZE, None
+        return spare
+
+    def prepare(self) -> None:
+        """Make the segment that follows, so that a full disk is met before the write that would need it.
+
+        Raises DiskFull, JournalFailed.
+        """
+        if self._spare is not None:
+            return
+        name = segment_name(self._number + 1)
+        try:
+            self._disk.remove(name)
+            self._spare = self._disk.create(name, self._size)
+        except OSError as error:
+            raise self.fail(error) from error
+
+    def wants_spare(self) -> bool:
+        """Whether the current segment is half full and nothing is prepared to follow it."""
+        return self._spare is None and not self.failed and 2 * self._offset > self._size
+
+    def unsynced_bytes(self) -> int:
+        """Bytes, about, that the next sync has to write."""
+        return sum(segment.size for segment in self._unsynced) + (self._offset if self.last > self.synced else 0)
+
+    def cut(self) -> Cut:
+        """Everything so far, to be synced.  Raises JournalFailed."""
+        if self.failed:
+            raise JournalFailed(self.failed)
+        return Cut(self.last, [*self._unsynced, self._segment])
+
+    def settle(self, cut: Cut) -> None:
+        """A cut has been synced."""
+        self.synced = max(self.synced, cut.record)
+        done = [segment for segment in self._unsynced if segment in cut.segments]
+        self._unsynced = [segment for segment in self._unsynced if segment not in done]
+        self._full += done
+        try:
+            self._segment.write(SYNCED_AT, encode_synced(self.synced))
+        except (OSError, DiskFull) as error:
+            log.warning("the journal's synced number could not be written: %s", error)
+
+    def fail(self, error: OSError) -> JournalFailed:
+        """No write is taken any more: after a failed sync nobody knows what the disk holds."""
+        self.failed = f"The journal on the disk cannot be written: {error}."
+        log.error("%s", self.failed)
+        return JournalFailed(self.failed)
+
+    def release(self, position: Position) -> None:
+        """A checkpoint holds everything before `position`: let go of the segments before it."""
+        for held in (self._full, self._unsynced):
+            gone = [segment for segment in held if (segment_number(segment.name) or 0) < position.segment]
+            for segment in gone:
+                held.remove(segment)
+                segment.close()
+        remove_before(self._disk, position.segment)
+
+    def close(self) -> None:
+        """Let go of all files; nothing is synced."""
+        for segment in (*self._full, *self._unsynced, self._segment, *filter(None, [self._spare])):
+            segment.close()
+        self._full, self._unsynced, self._spare = [], [], None
+        self.failed = self.failed or "The journal is closed."
+
+
+def remove_before(disk: Disk, number: int) -> None:
+    """Delete all segments before `number`."""
+    for name in disk.list():
+        found = segment_number(name)
+        if found is not None and found < number:
+            disk.remove(name)

@@ -1,0 +1,125 @@
+"""The bytes of a journal segment: header, records, and reading them back.  FORMAT.md, "Journal", is the text."""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from typing import NamedTuple
+
+MAGIC, MAJOR, MINOR = b"CRDTJNL1", 1, 0
+HEADER = struct.Struct("<8sHHIQQQI")  # magic, major, minor, 0, segment, first record, store, seed; then its crc
+SYNCED = struct.Struct("<QI")  # last record known to be synced, crc; rewritten in place
+RECORD = struct.Struct("<IIQQ")  # length and flags, crc, number, synced number
+SEALED = struct.Struct("<IQQ")  # what a record's crc covers before its payload
+SYNCED_AT, HEADER_SIZE, RECORD_SIZE = HEADER.size + 4, 64, RECORD.size
+MORE, CONTINUED, LENGTH = 1 << 31, 1 << 30, (1 << 30) - 1  # flags of a group, and the mask of the length
+
+
+class Position(NamedTuple):
+    """A place between two records."""
+
+    segment: int
+    offset: int
+    record: int  # number of the record that comes next
+    seed: int  # crc of the record before
+
+
+class Header(NamedTuple):
+    """What a segment says of itself."""
+
+    segment: int
+    first: int
+    store: int
+    seed: int
+    synced: int  # 0: unknown
+    major: int
+
+
+def segment_name(number: int) -> str:
+    """File name of a segment."""
+    return f"segment-{number:016x}"
+
+
+def segment_number(name: str) -> int | None:
+    """Number of a segment by its file name; None for other files."""
+    stem, dash, digits = name.partition("-")
+    if stem != "segment" or not dash or len(digits) != 16 or set(digits) - set("0123456789abcdef"):
+        return None
+    return int(digits, 16)
+
+
+def encode_header(segment: int, first: int, store: int, seed: int, synced: int) -> bytes:
+    """The first 64 bytes of a segment in use."""
+    head = HEADER.pack(MAGIC, MAJOR, MINOR, 0, segment, first, store, seed)
+    return (head + zlib.crc32(head).to_bytes(4, "little") + encode_synced(synced)).ljust(HEADER_SIZE, b"\0")
+
+
+def encode_synced(synced: int) -> bytes:
+    """The field that is rewritten in place after each sync."""
+    return SYNCED.pack(synced, zlib.crc32(synced.to_bytes(8, "little")))
+
+
+def decode_header(data: bytes) -> Header | None:
+    """The header, or None when it does not check out."""
+    if len(data) < HEADER_SIZE:
+        return None
+    magic, major, _, _, segment, first, store, seed = HEADER.unpack_from(data)
+    if magic != MAGIC or int.from_bytes(data[HEADER.size : SYNCED_AT], "little") != zlib.crc32(data[: HEADER.size]):
+        return None
+    synced, check = SYNCED.unpack_from(data, SYNCED_AT)
+    if check != zlib.crc32(synced.to_bytes(8, "little")):
+        synced = 0
+    return Header(segment, first, store, seed, synced, major)
+
+
+def encode_record(payload: bytes, flags: int, number: int, synced: int, seed: int) -> tuple[bytes, int]:
+    """(bytes of a record, its crc)."""
+    length = len(payload) | flags
+    crc = zlib.crc32(payload, zlib.crc32(SEALED.pack(length, number, synced), seed))
+    return RECORD.pack(length, crc, number, synced) + payload, crc
+
+
+class Record(NamedTuple):
+    """A record read back."""
+
+    flags: int
+    payload: bytes
+    crc: int
+    synced: int
+    end: int  # offset of what follows
+
+
+def decode_record(data: bytes, offset: int, number: int, seed: int) -> Record | str | None:
+    """The record at `offset`; None at the end of the segment, or what is wrong with it."""
+    if offset + RECORD_SIZE > len(data):
+        return None if not any(data[offset:]) else "is cut off"
+    length, crc, found, synced = RECORD.unpack_from(data, offset)
+    if not (length or crc or found or synced):
+        return None
+    end = offset + RECORD_SIZE + (length & LENGTH)
+    if end > len(data):
+        return "is longer than what is left of its segment"
+    if found != number:
+        return f"has number {found} where {number} belongs"
+    if synced >= number or not length & LENGTH:
+        return "has an impossible header"
+    payload = data[offset + RECORD_SIZE : end]
+    if crc != zlib.crc32(payload, zlib.crc32(SEALED.pack(length, found, synced), seed)):
+        return "fails its checksum"
+    return Record(length & ~LENGTH, payload, crc, synced, end)
+
+
+def synced_after(data: bytes, offset: int, number: int) -> int:
+    """The greatest synced number told by intact records after a bad one at `offset`; 0 when there is none."""
+    best = 0
+    while offset + RECORD_SIZE <= len(data):
+        length, crc, _, _ = RECORD.unpack_from(data, offset)
+        end = offset + RECORD_SIZE + (length & LENGTH)
+        if not length or end > len(data):
+            break
+        number += 1
+        following = decode_record(data, end, number, crc)
+        if isinstance(following, Record):
+            best = max(best, following.synced)
+        offset = end
+    return best
