@@ -13,7 +13,7 @@ demo: $(VENV)/.flights
 	$(BIN)/crdtsync demo $(DEMO_ARGS)
 
 # Kernels are compiled again when a source of theirs has changed; everything else is used from the tree as it is.
-NATIVE := setup.py pyproject.toml $(wildcard native/*.pyx native/*.pxd)
+NATIVE := setup.py pyproject.toml $(wildcard native/*.pyx native/*.pxd native/*.pxi)
 
 $(VENV)/.env: $(NATIVE)
 	@$(PYTHON) -c 'import sys; sys.exit("crdtsync needs Python 3.11 or newer, this is " + sys.version) if sys.version_info < (3, 11) else None'

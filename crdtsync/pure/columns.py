@@ -6,8 +6,6 @@ remapping sort contexts and live dots anew.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-
 from crdtsync.pure.image import CELL, LATEST, Image, decode, decode_context, decode_kind, encode
 from crdtsync.pure.keys import Positions, append_key, cell_tail, check_key, next_key, position, with_tail
 from crdtsync.pure.varint import varint_decode, varint_encode
@@ -16,7 +14,7 @@ Clock = dict[int, int]
 Rows = list[tuple[bytes, bytes]]
 
 
-def rows_pack(rows: Rows, positions: Mapping[int, int]) -> tuple[bytes, bytes]:
+def rows_pack(rows: Rows, positions: dict[int, int]) -> tuple[bytes, bytes]:
     """(keys column, images column), local indexes turned into positions.  ValueError for an actor without one."""
     keys, images, previous = bytearray(), bytearray(), b""
     for key, image in rows:
@@ -61,7 +59,7 @@ def _check_row(key: bytes, kind: int, image: bytes, actors: int) -> None:
         raise ValueError("row key names another owner than the cell")
 
 
-def rows_remap(rows: Rows, mapping: Sequence[int]) -> Rows:
+def rows_remap(rows: Rows, mapping: list[int]) -> Rows:
     """Rows with positions turned into local indexes, in keys and images."""
     return [_moved(key, image, mapping) for key, image in rows]
 

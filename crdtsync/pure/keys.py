@@ -11,8 +11,6 @@ the rest.  Without the cap a few hostile bytes a row would unpack into megabytes
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-
 from crdtsync.pure.image import ACTOR_MAX, CELL, LATEST, PRESENCE, VALUES
 from crdtsync.pure.varint import varint_decode, varint_encode
 
@@ -25,7 +23,7 @@ KIND_OF_TYPE = {
     ord("l"): LATEST, ord("v"): VALUES,
 }  # fmt: skip
 
-Positions = Mapping[int, int] | Sequence[int]
+Positions = dict[int, int] | list[int]
 
 
 def check_key(key: bytes) -> int:
@@ -109,7 +107,7 @@ def next_key(column: bytes, at: int, previous: bytes) -> tuple[bytes, int]:
     return previous[:shared] + column[at : at + rest], at + rest
 
 
-def keys_pack(keys: list[bytes], positions: Mapping[int, int]) -> bytes:
+def keys_pack(keys: list[bytes], positions: dict[int, int]) -> bytes:
     """The keys column alone, cell tails turned into positions."""
     column, previous = bytearray(), b""
     for key in keys:
@@ -134,7 +132,7 @@ def keys_unpack(count: int, keys: bytes, actors: int) -> list[bytes]:
     return out
 
 
-def keys_remap(keys: list[bytes], mapping: Sequence[int]) -> list[bytes]:
+def keys_remap(keys: list[bytes], mapping: list[int]) -> list[bytes]:
     """Keys with the positions in cell tails turned into local indexes."""
     return [_moved(key, mapping) for key in keys]
 

@@ -62,9 +62,7 @@ def values_set(image: bytes | None, actor: int, seq: int, payload: bytes | None)
     return encode(Image(VALUES, context, {} if payload is None else {actor: (seq, payload)}))
 
 
-def latest_set(
-    image: bytes | None, actor: int, seq: int, stamp: int, payload: bytes | None, expiry: int = 0
-) -> bytes:
+def latest_set(image: bytes | None, actor: int, seq: int, stamp: int, payload: bytes | None, expiry: int = 0) -> bytes:
     """A write under `stamp`; payload None deletes.  `expiry` 0: never.  The caller sees to it that the stamp is new."""
     _payload(payload)
     u64(stamp)

@@ -56,7 +56,7 @@ def row_latest(image: bytes) -> tuple[int, int, int, bytes | None, int]:
     parsed = decode(image)
     if parsed.kind != LATEST:
         raise ValueError(f"row kind is {parsed.kind}, not {LATEST}")
-    return tuple(parsed.latest)
+    return parsed.latest
 
 
 def row_cell(image: bytes) -> tuple[int, int, int, int, int, int, int, int]:
@@ -64,7 +64,7 @@ def row_cell(image: bytes) -> tuple[int, int, int, int, int, int, int, int]:
     parsed = decode(image)
     if parsed.kind != CELL:
         raise ValueError(f"row kind is {parsed.kind}, not {CELL}")
-    return tuple(parsed.cell)
+    return parsed.cell
 
 
 def row_cell_value(image: bytes) -> int:

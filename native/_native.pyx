@@ -1,0 +1,29 @@
+"""The compiled kernels.  crdtsync.pure holds the same functions under the same stems; its docstrings are the contract."""
+
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from cpython.dict cimport PyDict_GetItemWithError
+from cpython.exc cimport PyErr_Format
+from cpython.list cimport PyList_GET_ITEM, PyList_GET_SIZE, PyList_New, PyList_SET_ITEM
+from cpython.long cimport PyLong_AsUnsignedLongLong, PyLong_FromUnsignedLongLong
+from cpython.mem cimport PyMem_Free, PyMem_Malloc
+from cpython.object cimport PyObject
+from cpython.ref cimport Py_INCREF
+from libc.stdint cimport uint32_t, uint64_t
+from libc.stdlib cimport qsort
+from libc.string cimport memchr, memcmp, memcpy
+
+from buffer cimport (
+    Buffer, VARINT_MAX, close_buffer, open_buffer, put, put_byte, put_bytes, reserve, set_count, taken, varint_size,
+)
+from cursor cimport Cursor, fail, skim, take
+
+from xxhash import xxh3_128_digest as _xxh3_128_digest
+
+include "varint.pxi"
+include "image.pxi"
+include "rows.pxi"
+include "operations.pxi"
+include "joins.pxi"
+include "keys.pxi"
+include "columns.pxi"
+include "digest.pxi"

@@ -1,0 +1,47 @@
+"""The compiled kernels: one extension, crdtsync._native, from native/_native.pyx.  All else is in pyproject.toml.
+
+Environment: CRDTSYNC_PURE=1 builds without a compiler (crdtsync.pure serves then); CRDTSYNC_DEBUG=1 compiles with
+checks, symbols and no optimisation; CRDTSYNC_ANNOTATE=1 writes native/_native.html, which shows what costs what.
+"""
+
+from __future__ import annotations
+
+import os
+
+from setuptools import Extension, setup
+
+
+def knob(name: str) -> bool:
+    """Whether an environment variable is set to something else than nothing or 0."""
+    return os.environ.get(name, "") not in ("", "0")
+
+
+def extensions() -> list[Extension]:
+    """The extension, cythonized; none for a pure build."""
+    if knob("CRDTSYNC_PURE"):
+        return []
+    from Cython.Build import cythonize
+
+    debug = knob("CRDTSYNC_DEBUG")
+    native = Extension(
+        "crdtsync._native",
+        ["native/_native.pyx"],
+        extra_compile_args=["-O0", "-g", "-UNDEBUG"] if debug else ["-O2", "-fno-strict-aliasing"],
+    )
+    modules: list[Extension] = cythonize(
+        [native],
+        include_path=["native"],
+        annotate=knob("CRDTSYNC_ANNOTATE"),
+        emit_linenums=debug,
+        compiler_directives={
+            "language_level": "3",
+            "boundscheck": debug,
+            "wraparound": False,
+            "initializedcheck": debug,
+            "cdivision": True,
+        },
+    )
+    return modules
+
+
+setup(ext_modules=extensions())
