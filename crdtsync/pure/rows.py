@@ -56,7 +56,8 @@ def row_latest(image: bytes) -> tuple[int, int, int, bytes | None, int]:
     parsed = decode(image)
     if parsed.kind != LATEST:
         raise ValueError(f"row kind is {parsed.kind}, not {LATEST}")
-    return parsed.latest
+    stamp, actor, seq, payload, expiry = parsed.latest
+    return stamp, actor, seq, payload, expiry
 
 
 def row_cell(image: bytes) -> tuple[int, int, int, int, int, int, int, int]:
@@ -64,7 +65,8 @@ def row_cell(image: bytes) -> tuple[int, int, int, int, int, int, int, int]:
     parsed = decode(image)
     if parsed.kind != CELL:
         raise ValueError(f"row kind is {parsed.kind}, not {CELL}")
-    return parsed.cell
+    owner, start, seq, p, n, base_seq, base_p, base_n = parsed.cell
+    return owner, start, seq, p, n, base_seq, base_p, base_n
 
 
 def row_cell_value(image: bytes) -> int:
