@@ -131,7 +131,7 @@ class Cluster:
         self.network.heal()
         for node in list(self.nodes.values()):
             node.disk.full = node.disk.fail_next_sync = False
-            node.disk.cut_power_after(0)
+            node.disk.end_after(0, power=False)
             node.resume()
             if not node.up:
                 node.boot()

@@ -1,7 +1,8 @@
 """The simulated disk: what was synced stays, what was not may stay, go, or tear when the power goes.
 
-A process that dies loses nothing that it wrote, since the bytes are the kernel's by then.  When the power goes, every
-512-byte sector of an unsynced file is independently found at some moment between its last sync and its last write.
+A process that dies loses nothing that it wrote, since the bytes are the kernel's by then; only the write that it was in
+may be half done.  When the power goes, every 512-byte sector of an unsynced file is independently found at some moment
+between its last sync and its last write.
 """
 
 from __future__ import annotations
@@ -17,8 +18,12 @@ SECTOR = 512  # bytes that a disk writes whole
 ROOM = 1 << 40  # bytes free on a disk that is not full
 
 
-class PowerCut(BaseException):
-    """The power went in the middle of a disk operation.  Not an Exception: no code under test may survive it."""
+class Gone(BaseException):
+    """The process ended in the middle of a disk operation.  Not an Exception: no code under test may survive it."""
+
+    def __init__(self, power: bool) -> None:
+        super().__init__("power cut" if power else "killed")
+        self.power = power
 
 
 class SimFile:
@@ -53,16 +58,20 @@ class SimFile:
         for sector, writes in touched.items():
             count = {"none": 0, "all": len(writes), "prefix": -1, "sectors": rng.randint(0, len(writes))}[mode]
             chosen = [write for write in self.pending[:kept] if write in writes] if count < 0 else writes[:count]
-            for number, (offset, data) in enumerate(chosen):
-                self._land(sector, offset, data, rng if number == len(chosen) - 1 else None)
+            for offset, data in chosen:
+                start, end = max(offset, sector * SECTOR), min(offset + len(data), (sector + 1) * SECTOR)
+                self.platter[start:end] = data[start - offset : end - offset]
         self.content = bytearray(self.platter)
         self.pending.clear()
 
-    def _land(self, sector: int, offset: int, data: bytes, tear: random.Random | None) -> None:
-        start, end = max(offset, sector * SECTOR), min(offset + len(data), (sector + 1) * SECTOR)
-        if tear is not None and tear.random() < 0.1:
-            end = tear.randint(start, end)
-        self.platter[start:end] = data[start - offset : end - offset]
+    def tear(self, rng: random.Random) -> None:
+        """The last write was under way when the process ended: only its first bytes were copied."""
+        offset, data = self.pending.pop()
+        whole = self.content[offset : offset + len(data)]
+        self.content = bytearray(self.platter)
+        for start, earlier in self.pending:
+            self.content[start : start + len(earlier)] = earlier
+        self.write(offset, bytes(whole[: rng.randint(0, len(data))]))
 
 
 class SimSegment:
@@ -75,7 +84,7 @@ class SimSegment:
     def write(self, offset: int, data: bytes) -> None:
         self._alive()
         self._file.write(offset, data)
-        self._disk.step()
+        self._disk.step(self._file)
 
     def sync(self) -> None:
         self._alive()
@@ -107,19 +116,22 @@ class SimDisk:
         self.failed_syncs = 0
         self.life = 0  # counts the processes that have used it
         self._ghosts: dict[str, SimFile] = {}  # removed, but not yet durably
-        self._steps_left = 0  # disk operations until the power goes; 0: it stays
+        self._steps_left = 0  # disk operations until the process ends; 0: it lives
+        self._power = False  # whether the power goes with it
 
     # -- faults
-    def cut_power_after(self, steps: int) -> None:
-        """Raise PowerCut within the `steps`-th operation from now."""
-        self._steps_left = steps
+    def end_after(self, steps: int, power: bool) -> None:
+        """Raise Gone within the `steps`-th operation from now; 0: never."""
+        self._steps_left, self._power = steps, power
 
-    def step(self) -> None:
-        """One more operation was done: is it the one after which the power goes?"""
+    def step(self, written: SimFile | None = None) -> None:
+        """One more operation was done: is it the one in which the process ends?"""
         if self._steps_left:
             self._steps_left -= 1
             if not self._steps_left:
-                raise PowerCut
+                if written is not None and self.rng.random() < 0.5:
+                    written.tear(self.rng)
+                raise Gone(self._power)
 
     def crash(self) -> None:
         """The power is gone: unsynced bytes and removals are in doubt."""

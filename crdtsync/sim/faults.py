@@ -76,7 +76,7 @@ def _troubles(rng: random.Random) -> dict[str, float]:
     if rng.random() < 0.6:
         often |= {"power": rng.choice((1, 3)), "power in a write": rng.choice((0, 2))}
     if rng.random() < 0.5:
-        often |= {"kill": rng.choice((1, 3)), "pause": rng.choice((0, 2))}
+        often |= {"kill": rng.choice((1, 3)), "kill in a write": rng.choice((0, 2)), "pause": rng.choice((0, 2))}
     if rng.random() < 0.3:
         often |= {"disk full": rng.choice((1, 2)), "disk error": rng.choice((0, 1))}
     if rng.random() < 0.4:
@@ -153,10 +153,16 @@ class Nemesis:
         return bool(victims)
 
     def _power_in_a_write(self) -> bool:
-        """The power goes at one of the next writes or syncs, in the middle of whatever asked for it."""
+        """The power goes within one of the next writes or syncs, in the middle of whatever asked for it."""
+        return self._end_in_a_write(power=True)
+
+    def _kill_in_a_write(self) -> bool:
+        return self._end_in_a_write(power=False)
+
+    def _end_in_a_write(self, power: bool) -> bool:
         victims = self.cluster.running()
         if victims:
-            self.world.rng.choice(victims).disk.cut_power_after(self.world.rng.randint(1, 30))
+            self.world.rng.choice(victims).disk.end_after(self.world.rng.randint(1, 30), power)
         return bool(victims)
 
     def _kill(self) -> bool:

@@ -1,0 +1,32 @@
+"""Settings of simulated nodes: the production ones, with small segments and parts so that every path is walked."""
+
+from __future__ import annotations
+
+from crdtsync.config import KIB, ClusterSettings, Config
+from crdtsync.sim.faults import Plan
+
+CLUSTER = ClusterSettings(
+    value_bytes_max=4 * KIB, key_bytes_max=255, depth_max=16, part_bytes_max=64 * KIB, batch_bytes_max=16 * KIB
+)
+
+
+def node_config(plan: Plan, name: str, address: str, join: tuple[str, ...]) -> Config:
+    """The Config of one simulated node."""
+    return Config(
+        name=name,
+        listen=address,
+        join=join,
+        cluster=CLUSTER,
+        segment_bytes=32 * KIB,
+        heartbeat_interval=0.5,
+        pull_interval=0.5,
+        collect_interval=0.4,
+        push_delay=0.01,
+        reconnect_max=0.5,
+        connect_timeout=1.0,
+        join_timeout=30.0,
+        joining_expiry=20.0,
+        part_bytes=512 if plan.small_parts else 16 * KIB,
+        transfer_bytes_max=1 * KIB if plan.long_transfers else 64 * KIB,
+        credit_parts=2 if plan.small_parts else 4,
+    ).validate()
