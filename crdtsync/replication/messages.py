@@ -111,7 +111,7 @@ class Part(Message, frozen=True):
     rows: PackedRows
     last: bool
     target: Clock = {}  # sender's clock at the one state that was read; last part only
-    floor: Clock = {}  # last part only
+    floor: Clock = {}  # last part only; of a scan every part
     stamp_floor: int = 0  # last part only
     synced: Clock = {}  # sender's announcement, last part only
     members: tuple[MemberRecord, ...] = ()  # last part only

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
@@ -106,3 +106,9 @@ class ReplicaStore(Protocol):
     def write_rescue(self, bucket: str, clock: Clock) -> int: ...  # rows not covered by `clock` -> rescue file
     def reset_bucket(self, bucket: str) -> None: ...  # forget rows, clock, floor: about to take a member's state
     def new_actor(self) -> None: ...  # never write again under this start's actor
+    def restamp(self, bucket: str, actors: Collection[int], stamp_floor: int) -> int:
+        """Write again every live register whose winner is of one of `actors` and stamped at or below `stamp_floor`.
+
+        For a store that wrote alone and then joined: such a register could lie below a deletion that one member has
+        collected and another has not, visible here and deleted there for ever.  Gives how many were written.
+        """

@@ -79,7 +79,8 @@ class Scan:
         part_bytes = 1 if rows_max else self._part_bytes  # a scan is split between objects only: one object at a time
         rows, self._after = self._store.scan(self.bucket, self._after, part_bytes)
         self.done = not self._after
-        part = _replace(self._first, number=self.number, rows=rows, last=self.done, scan_next=self._after)
+        floor = self._store.floor(self.bucket)  # after reading: it covers whatever is missing from these rows
+        part = _replace(self._first, number=self.number, rows=rows, last=self.done, scan_next=self._after, floor=floor)
         self.number += 1
         return part
 
@@ -87,7 +88,8 @@ class Scan:
 class Incoming:
     """What has been staged of one transfer."""
 
-    def __init__(self) -> None:
+    def __init__(self, joining: bool = False) -> None:
+        self.joining = joining  # of a node that gets in: events that the sender has never heard of are its own
         self.rows: list[Any] = []  # in memory: results of ReplicaStore.stage
         self.base: Clock = {}  # the clock that part 0 builds on
         self.bytes = 0
@@ -194,6 +196,8 @@ class Replica:
         held = clock if staged.scan_clock is None else join(clock, staged.scan_clock)
         if not covers(held, staged.base):
             return STALE_BASE
+        if staged.joining and not any(actor in part.target or actor in part.floor for actor in clock):
+            return APPLIED  # rows from before any peer: neither side has met anything of the other's
         if clock and not covers(part.target, self.store.floor(part.bucket)):
             return OLD_NEWS
         if clock and not covers(clock, part.floor):
@@ -232,6 +236,9 @@ class Replica:
             return EARLIER_START
         if not self.serves(part.bucket):
             return DAMAGED
+        # A sender that has collected beyond T0 misses a removed row whose removal is not claimed.
+        if not covers(join(self.store.clock(part.bucket), part.scan_clock), part.floor):
+            return BELOW_FLOOR
         rows = self.store.stage(part.bucket, part.rows) if part.rows.count else None
         self.store.stage_scan(part.bucket, part.scan_clock, rows, part.scan_next, direct)
         staged.scan_clock = part.scan_clock

@@ -1,0 +1,124 @@
+"""Links and peers: what is known of each, and the tables of states they go through.
+
+A link is one connection; a peer is one node, whatever links it has had.  Everything here is volatile.
+
+    link    greeting --hello accepted--> ready
+            greeting --refused, time-out, down--> closed
+            ready --down, silent, replaced by another link, fault, bye--> closed
+
+    node    founder of a cluster, or restarted          member
+            empty or private with join=, or has left    joining --> member
+            evicted, or below a floor                   starting_over --> member
+            member --leave()--> leaving --> left
+            any --a later start of this node is alive--> superseded
+"""
+
+from __future__ import annotations
+
+from crdtsync.clocks.vector import join
+from crdtsync.errors import InvariantViolated
+from crdtsync.replication.failure import Detector
+from crdtsync.replication.messages import Announce, BucketClocks, Clock
+
+GREETING, READY, CLOSED = "greeting", "ready", "closed"
+LINK_STATES: dict[str, frozenset[str]] = {
+    GREETING: frozenset({READY, CLOSED}),
+    READY: frozenset({CLOSED}),
+    CLOSED: frozenset(),
+}
+
+MEMBER, JOINING, STARTING_OVER = "member", "joining", "starting_over"
+LEAVING, LEFT, SUPERSEDED = "leaving", "left", "superseded"
+NODE_STATES: dict[str, frozenset[str]] = {
+    JOINING: frozenset({MEMBER, STARTING_OVER, SUPERSEDED}),
+    STARTING_OVER: frozenset({MEMBER, SUPERSEDED}),
+    MEMBER: frozenset({LEAVING, STARTING_OVER, SUPERSEDED}),
+    LEAVING: frozenset({LEFT, STARTING_OVER, SUPERSEDED}),
+    LEFT: frozenset(),
+    SUPERSEDED: frozenset(),
+}
+WHOLE = frozenset({MEMBER, LEAVING})  # states in which a node may push, serve and take
+
+
+def step(table: dict[str, frozenset[str]], old: str, new: str) -> str:
+    """`new`, when the table allows it after `old`."""
+    if new not in table[old]:
+        raise InvariantViolated(f"No way leads from {old} to {new}.")
+    return new
+
+
+class Link:
+    """One connection, from its `link_up` to its `link_down`."""
+
+    def __init__(self, number: int, address: str, outgoing: bool, now: float) -> None:
+        self.number, self.address, self.outgoing, self.opened = number, address, outgoing, now
+        self.state = GREETING
+        self.peer: Peer | None = None  # once ready
+        self.told: dict[str, tuple[Clock, Clock]] = {}  # bucket -> clocks that the far end has been told
+        self.passed_on: dict[str, dict[str, Clock]] = {}  # author -> bucket -> synced clock passed on
+        self.announcements = 0
+
+    def become(self, state: str) -> None:
+        """Move on in LINK_STATES."""
+        self.state = step(LINK_STATES, self.state, state)
+
+
+class Peer:
+    """One other node, as far as it has been heard of, directly or through others."""
+
+    def __init__(self, node: str, heartbeat_interval: float, now: float) -> None:
+        self.node = node
+        self.start = self.instance = self.actor = 0
+        self.epoch = 0  # of its member record, as it has last shown it itself
+        self.hello_state = ""  # what it said of itself when its link began
+        self.link: Link | None = None  # the ready link
+        self.detector = Detector(heartbeat_interval, now)
+        self.skew_ms = 0
+        self.last_announce: Announce | None = None  # to be passed on: its identity and member list
+        self.synced: dict[str, Clock] = {}  # what it has announced as being on its disk
+        self.uncounted: set[str] = set()  # buckets whose announcement I could not count yet
+        self.clock: dict[str, Clock] = {}  # what it is known to hold
+        self.heard_at = float("-inf")  # when its last announcement came from itself
+        self.new_session(now)
+
+    def new_session(self, now: float) -> None:
+        """A link is ready, or gone: nothing is in flight, and belief falls back to knowledge."""
+        self.announced = False  # it has told its clocks on this link
+        self.announce_seq = 0
+        self.believed: dict[str, Clock] = {bucket: dict(clock) for bucket, clock in self.clock.items()}
+        self.flight: dict[str, dict[int, tuple[Clock, float]]] = {}  # bucket -> push -> (its claim, when sent)
+        self.waiting: set[str] = set()  # buckets with more to push once there is credit
+        self.paused: dict[str, float] = {}  # bucket -> no pushes before
+        self.hold: dict[str, float] = {}  # bucket -> no pulls before
+        self.unsure_until = float("-inf")  # others' pushes have not reached it: do not count on them
+        self.detector.heard(now)
+
+    def forget(self, now: float) -> None:
+        """It has come back in a later life, or started over: it may hold less than it said."""
+        self.clock, self.synced, self.uncounted, self.last_announce = {}, {}, set(), None
+        self.new_session(now)
+
+    def holds(self, bucket: str, clock: Clock) -> None:
+        """It is known to hold `clock`."""
+        self.clock[bucket] = join(self.clock.get(bucket, {}), clock)
+        self.believe(bucket, clock)
+
+    def believe(self, bucket: str, clock: Clock) -> None:
+        """It will hold `clock` if all that is on its way arrives."""
+        self.believed[bucket] = join(self.believed.get(bucket, {}), clock)
+
+    def disbelieve(self, bucket: str) -> None:
+        """Something has not arrived: fall back to what is known."""
+        self.believed[bucket] = dict(self.clock.get(bucket, {}))
+        self.flight.pop(bucket, None)
+
+    def told(self, clocks: BucketClocks) -> None:
+        """It has announced the clocks of a bucket itself."""
+        bucket = clocks.bucket
+        if clocks.whole:
+            self.clock[bucket], self.synced[bucket] = dict(clocks.clock), dict(clocks.synced)
+        else:
+            self.clock[bucket] = join(self.clock.get(bucket, {}), clocks.clock)
+            self.synced[bucket] = join(self.synced.get(bucket, {}), clocks.synced)
+        self.believe(bucket, self.clock[bucket])
+        self.uncounted.add(bucket)
