@@ -96,6 +96,10 @@ class Place:
         """What the row keys of one field of this map start with."""
         return self.prefix + field + b"\0"
 
+    def slot(self, field: bytes) -> Place:
+        """One field of this map whatever lives in it: a place without a type, to ask whether it exists."""
+        return Place(self.name, (*self.fields, field.decode()), b"", self.field(field), ())
+
     def inside(self, field: str, code: bytes, depth_max: int = FIELDS_MAX) -> Place:
         """The object of type `code` in a field of this map.  Raises InvalidKey, also beyond `depth_max` fields."""
         if len(self.fields) >= depth_max:

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from crdtsync.datatypes import flag, gcounter, gset, lwwregister, map, mvregister, orset, pncounter
 from crdtsync.datatypes.rows import Row
-from crdtsync.datatypes.txn import Verb
+from crdtsync.datatypes.txn import Verb, remove_below
 from crdtsync.kernels import row_dead
 
 
@@ -54,3 +54,5 @@ _ALL = (
 TYPES = {info.code: info for info in _ALL}
 BY_NAME = {info.name: info for info in _ALL}
 VERBS = {verb.name: verb for info in _ALL for verb in info.verbs}
+DELETE = Verb("delete", lambda txn, place, _: remove_below(txn, place.prefix), writes=False)
+VERBS[DELETE.name] = DELETE

@@ -1,0 +1,98 @@
+"""Handle of the map, and the one list of handles by name that buckets and maps offer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from crdtsync.datatypes import map as map_type
+from crdtsync.datatypes.keys import Place, check_field
+from crdtsync.handles.base import Backend, Handle
+from crdtsync.handles.counters import GCounter, PNCounter
+from crdtsync.handles.registers import Flag, LWWRegister, MVRegister
+from crdtsync.handles.sets import GSet, ORSet
+
+
+class Objects:
+    """Handles by name.  A bucket's names are keys, a map's names are fields; both raise InvalidKey for a bad one."""
+
+    __slots__ = ()
+
+    def _at(self, name: str, code: bytes) -> tuple[Backend, Place]:
+        raise NotImplementedError
+
+    def gcounter(self, name: str) -> GCounter:
+        """The G-Counter `name`."""
+        return GCounter(*self._at(name, GCounter.CODE))
+
+    def pncounter(self, name: str) -> PNCounter:
+        """The PN-Counter `name`."""
+        return PNCounter(*self._at(name, PNCounter.CODE))
+
+    def gset(self, name: str) -> GSet:
+        """The G-Set `name`."""
+        return GSet(*self._at(name, GSet.CODE))
+
+    def orset(self, name: str) -> ORSet:
+        """The OR-Set `name`."""
+        return ORSet(*self._at(name, ORSet.CODE))
+
+    def lwwregister(self, name: str) -> LWWRegister:
+        """The LWW-Register `name`."""
+        return LWWRegister(*self._at(name, LWWRegister.CODE))
+
+    def mvregister(self, name: str) -> MVRegister:
+        """The MV-Register `name`."""
+        return MVRegister(*self._at(name, MVRegister.CODE))
+
+    def flag(self, name: str) -> Flag:
+        """The flag `name`."""
+        return Flag(*self._at(name, Flag.CODE))
+
+    def map(self, name: str) -> Map:
+        """The map `name`."""
+        return Map(*self._at(name, Map.CODE))
+
+
+class Map(Handle, Objects):
+    """Objects of any type under field names.
+
+    A field has one type: writing another while one is visible raises FieldTypeError.  After concurrent writes two types
+    can meet on a field; then both may be read and written, and `value` shows them by type.
+    """
+
+    __slots__ = ()
+    CODE = map_type.CODE
+
+    def _at(self, name: str, code: bytes) -> tuple[Backend, Place]:
+        return self._backend, self._place.inside(name, code, self._backend.depth_max)
+
+    def fields(self) -> list[str]:
+        """Names of the fields that hold something, in byte order."""
+        return self._backend.fields(self._place)
+
+    def remove(self, field: str) -> None:
+        """Remove everything in a field that is known here, whatever its type; nothing happens when it is absent."""
+        self._write(map_type.REMOVE, self._place, check_field(field))
+
+    def clear(self) -> None:
+        """Remove everything in all fields that is known here."""
+        self._write(map_type.CLEAR, self._place, None)
+
+    def __contains__(self, field: str) -> bool:
+        return self._backend.exists(self._place.slot(check_field(field)))
+
+    def __len__(self) -> int:
+        return len(self.fields())
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.fields())
+
+    @property
+    def value(self) -> dict[str, Any]:
+        """A plain dict of one state: {field: value}; sets are Python sets, nested maps are dicts.
+
+        A field on which several types live is {type name: value}.
+        """
+        plain: dict[str, Any] = self._backend.value(self._place)
+        return plain
