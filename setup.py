@@ -26,7 +26,7 @@ def extensions() -> list[Extension]:
     native = Extension(
         "crdtsync._native",
         ["native/_native.pyx"],
-        extra_compile_args=["-O0", "-g", "-UNDEBUG"] if debug else ["-O2", "-fno-strict-aliasing"],
+        extra_compile_args=["-O0", "-g", "-UNDEBUG"] if debug else ["-O3", "-fno-strict-aliasing"],
     )
     modules: list[Extension] = cythonize(
         [native],
@@ -35,7 +35,7 @@ def extensions() -> list[Extension]:
         emit_linenums=debug,
         compiler_directives={
             "language_level": "3",
-            "boundscheck": debug,
+            "boundscheck": True,  # of lists: a local index without an id is an IndexError, not a crash
             "wraparound": False,
             "initializedcheck": debug,
             "cdivision": True,
