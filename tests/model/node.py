@@ -426,6 +426,7 @@ class Node:
     def damage(self, key):
         """A row on disk fails its checksum: it is set aside, here and on disk."""
         dots = dict(self.rows[key].log_dots())
+        self.world.set_aside(self, key)
         self.unlist(key)
         del self.rows[key]
         self.damaged = {**self.damaged, key: dots}
@@ -450,6 +451,9 @@ class Node:
         self.world.touch_keys(self, self.damaged)
         self.damaged = {}
         self.apply({}, part.rows, part.target, part.floor, part.stamp_floor)
+        # RULE: a repair is durable before anything is served again: a scan reads what is on disk, and there the row was
+        # still missing under a clock that claims it (a joiner that resumed its scan became whole without the row)
+        self.sync()
         self.hear(part.word)
         return "applied"
 

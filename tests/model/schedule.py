@@ -6,7 +6,7 @@ import random
 from itertools import accumulate
 
 from . import entry
-from .members import MEMBER, counted
+from .members import is_counted
 from .node import Node
 from .rows import join
 from .world import Violation, World
@@ -15,11 +15,12 @@ HEALING_ROUNDS = 6
 
 
 class Schedule:
-    def __init__(self, seed, count, steps, rules=None, loss=0.3, world_class=World, node_class=Node):
+    def __init__(self, seed, count, steps, rules=None, loss=0.3, restless=False, world_class=World, node_class=Node):
         self.rng, self.steps, self.loss = random.Random(seed), steps, loss
         self.world = world_class(self.rng, count, rules, node_class)
         self.nodes, self.bound = self.world.nodes, count + 2
         self.net, self.pulls, self.cut = [], [], set()
+        self.weights = list(accumulate(w * (self.RESTLESS.get(name, 1) if restless else 1) for w, name in self.STEPS))
 
     STEPS = (
         (40, "write"), (14, "push"), (6, "open_pull"), (14, "pull_part"), (13, "deliver"), (3, "announce"),
@@ -27,8 +28,9 @@ class Schedule:
         (0.3, "leave"), (0.4, "evict"), (0.8, "backup"), (0.25, "restore"), (0.4, "damage"), (3, "repair"),
         (1, "crash"), (2, "part_ways"), (2, "reunite"),
     )  # fmt: skip
+    # much coming and going, in every third schedule
+    RESTLESS = {"arrive": 3, "enter": 2, "expire": 3, "leave": 5, "evict": 6, "restore": 4, "crash": 3}
     NAMES = [name for _, name in STEPS]
-    WEIGHTS = list(accumulate(weight for weight, _ in STEPS))
 
     def run(self):
         """The schedule, then the healing.  Raises Violation."""
@@ -44,7 +46,7 @@ class Schedule:
         node = rng.choice(list(self.nodes.values()))
         if rng.random() < 0.3:
             node.sync()
-        what = rng.choices(self.NAMES, cum_weights=self.WEIGHTS)[0]
+        what = rng.choices(self.NAMES, cum_weights=self.weights)[0]
         getattr(self, what)(node)
         world.judge()
 
@@ -307,6 +309,8 @@ class Schedule:
                         self.mend(node, other, patience=1)
                 if node.damaged:
                     node.must_start_over("damage")
+            if node.state == "left" and is_counted(node.members, node.name):
+                node.state = "over"  # it had begun to come back, and a copy from before was restored
             tries = 0
             while node.state in ("joining", "over"):
                 tries += 1
@@ -342,7 +346,4 @@ class Schedule:
 
 def run(seed, rules=None, **classes):
     """The schedule of one seed; its world, or a Violation."""
-    return Schedule(seed, 2 + seed % 5, 100 + seed % 600, rules, **classes).run()
-
-
-__all__ = ["MEMBER", "Schedule", "counted", "run"]
+    return Schedule(seed, 2 + seed % 5, 100 + seed % 600, rules, restless=seed % 3 == 0, **classes).run()

@@ -29,6 +29,7 @@ class World:
         self.by_dot = defaultdict(dict)  # actor -> {seq: row key}
         self.inside = set()  # dots after which a batch goes on: no clock may end there
         self.lost, self.rescue = set(), defaultdict(list)  # what may be missing at the end, and what was written down
+        self.aside = {}  # (node, key) -> context of a row set aside, which the node itself cannot know
         self.excused = set()  # (node, epoch) that may find itself out: evicted, restored, or let in by such a one
         self.dirty = {}
         for _ in range(count):
@@ -112,16 +113,24 @@ class World:
         if why != "damage" and (node.name, node.epoch) not in self.excused:
             raise Violation(f"{node.name} must start over ({why}) though nobody evicted or restored it")
 
+    def set_aside(self, node, key):
+        self.aside[node, key] = node.rows[key].ctx
+
     def rescued(self, node, rescue):
         self.rescues += bool(rescue)
         for key, dots in rescue.items():
             self.rescue[key].append(dots)
+        for key in node.damaged:
+            if key[1] == LATEST:  # what its winner, which is elsewhere or in the rescue, had overwritten is not missed
+                self.rescue[key].append(self.aside[node, key])
 
     def publish(self, node):
         """What a private store had collected has never happened, as far as the cluster is concerned."""
         for key, ctx in node.private or []:
             events = self.events[value_key(key)]
-            events[:] = [event for event in events if event[1] != key or not has(ctx, event[0])]
+            for event in [event for event in events if event[1] == key and has(ctx, event[0])]:
+                events.remove(event)
+                del self.by_dot[event[0][0]][event[0][1]]
 
     def came_in(self, node):
         self.joins += 1
@@ -154,14 +163,12 @@ class World:
         self.dirty.clear()
 
     def judge_end(self):
-        top = {}
-        for node in self.nodes.values():
+        top, inside = {}, [node for node in self.nodes.values() if node.state != "left"]
+        for node in inside:
             top = join(top, node.clock)
         meant = {key: self.meaning(key, top) for key in self.events}
         meant = {key: value for key, value in meant.items() if value is not None}
-        for node in self.nodes.values():
-            if node.state == "left":
-                continue
+        for node in inside:
             if node.view() != meant:
                 raise Violation(f"{node.name} ends with {node.view()} instead of {meant}")
             dead = [key for key, row in node.rows.items() if row.dead()]
@@ -172,7 +179,7 @@ class World:
     def _judge_missing(self, top):
         """Nothing is lost in silence."""
         for actor, keys in self.by_dot.items():
-            for seq in range(top.get(actor, 0) + 1, max(keys) + 1):
+            for seq in range(top.get(actor, 0) + 1, max(keys, default=0) + 1):
                 if (actor, seq) in self.lost or seq not in keys:
                     continue
                 if not any(dots.get(actor, 0) >= seq for dots in self.rescue[keys[seq]]):
