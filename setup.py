@@ -1,7 +1,8 @@
 """The compiled kernels: one extension, crdtsync._native, from native/_native.pyx.  All else is in pyproject.toml.
 
 Environment: CRDTSYNC_PURE=1 builds without a compiler (crdtsync.pure serves then); CRDTSYNC_DEBUG=1 compiles with
-checks, symbols and no optimisation; CRDTSYNC_ANNOTATE=1 writes native/_native.html, which shows what costs what.
+C asserts, line numbers of the sources and no optimisation; CRDTSYNC_ANNOTATE=1 writes native/_native.html, which shows
+what costs what.
 """
 
 from __future__ import annotations
@@ -33,13 +34,7 @@ def extensions() -> list[Extension]:
         include_path=["native"],
         annotate=knob("CRDTSYNC_ANNOTATE"),
         emit_linenums=debug,
-        compiler_directives={
-            "language_level": "3",
-            "boundscheck": True,  # of lists: a local index without an id is an IndexError, not a crash
-            "wraparound": False,
-            "initializedcheck": debug,
-            "cdivision": True,
-        },
+        force=debug or knob("CRDTSYNC_ANNOTATE"),
     )
     return modules
 

@@ -1,3 +1,5 @@
+# cython: language_level=3, wraparound=False, cdivision=True
+# Bounds checks stay on: they cover lists alone, where an index without an id must be an IndexError and not a crash.
 """The compiled kernels.  crdtsync.pure holds the same functions under the same stems; its docstrings are the contract."""
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
