@@ -50,4 +50,4 @@ def value(rows: Sequence[Row], skip: int) -> set[Any]:
     return elements
 
 
-VERBS = (ADD := Verb("gset.add", add), UPDATE := Verb("gset.update", update))
+VERBS = (ADD := Verb("gset.add", add), UPDATE := Verb("gset.update", update, bulk=True))

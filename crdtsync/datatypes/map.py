@@ -33,4 +33,4 @@ def by_field(rows: Sequence[Row], skip: int) -> Iterator[tuple[bytes, list[Row],
         yield field, list(below), skip + len(field) + 1
 
 
-VERBS = (REMOVE := Verb("map.remove", remove, writes=False), CLEAR := Verb("map.clear", clear, writes=False))
+VERBS = (REMOVE := Verb("map.remove", remove, writes=False, bulk=True), CLEAR := Verb("map.clear", clear, writes=False, bulk=True))

@@ -40,10 +40,10 @@ def clear(txn: Txn, place: Place, nothing: None) -> None:
 
 VERBS = (
     ADD := Verb("orset.add", add),
-    UPDATE := Verb("orset.update", update),
+    UPDATE := Verb("orset.update", update, bulk=True),
     DISCARD := Verb("orset.discard", discard, writes=False),
     REMOVE := Verb("orset.remove", remove, writes=False),
-    CLEAR := Verb("orset.clear", clear, writes=False),
+    CLEAR := Verb("orset.clear", clear, writes=False, bulk=True),
 )
 
 __all__ = [

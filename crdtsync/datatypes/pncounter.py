@@ -34,6 +34,6 @@ def reset(txn: Txn, place: Place, nothing: None) -> None:
     remove_below(txn, place.prefix)
 
 
-VERBS = (ADD := Verb("pncounter.add", add), RESET := Verb("pncounter.reset", reset, writes=False))
+VERBS = (ADD := Verb("pncounter.add", add), RESET := Verb("pncounter.reset", reset, writes=False, bulk=True))
 
 __all__ = ["ADD", "CODE", "NAME", "RESET", "VERBS", "add", "reset", "value"]

@@ -54,5 +54,5 @@ _ALL = (
 TYPES = {info.code: info for info in _ALL}
 BY_NAME = {info.name: info for info in _ALL}
 VERBS = {verb.name: verb for info in _ALL for verb in info.verbs}
-DELETE = Verb("delete", lambda txn, place, _: remove_below(txn, place.prefix), writes=False)
+DELETE = Verb("delete", lambda txn, place, _: remove_below(txn, place.prefix), writes=False, bulk=True)
 VERBS[DELETE.name] = DELETE

@@ -47,6 +47,7 @@ class Verb(NamedTuple):
     name: str  # "orset.add": the name that it has on the wire and in the registry
     run: Callable[[Txn, Place, Any], None]
     writes: bool = True  # may make its object visible, so that a map field takes its type
+    bulk: bool = False  # may put any number of rows
 
 
 class Scanner(Protocol):

@@ -1,0 +1,191 @@
+"""Async twins of what can wait.  Everything else takes microseconds and is called as it is, from async code too.
+
+    async with crdtsync.aio.open("data/a") as node:
+        node.pncounter("stock").increment(12)
+        await node.aio.sync()
+        async with node.aio.batch(sync=True): ...
+        await node.aio.wait_for(token, timeout=1.0)
+        async for change in node.aio.watch("product:"): ...
+        await node.aio.run(node.pncounter("stock").increment)      # with durability="each", or where writers may stall
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable, Generator
+from typing import Any, ParamSpec, TypeVar
+
+from crdtsync.node.batches import BatchScope
+from crdtsync.node.sessions import LOST_CHECK_INTERVAL
+from crdtsync.node.shell import Node
+from crdtsync.node.shell import open as open_node
+from crdtsync.node.tokens import Clocks
+from crdtsync.node.watching import Change, Watcher
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class Opening:
+    """A node being opened: await it, or use it with `async with`, which closes the node."""
+
+    def __init__(self, path: str | os.PathLike[str] | None, settings: dict[str, Any]) -> None:
+        self._path, self._settings = path, settings
+        self._node: Node | None = None
+
+    async def _open(self) -> Node:
+        self._node = await asyncio.to_thread(open_node, self._path, **self._settings)
+        return self._node
+
+    def __await__(self) -> Generator[Any, None, Node]:
+        return self._open().__await__()
+
+    async def __aenter__(self) -> Node:
+        return await self._open()
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._node is not None:
+            await self._node.aio.close()
+
+
+def open(path: str | os.PathLike[str] | None, **settings: Any) -> Opening:
+    """As crdtsync.open; the event loop goes on while a store recovers or a sponsor is waited for."""
+    return Opening(path, settings)
+
+
+class AioNode:
+    """The async half of a node, reached as `node.aio`."""
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+
+    async def run(self, call: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        """Make any call of a node or handle in a worker thread; outside batches, which belong to their own task."""
+        return await asyncio.to_thread(call, *args, **kwargs)
+
+    async def sync(self) -> None:
+        """As Node.sync."""
+        await asyncio.to_thread(self._node.sync)
+
+    async def close(self) -> None:
+        """As Node.close."""
+        await asyncio.to_thread(self._node.close)
+
+    async def leave(self, timeout: float | None = None) -> None:
+        """As Node.leave."""
+        await asyncio.to_thread(self._node.leave, timeout)
+
+    def batch(self, *, sync: bool = False) -> AioBatch:
+        """As Node.batch, for `async with`; waits for the disk without holding the event loop up."""
+        return AioBatch(self._node, self._node.batch(sync=sync))
+
+    async def wait_for(self, token: str, timeout: float | None = None) -> None:
+        """As Node.wait_for; holds no thread."""
+        wanted = self._node.sessions.read(token)
+        waiting = _Wake(asyncio.get_running_loop())
+        hub = self._node.hub
+        hub.listen(waiting.note)
+        try:
+            async with asyncio.timeout(timeout):
+                while not self._node.sessions.held(wanted):
+                    await waiting.next(LOST_CHECK_INTERVAL)
+                    await asyncio.to_thread(self._node.sessions.give_up, wanted)
+        except TimeoutError as error:
+            self._late(wanted, timeout, error)
+        finally:
+            hub.forget(waiting.note)
+
+    def _late(self, wanted: Clocks, timeout: float | None, error: TimeoutError) -> None:
+        """The deadline has passed: nothing, if what was waited for came just now; else WaitTimeout."""
+        if not self._node.sessions.held(wanted):
+            raise self._node.sessions.too_late(wanted, timeout or 0.0) from error
+
+    def watch(
+        self, prefix: str = "", *, after: str | None = None, bucket: str | None = "default", values: bool = True
+    ) -> AioWatcher:
+        """As Node.watch, for `async for`; holds no thread."""
+        return AioWatcher(self._node.watch(prefix, after=after, bucket=bucket, values=values))
+
+
+class AioBatch:
+    """The async context manager behind `node.aio.batch()`."""
+
+    def __init__(self, node: Node, scope: BatchScope) -> None:
+        self._node, self._scope = node, scope
+
+    async def __aenter__(self) -> None:
+        self._scope.__enter__()
+
+    async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if self._scope.finish(failed=kind is not None):
+            await self._node.aio.sync()
+
+
+class _Wake:
+    """An event of one loop that any thread may set, often, at little cost."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop, self._event, self._set = loop, asyncio.Event(), False
+
+    def set(self) -> None:
+        if not self._set:
+            self._set = True
+            try:
+                self._loop.call_soon_threadsafe(self._event.set)
+            except RuntimeError:  # the loop has ended, and its waiters with it
+                pass
+
+    def note(self, bucket: str, changed: list[bytes], local: bool) -> None:
+        self.set()
+
+    def clear(self) -> None:
+        self._set = False
+        self._event.clear()
+
+    async def next(self, timeout: float | None) -> None:
+        """Wait until set, or for `timeout` seconds."""
+        try:
+            await asyncio.wait_for(self._event.wait(), timeout)
+        except TimeoutError:
+            pass
+        self.clear()
+
+
+class AioWatcher:
+    """An async iterator over the changes of a Watcher; ends when it or its node is closed."""
+
+    def __init__(self, watcher: Watcher) -> None:
+        self._watcher = watcher
+        self._wake: _Wake | None = None
+
+    @property
+    def token(self) -> str:
+        """Everything up to here has been told."""
+        return self._watcher.token
+
+    def close(self) -> None:
+        """End it."""
+        self._watcher.close()
+
+    def __aiter__(self) -> AioWatcher:
+        return self
+
+    async def __anext__(self) -> Change:
+        if self._wake is None:
+            self._wake = _Wake(asyncio.get_running_loop())
+            self._watcher.wake = self._wake.set
+        while True:
+            self._wake.clear()
+            change = self._watcher.next(0)
+            if change is not None:
+                return change
+            if self._watcher.closed:
+                raise StopAsyncIteration
+            await self._wake.next(None)
+
+    async def __aenter__(self) -> AioWatcher:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self.close()

@@ -1,0 +1,143 @@
+"""Batches: operations noted down in their order, carried out together at the end, all or none.
+
+The rules:
+- Reads inside a batch see the state before it.  What depends on the state, such as `remove` of an absent element, a map
+  field of another type, or a full counter, is judged at the end, in order, with what the batch itself has done before.
+- A batch belongs to the thread and asyncio task that opened it (a context variable finds it); a thread or task started
+  inside it writes on its own, even where Python hands the context on.
+- It is bound to one bucket: by `bucket.batch()`, or by the first write.
+- A batch inside a batch of the same node joins it.  An exception that leaves the inner one takes back what was noted
+  inside it, one that leaves the outer one takes back all.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+from contextvars import ContextVar, Token
+from types import TracebackType
+from typing import Any, Protocol
+
+from crdtsync.datatypes.keys import Place
+from crdtsync.datatypes.txn import Verb
+from crdtsync.errors import BatchMisuse, BatchTooLarge
+
+Operation = tuple[Verb, Place, Any]
+OPERATION_BYTES = 32  # what a noted operation counts beyond its names and values: about its row's context and body
+
+
+class Writer(Protocol):
+    """Who carries batches out: the node's writing half."""
+
+    batch_bytes_max: int
+
+    def carry_out(self, bucket: str, operations: list[Operation]) -> None: ...
+    def wait_durable(self) -> None: ...
+
+
+class Batch:
+    """One open batch."""
+
+    __slots__ = ("bucket", "bytes", "open", "operations", "outer", "owner", "sync", "writer")
+
+    def __init__(self, writer: Writer, bucket: str | None, sync: bool, outer: Batch | None) -> None:
+        self.writer, self.bucket, self.sync, self.outer = writer, bucket, sync, outer
+        self.operations: list[Operation] = []
+        self.bytes = 0
+        self.open = True
+        self.owner = _owner()
+
+    def of(self, writer: object) -> Batch | None:
+        """The open batch of this context that a write through `writer` belongs to."""
+        batch: Batch | None = self
+        while batch is not None:
+            if batch.writer is writer and batch.open and batch.owner == _owner():
+                return batch
+            batch = batch.outer
+        return None
+
+    def bind(self, bucket: str | None) -> None:
+        """Bind to a bucket, or check that it is the one bound to.  Raises BatchMisuse."""
+        if self.bucket is None:
+            self.bucket = bucket
+        elif bucket is not None and bucket != self.bucket:
+            raise BatchMisuse(
+                f"A batch in bucket {self.bucket!r} writes to bucket {bucket!r}.", hint="Use one batch for each bucket."
+            )
+
+    def add(self, bucket: str, verb: Verb, place: Place, argument: Any) -> None:
+        """Note one operation down.  Raises BatchMisuse, and BatchTooLarge when it cannot fit any more."""
+        self.bind(bucket)
+        self.bytes += OPERATION_BYTES + len(place.prefix) + _argument_bytes(argument)
+        if self.bytes > self.writer.batch_bytes_max:
+            raise BatchTooLarge(f"A batch of {len(self.operations):,} operations takes over {self.bytes:,} bytes.")
+        self.operations.append((verb, place, argument))
+
+
+class BatchScope:
+    """The context manager behind `batch()`; good for one use."""
+
+    def __init__(self, writer: Writer, bucket: str | None, sync: bool) -> None:
+        self._writer, self._bucket, self._sync = writer, bucket, sync
+        self._batch: Batch | None = None
+        self._before: tuple[int, int] | None = None  # (operations, bytes) of the outer batch that this one joined
+        self._token: Token[Batch | None] | None = None
+
+    def __enter__(self) -> None:
+        if self._batch is not None:
+            raise BatchMisuse("A batch is entered a second time.", hint="Call batch() for each.")
+        current = CURRENT.get()
+        joined = None if current is None else current.of(self._writer)
+        if joined is None:
+            self._batch = Batch(self._writer, self._bucket, self._sync, current)
+            self._token = CURRENT.set(self._batch)
+            return
+        joined.bind(self._bucket)
+        joined.sync = joined.sync or self._sync
+        self._batch, self._before = joined, (len(joined.operations), joined.bytes)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self.finish(failed=kind is not None):
+            self._writer.wait_durable()
+
+    def finish(self, failed: bool) -> bool:
+        """End the batch; True when its caller asked to wait for the disk, and there is something to wait for."""
+        batch = self._batch
+        if batch is None:
+            raise BatchMisuse("A batch ends that was never entered.")
+        if self._before is not None:
+            if failed:
+                count, batch.bytes = self._before
+                del batch.operations[count:]
+            return False
+        batch.open = False
+        if self._token is not None:
+            CURRENT.reset(self._token)
+        if failed or not batch.operations or batch.bucket is None:
+            return False
+        self._writer.carry_out(batch.bucket, batch.operations)
+        return batch.sync
+
+
+CURRENT: ContextVar[Batch | None] = ContextVar("crdtsync_batch", default=None)
+
+
+def _owner() -> tuple[int, object]:
+    """The running thread and, in asyncio, task."""
+    asyncio = sys.modules.get("asyncio")  # not loaded: no task
+    if asyncio is None:
+        return threading.get_ident(), None
+    try:
+        return threading.get_ident(), asyncio.current_task()
+    except RuntimeError:
+        return threading.get_ident(), None
+
+
+def _argument_bytes(argument: Any) -> int:
+    if type(argument) is bytes:
+        return len(argument)
+    if type(argument) is list:  # elements of an update
+        return sum(map(len, argument)) + OPERATION_BYTES * len(argument)
+    return 0

@@ -1,0 +1,245 @@
+"""One bucket of a node: where handles write and read, and the listing of its keys.
+
+Values of one object are read at one state, under the store's lock.  Listings and the iteration of sets go slice by slice,
+so that they neither hold up writers nor keep old snapshots alive: what changes meanwhile may or may not be told,
+everything else is told once, in order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import groupby
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from crdtsync.datatypes import keys
+from crdtsync.datatypes.fields import FieldGuard
+from crdtsync.datatypes.keys import Place
+from crdtsync.datatypes.registry import BY_NAME, DELETE, TYPES
+from crdtsync.datatypes.rows import Row
+from crdtsync.datatypes.txn import SLICE, Txn, Verb, first_live, rows_below
+from crdtsync.errors import CrdtsyncError, InvalidKey, InvalidValue
+from crdtsync.handles import Backend, Objects
+from crdtsync.kernels import row_dead
+from crdtsync.node.batches import CURRENT, BatchScope
+
+if TYPE_CHECKING:
+    from crdtsync.node.watching import Watcher
+    from crdtsync.node.writing import Local
+
+SINGLE = (b"f", b"l", b"v")  # types whose objects are one row
+
+
+class Item(NamedTuple):
+    """One object of `items()`."""
+
+    key: str
+    type: str  # "gcounter", "orset", ...
+    value: Any
+
+
+class Bucket(Objects):
+    """A named group of keys: all handles, in this bucket.  It comes into being with its first write."""
+
+    __slots__ = ("_guard", "_local", "_store", "depth_max", "name", "value_bytes_max")
+
+    def __init__(self, local: Local, name: str) -> None:
+        self.name = name
+        self._local = local
+        self._store = local.store
+        self._guard = FieldGuard()
+        self.depth_max = local.config.cluster.depth_max
+        self.value_bytes_max = local.config.cluster.value_bytes_max
+
+    def _at(self, name: str, code: bytes) -> tuple[Backend, Place]:
+        try:
+            return self, keys.top(name, code)
+        except InvalidKey as error:
+            raise self.refused(error) from None
+
+    def refused(self, error: CrdtsyncError) -> CrdtsyncError:
+        """Count and log a refusal."""
+        return self._local.refused(error)
+
+    # -- writing
+
+    def write(self, verb: Verb, place: Place, argument: Any) -> None:
+        """Do it now, or, inside a batch, note it down for the batch's end."""
+        batch = CURRENT.get()
+        if batch is not None and (batch := batch.of(self._local)) is not None:
+            try:
+                batch.add(self.name, verb, place, argument)
+            except CrdtsyncError as error:
+                raise self.refused(error) from None
+            return
+        if verb.bulk:
+            self._local.carry_out(self.name, [(verb, place, argument)])
+        else:
+            self._local.change(self.name, lambda txn: self.run(txn, verb, place, argument))
+
+    def run(self, txn: Txn, verb: Verb, place: Place, argument: Any) -> None:
+        """One operation inside a transaction."""
+        try:
+            if place.levels and verb.writes:
+                self._guard.check(txn, place)
+            verb.run(txn, place, argument)
+        except CrdtsyncError as error:
+            raise self.refused(error) from None
+
+    def batch(self, *, sync: bool = False) -> BatchScope:
+        """A context manager: all writes in it take effect together at its end, or none.  See Node.batch."""
+        return BatchScope(self._local, self.name, sync)
+
+    def delete(self, key: str, type: str | None = None) -> None:
+        """Remove every object under a key that is known here, or only that of one type; nothing happens if absent.
+
+        It is one batch: everybody sees it whole.  Raises InvalidKey, InvalidValue for an unknown type, BatchTooLarge.
+        """
+        try:
+            prefix = keys.check_name(key) + b"\0"
+            if type is not None:
+                if type not in BY_NAME:
+                    raise InvalidValue(f"There is no type {type!r}.", hint=f"Types are {', '.join(sorted(BY_NAME))}.")
+                prefix += BY_NAME[type].code
+        except CrdtsyncError as error:
+            raise self.refused(error) from None
+        self.write(DELETE, Place(key, (), b"", prefix, ()), None)
+
+    # -- reading one object
+
+    def value(self, place: Place) -> Any:
+        """The object's value, of one state."""
+        return TYPES[place.code].value(self._rows(place), len(place.prefix))
+
+    def _rows(self, place: Place) -> list[Row]:
+        bucket = self._local.read(self.name)
+        if bucket is None:
+            return []
+        if place.code in SINGLE:
+            with self._store.lock:
+                image = bucket.get(place.prefix)
+            return [] if image is None else [(place.prefix, image)]
+        with self._store.lock:
+            return list(rows_below(bucket, place.prefix))
+
+    def exists(self, place: Place) -> bool:
+        """Whether any row of the object is live."""
+        bucket = self._local.read(self.name)
+        with self._store.lock:
+            return bucket is not None and first_live(bucket, place.prefix) is not None
+
+    def contains(self, place: Place, element: bytes) -> bool:
+        """Whether a set element is present."""
+        bucket = self._local.read(self.name)
+        if bucket is None:
+            return False
+        with self._store.lock:
+            image = bucket.get(place.prefix + element)
+        return image is not None and not row_dead(image)
+
+    def count(self, place: Place) -> int:
+        """Number of a set's elements."""
+        slices = self._slices(place.prefix, b"")
+        return sum(not row_dead(image) for rows in slices for _, image in rows)
+
+    def elements(self, place: Place, after: bytes, limit: int) -> list[bytes]:
+        """At most `limit` elements beyond `after`, in byte order; fewer only at the end."""
+        skip, found = len(place.prefix), list[bytes]()
+        for rows in self._slices(place.prefix, place.prefix + after if after else b""):
+            found += [rowkey[skip:] for rowkey, image in rows if not row_dead(image)]
+            if len(found) >= limit:
+                break
+        return found[:limit]
+
+    def _slices(self, prefix: bytes, after: bytes) -> Iterator[list[Row]]:
+        """Rows that start with `prefix`, beyond the row key `after`; each slice is of one state."""
+        while (rows := self._slice(prefix, after)) is not None:
+            yield rows
+            if len(rows) < SLICE:
+                return
+            after = rows[-1][0]
+
+    def _slice(self, prefix: bytes, after: bytes) -> list[Row] | None:
+        bucket = self._local.read(self.name)
+        if bucket is None:
+            return None
+        with self._store.lock:
+            return bucket.scan(prefix, after, SLICE)
+
+    def fields(self, place: Place) -> list[str]:
+        """Names of a map's visible fields, in byte order."""
+        bucket, prefix = self._local.read(self.name), place.prefix
+        found: list[str] = []
+        after = b""
+        with self._store.lock:
+            while bucket is not None and (rowkey := first_live(bucket, prefix, after)) is not None:
+                field = rowkey[len(prefix) : rowkey.index(0, len(prefix))]
+                found.append(field.decode())
+                after = prefix + field + b"\x01"
+        return found
+
+    # -- listing
+
+    def keys(self, prefix: str = "") -> Iterator[str]:
+        """Names that start with `prefix` and hold something, each once, in the order of their UTF-8 bytes."""
+        start = self._prefix(prefix)
+        return self._keys(start)
+
+    def _keys(self, prefix: bytes) -> Iterator[str]:
+        after = b""
+        while (rows := self._slice(prefix, after)) is not None:
+            for name, below in groupby(rows, lambda row: keys.name_of(row[0])):
+                after = keys.after_name(name) if any(not row_dead(image) for _, image in below) else b""
+                if after:
+                    yield name.decode()
+            if len(rows) < SLICE:
+                return
+            after = after or rows[-1][0]
+
+    def items(self, prefix: str = "") -> Iterator[Item]:
+        """(key, type, value) of every object whose key starts with `prefix`, in the order of keys, then of types."""
+        start = self._prefix(prefix)
+        return self._items(start)
+
+    def _items(self, prefix: bytes) -> Iterator[Item]:
+        after = b""
+        while (rows := self._slice(prefix, after)) is not None:
+            for head, below in groupby(rows, lambda row: row[0][: row[0].index(0) + 2]):
+                whole = list(below)
+                if len(rows) == SLICE and whole[-1] is rows[-1]:  # the slice may end inside this object
+                    whole = self._rows(Place("", (), b"", head, ()))
+                if any(not row_dead(image) for _, image in whole):
+                    info = TYPES[head[-1:]]
+                    yield Item(head[:-2].decode(), info.name, info.value(whole, len(head)))
+                after = keys.after_object(head)
+            if len(rows) < SLICE:
+                return
+
+    def _prefix(self, prefix: str) -> bytes:
+        try:
+            return keys.check_prefix(prefix)
+        except InvalidKey as error:
+            raise self.refused(error) from None
+
+    # -- where this replica stands
+
+    def clock(self) -> dict[int, int]:
+        """{actor id: number of its events} that this replica holds of the bucket."""
+        self._local.check()
+        return self._store.clock(self.name)
+
+    def digest(self) -> str:
+        """32 hex digits: equal for equal contents, whoever wrote them in whatever order."""
+        bucket = self._local.read(self.name)
+        with self._store.lock:
+            return f"{0 if bucket is None else bucket.digest():032x}"
+
+    def token(self) -> str:
+        """Where this replica stands in this bucket, for `wait_for` and `watch` on any node."""
+        return self._local.sessions.token([self.name])
+
+    def watch(self, prefix: str = "", *, after: str | None = None, values: bool = True) -> Watcher:
+        """Changes in this bucket.  See Node.watch."""
+        return self._local.watch(self.name, prefix, after, values)
+
+    def __repr__(self) -> str:
+        return f"<bucket {self.name!r} of {self._store.node!r}>"

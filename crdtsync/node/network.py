@@ -1,0 +1,216 @@
+"""The networked half of a node: transport, engine and its thread, joining, leaving, evicting, and how writes stand to it.
+
+A node without `listen` has an engine as well, without peers: it is what collects deleted rows.  The transport, and gRPC
+with it, is loaded only for `listen`.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import secrets
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from crdtsync.config import Config
+from crdtsync.errors import CrdtsyncError, JoinError, MembershipMisuse, StartingOver, WaitTimeout
+from crdtsync.node.looping import EngineLoop, wall_ms
+from crdtsync.node.sessions import Sessions
+from crdtsync.node.tokens import Clocks
+from crdtsync.node.writing import Local
+from crdtsync.replication import peers as states
+from crdtsync.replication.driver import Driver
+from crdtsync.replication.engine import Engine
+from crdtsync.replication.messages import Message
+
+if TYPE_CHECKING:
+    from crdtsync.transport.base import Transport, TransportEvents
+
+log = logging.getLogger("crdtsync.node")
+ANSWER_TIMEOUT = 10.0  # s that a question to the engine may take: it may be taking in a large transfer
+
+
+class Network:
+    """Engine and transport of one node."""
+
+    def __init__(self, local: Local, sessions: Sessions, transport: Callable[[Config], Transport] | None) -> None:
+        self._local, self._store, self._sessions, self._config = local, local.store, sessions, local.config
+        self._state_changed = threading.Condition()
+        self.state = states.MEMBER
+        self.refusals: list[dict[str, Any]] = []  # the latest Refuse of each address, for JoinError
+        self._transport = self._make_transport(transport)
+        self._loop = EngineLoop(self._transport, self._store.counters)
+        self._engine: Engine | None = None
+
+    def _make_transport(self, make: Callable[[Config], Transport] | None) -> Transport:
+        if not self._config.listen:
+            return NoTransport()
+        if make is None:
+            from crdtsync.transport.grpc import GrpcTransport as make
+        return make(self._config)
+
+    # -- beginning
+
+    def start(self) -> None:
+        """Listen, begin to gossip, and wait until this node may write.  Raises ListenFailed, JoinError."""
+        self._transport.start(self._loop)
+        address = self._config.advertise or self._transport.address
+        rng = random.Random(secrets.randbits(128))
+        self._engine = Engine(self._store, self._config, rng, time.monotonic(), wall_ms(), address)
+        self._set_state(self._engine.state)
+        self._loop.start(self._engine, Driver(self._transport, self._store.flush, self._notify))
+        self._sessions.lost = self._lost
+        if self._config.listen:
+            self._local.written = self._loop.written
+        if self.state == states.JOINING:
+            self._wait_to_join()
+
+    def _wait_to_join(self) -> None:
+        timeout = self._config.join_timeout
+        with self._state_changed:
+            if not self._state_changed.wait_for(lambda: self.state != states.JOINING, timeout):
+                refused = "; ".join(f"{said['address']} says: {said['text']}" for said in self.refusals)
+                error = JoinError(
+                    f"No member at {', '.join(self._config.join)} let this node in within {timeout:g} s"
+                    f"{' (' + refused + ')' if refused else ''}."
+                )
+                raise self._local.refused(error)
+
+    # -- what the engine tells, on its own thread
+
+    def _notify(self, event: str, details: dict[str, Any]) -> None:
+        log.log(_LEVELS.get(event, logging.INFO), "%s: %s %s", self._store.node, event, details)
+        if event == "state":
+            self._set_state(details["state"])
+        elif event == "refused":
+            self.refusals = [said for said in self.refusals if said["address"] != details["address"]] + [details]
+
+    def _set_state(self, state: str) -> None:
+        with self._state_changed:
+            self.state = state
+            refusal = _REFUSALS.get(state)
+            if self._local.refusal is None:
+                self._local.write_refusal = None if refusal is None else refusal
+            self._state_changed.notify_all()
+
+    def _lost(self, wanted: Clocks) -> bool:
+        """Whether it is known that nobody holds these events, nor will."""
+        return self._call(lambda engine, now, wall: engine.lost(wanted))
+
+    # -- from other threads
+
+    @property
+    def address(self) -> str:
+        """host:port that peers reach this node at; empty without `listen`."""
+        return self._transport.address
+
+    def _call(self, run: Callable[[Engine, float, int], Any]) -> Any:
+        engine = self._engine
+        assert engine is not None, "started"
+        return self._loop.call(lambda now, wall: run(engine, now, wall), ANSWER_TIMEOUT)
+
+    def status(self) -> dict[str, Any]:
+        """What the engine tells of itself and its peers, and the transport of its links."""
+        engine = self._call(lambda engine, now, wall: engine.status())
+        return {"engine": engine, "transport": self._transport.stats()}
+
+    def leave(self, timeout: float | None) -> None:
+        """Leave the cluster in good order."""
+        if self.state != states.LEFT:
+            self._ask(lambda engine, now, wall: engine.leave(now))
+        with self._state_changed:
+            if not self._state_changed.wait_for(lambda: self.state != states.LEAVING, timeout):
+                raise self._local.refused(
+                    WaitTimeout("No member has taken over all that was written here yet.", hint="Call leave() again.")
+                )
+
+    def evict(self, name: str, force: bool) -> None:
+        """Declare a member gone for good."""
+        self._ask(lambda engine, now, wall: engine.evict(name, force, now))
+
+    def _ask(self, run: Callable[[Engine, float, int], Any]) -> None:
+        try:
+            self._call(run)
+        except CrdtsyncError as error:
+            raise self._local.refused(error) from None
+
+    # -- the end
+
+    def stop(self) -> None:
+        """Push what peers lack, for `close_timeout` seconds at most, say good-bye, and stop."""
+        engine = self._engine
+        if engine is not None:
+            deadline = time.monotonic() + self._config.close_timeout
+            try:
+                self._call(lambda engine, now, wall: engine.close(now))
+                while time.monotonic() < deadline and not self._call(lambda engine, now, wall: engine.drained()):
+                    time.sleep(0.005)
+                self._call(lambda engine, now, wall: engine.bye(now))
+            except Exception:
+                log.exception("%s: replication did not end in good order; peers pull what they lack", self._store.node)
+            self._loop.stop()
+        self._transport.stop()
+
+
+class NoTransport:
+    """The network of a node that takes part in none."""
+
+    address = ""
+
+    def __init__(self) -> None:
+        self.counters: Counter[str] = Counter()
+
+    def start(self, events: TransportEvents) -> None:
+        """Nothing to start."""
+
+    def connect(self, address: str) -> None:
+        """Nobody to reach: without `listen` there are no addresses."""
+
+    def send(self, link: int, message: Message) -> bool:
+        """No link is ever up."""
+        return False
+
+    def pause(self, link: int) -> None:
+        """No link is ever up."""
+
+    def resume(self, link: int) -> None:
+        """No link is ever up."""
+
+    def disconnect(self, link: int, reason: str = "") -> None:
+        """No link is ever up."""
+
+    def stats(self) -> dict[str, Any]:
+        """Nothing was carried."""
+        return {"address": "", "counters": {}, "links": {}}
+
+    def stop(self) -> None:
+        """Nothing to stop."""
+
+
+def _starting_over() -> CrdtsyncError:
+    return StartingOver("The node takes the cluster's state anew.")
+
+
+def _left() -> CrdtsyncError:
+    return MembershipMisuse(
+        "The node has left the cluster; it takes no more writes.", hint="Open it again with join= to come back."
+    )
+
+
+def _superseded() -> CrdtsyncError:
+    return MembershipMisuse(
+        "A later start of this node is alive; this one takes no more writes, since nobody would see them.",
+        hint="Is a copy of its directory running elsewhere?  Each node needs a directory of its own.",
+    )
+
+
+_REFUSALS: dict[str, Callable[[], CrdtsyncError]] = {
+    states.STARTING_OVER: _starting_over,
+    states.LEAVING: _left,
+    states.LEFT: _left,
+    states.SUPERSEDED: _superseded,
+}
+_LEVELS = {"refused": logging.WARNING, "below_floor": logging.ERROR, "rescued": logging.ERROR, "skew": logging.WARNING}

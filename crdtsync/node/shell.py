@@ -1,0 +1,300 @@
+"""Node: one replica, opened by this process, with or without a network."""
+
+from __future__ import annotations
+
+import os
+import threading
+import weakref
+from collections.abc import Callable, Iterator
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from crdtsync.config import Config, make_config
+from crdtsync.datatypes import keys
+from crdtsync.datatypes.keys import Place
+from crdtsync.errors import Closed, CrdtsyncError, Forked, Misuse
+from crdtsync.handles import Backend, Objects
+from crdtsync.node.batches import BatchScope
+from crdtsync.node.buckets import Bucket, Item
+from crdtsync.node.opening import open_store
+from crdtsync.node.sessions import Sessions
+from crdtsync.node.status import status
+from crdtsync.node.watching import Hub, Watcher
+from crdtsync.node.writing import Local
+
+if TYPE_CHECKING:
+    from crdtsync.node.aio import AioNode
+    from crdtsync.node.network import Network
+    from crdtsync.node.rescue import Rescue
+    from crdtsync.transport.base import Transport
+
+DEFAULT_BUCKET = "default"
+
+
+def open(path: str | os.PathLike[str] | None, *, transport: TransportFactory | None = None, **settings: Any) -> Node:
+    """Open the replica in directory `path`, making it if it is not there; None keeps everything in memory.
+
+    `settings` are the fields of crdtsync.Config.  With `listen`, the node takes part in a cluster; with `join`, an empty
+    directory waits up to `join_timeout` seconds until a member lets it in.  `transport` makes another transport than
+    gRPC, for tests.  Raises ConfigError, StoreInUse, StoreDamaged, JoinError and the other environment faults.
+    """
+    return Node(path, make_config(settings), transport)
+
+
+class Node(Objects):
+    """A replica.  Any thread may call; a context manager that closes it.
+
+    The handles and listings of a node are those of its default bucket; `bucket(name)` has the same in another.
+    """
+
+    def __init__(
+        self, path: str | os.PathLike[str] | None, config: Config, transport: TransportFactory | None = None
+    ) -> None:
+        self.config = config
+        self._closing = threading.Lock()
+        self._closed = False
+        self._opened = open_store(path, config)
+        self._store = self._opened.store
+        self.local = Local(self._store, config)
+        self.hub = Hub(self._store)
+        self.sessions = self.local.sessions = Sessions(self.local, self.hub)
+        self.local.watch = self._watch
+        self._default = self.bucket(DEFAULT_BUCKET)
+        self._network: Network | None = None
+        self._aio: AioNode | None = None
+        self._rescue: Rescue | None = None
+        _OPEN.add(self)
+        try:
+            self._connect(transport)
+        except BaseException:
+            self.close()
+            raise
+
+    def _connect(self, transport: TransportFactory | None) -> None:
+        from crdtsync.node.network import Network
+
+        self._network = Network(self.local, self.sessions, transport)
+        self._network.start()
+
+    # -- who and where
+
+    @property
+    def name(self) -> str:
+        """The node's name, unique in its cluster."""
+        return self._store.node
+
+    @property
+    def address(self) -> str:
+        """host:port that peers reach this node at; empty without `listen`."""
+        return self._network.address if self._network is not None else ""
+
+    @property
+    def closed(self) -> bool:
+        """Whether the node has been closed."""
+        return self._closed
+
+    def __repr__(self) -> str:
+        return f"<crdtsync node {self.name!r}{' closed' if self._closed else ''}>"
+
+    # -- data
+
+    def bucket(self, name: str) -> Bucket:
+        """The bucket `name`: a group of keys with all the same methods.  Raises InvalidKey."""
+        bucket = self.local.buckets.get(name)
+        if bucket is None:
+            try:
+                bucket = Bucket(self.local, keys.check_bucket(name))
+            except CrdtsyncError as error:
+                raise self.local.refused(error) from None
+            bucket = self.local.buckets.setdefault(name, bucket)
+        return bucket
+
+    def buckets(self) -> list[str]:
+        """Names of the buckets that have been written to, in order."""
+        self.local.check()
+        return sorted(self._store.buckets())
+
+    def _at(self, name: str, code: bytes) -> tuple[Backend, Place]:
+        return self._default._at(name, code)
+
+    def keys(self, prefix: str = "") -> Iterator[str]:
+        """Names that start with `prefix` and hold something, each once, in the order of their UTF-8 bytes.
+
+        They are read slice by slice: it stays correct while others write, and holds nothing up.
+        """
+        return self._default.keys(prefix)
+
+    def items(self, prefix: str = "") -> Iterator[Item]:
+        """(key, type, value) of every object whose key starts with `prefix`, in the order of keys, then of types."""
+        return self._default.items(prefix)
+
+    def delete(self, key: str, type: str | None = None) -> None:
+        """Remove every object under a key that is known here, or only that of one type ("orset", ...).
+
+        What others add meanwhile stays.  Nothing happens when there is nothing.  Raises BatchTooLarge.
+        """
+        self._default.delete(key, type)
+
+    def batch(self, *, sync: bool = False) -> BatchScope:
+        """A context manager: all writes in it take effect together at its end, here and on every peer, or none of them.
+
+        Reads inside it see the state before it.  It is bound to the bucket of its first write, and to the thread and task
+        that opened it.  Inside another batch it joins that one.  With `sync` the end waits for the disk.
+        Raises BatchTooLarge beyond `cluster.batch_bytes_max`, BatchMisuse for a second bucket; whatever an operation
+        raises at the end (KeyError, FieldTypeError, CounterOverflow) leaves nothing either.
+        """
+        self.local.check()
+        return BatchScope(self.local, None, sync)
+
+    # -- where this replica stands
+
+    def clock(self) -> dict[int, int]:
+        """{actor id: number of its events} that this replica holds of the default bucket."""
+        return self._default.clock()
+
+    def digest(self) -> str:
+        """32 hex digits over all buckets: equal replicas have equal digests.  Kept up to date, so it is cheap."""
+        self.local.check()
+        return f"{self._store.digest():032x}"
+
+    def sync(self) -> None:
+        """Return once everything written so far is on the disk.  Raises JournalFailed."""
+        self.local.check()
+        self.local.wait_durable()
+
+    def token(self) -> str:
+        """Where this replica stands, in all buckets, as a string that `wait_for` and `watch` of any member understand."""
+        return self.sessions.token()
+
+    def wait_for(self, token: str, timeout: float | None = None) -> None:
+        """Return once this replica holds all that `token` names; `timeout` in seconds, None waits for ever.
+
+        Raises WaitTimeout, InvalidToken, Closed, and TokenLost when it is known that nobody holds it any more.
+        """
+        self.sessions.wait_for(token, timeout)
+
+    def watch(
+        self, prefix: str = "", *, after: str | None = None, bucket: str | None = DEFAULT_BUCKET, values: bool = True
+    ) -> Watcher:
+        """An iterator over changes of objects whose key starts with `prefix`, as Change(bucket, key, type, path, ...).
+
+        Without `after` it tells what changes from now on; with a token it first tells what the token lacks.  Changes are
+        of state, coalesced by object: whoever reads slowly is told the latest state once.  It tells everything at least
+        once, in the order in which objects first changed, and ends when the node is closed.  `bucket=None` watches all
+        buckets.  `values=False` leaves values out, which saves reading large sets.
+        Raises TokenTooOld, InvalidToken; a reader that falls behind `watch_pending_max` objects gets SlowConsumer.
+        """
+        return self._watch(bucket, prefix, after, values)
+
+    def _watch(self, bucket: str | None, prefix: str, after: str | None, values: bool) -> Watcher:
+        self.local.check()
+        try:
+            clocks = None if after is None else self.sessions.read(after)
+            watcher = Watcher(self.local, self.sessions, self.hub, bucket, prefix, values)
+            watcher.start(clocks)
+        except CrdtsyncError as error:
+            raise self.local.refused(error) from None
+        return watcher
+
+    def status(self) -> dict[str, Any]:
+        """One snapshot of plain values: who, where, members, peers, buckets, storage, counters.  See docs/python-api.md."""
+        self.local.check()
+        return status(self._opened, self.local, self.hub, self._network)
+
+    # -- membership
+
+    def members(self) -> dict[str, dict[str, Any]]:
+        """{node name: {state, epoch, address}} of the cluster, as known here."""
+        self.local.check()
+        return {
+            name: {"state": record.state, "epoch": record.epoch, "address": record.address}
+            for name, record in sorted(self._store.members().items())
+        }
+
+    def leave(self, timeout: float | None = None) -> None:
+        """Leave the cluster in good order: returns once another member holds all that was written here.
+
+        The node takes no more writes.  Raises WaitTimeout after `timeout` seconds, MembershipMisuse when it is alone.
+        """
+        self._net().leave(timeout)
+
+    def evict(self, name: str, *, force: bool = False) -> None:
+        """Declare a member gone for good, so that it no longer holds the collection of deleted data back.
+
+        Raises QuorumMissing unless more than half of the members are in reach (`force` does it all the same), and
+        MembershipMisuse for an unknown node or this one.
+        """
+        self._net().evict(name, force)
+
+    @property
+    def rescue(self) -> Rescue:
+        """What this node had to set aside when it started over: show, replay or drop it."""
+        self.local.check()
+        if self._rescue is None:
+            from crdtsync.node.rescue import Rescue
+
+            self._rescue = Rescue(self.local)
+        return self._rescue
+
+    def _net(self) -> Network:
+        self.local.check()
+        if self._network is None:
+            raise Misuse("The node is still opening.")
+        return self._network
+
+    # -- async, and the end
+
+    @property
+    def aio(self) -> AioNode:
+        """Async twins of what can wait."""
+        if self._aio is None:
+            from crdtsync.node.aio import AioNode
+
+            self._aio = AioNode(self)
+        return self._aio
+
+    def close(self) -> None:
+        """Push what peers lack (for `close_timeout` seconds at most), write everything to the table, free the directory.
+
+        May be called again, and from any thread; iterators of `watch` end.  Calls on the node raise Closed from then on.
+        """
+        with self._closing:
+            if self._closed:
+                return
+            self._closed = True
+            if self.local.refusal is not None:
+                return  # a forked child: the parent's files, threads and sockets are none of its own
+            self.local.write_refusal = _closed
+            if self._network is not None:
+                self._network.stop()
+            self.hub.close()
+            self.local.refusal = _closed
+            self._opened.close()
+            _OPEN.discard(self)
+
+    def __enter__(self) -> Node:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+
+TransportFactory = Callable[[Config], "Transport"]
+_OPEN: weakref.WeakSet[Node] = weakref.WeakSet()
+
+
+def _closed() -> CrdtsyncError:
+    return Closed("The node has been closed.")
+
+
+def _forked() -> CrdtsyncError:
+    return Forked("This process was forked after the node was opened; only the parent may use it.")
+
+
+def _mark_forked() -> None:
+    """In a forked child: its copies of open nodes refuse everything."""
+    for node in list(_OPEN):
+        node.local.refusal = node.local.write_refusal = _forked
+
+
+os.register_at_fork(after_in_child=_mark_forked)

@@ -1,0 +1,56 @@
+"""Tokens: where a reader stands, as a string that any node of the cluster understands.
+
+    "c1." + base64url of (crc32 of the rest, 4 bytes big-endian; MessagePack of [origin, {bucket: {actor: seq}}])
+
+`origin` is the cluster's id, or, for a store that has never had a peer, the node's name: such a token is good on that
+store alone, and stays good when the store gets its first peer.  A bucket that is not named is not waited for.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import zlib
+
+import msgspec
+
+from crdtsync.errors import InvalidToken
+
+PREFIX = "c1."
+TOKEN_MAX = 16 * 1024 * 1024  # characters of a token that is looked at at all
+Clocks = dict[str, dict[int, int]]  # bucket -> clock, with actor ids
+
+
+class _Content(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
+    origin: int | str
+    clocks: dict[str, dict[int, int]]
+
+
+_decoder = msgspec.msgpack.Decoder(_Content)
+_encoder = msgspec.msgpack.Encoder(order="sorted")
+
+
+def make_token(origin: int | str, clocks: Clocks) -> str:
+    """The token of `clocks`; equal clocks give equal tokens."""
+    content = _encoder.encode(_Content(origin, clocks))
+    check = zlib.crc32(content).to_bytes(4, "big")
+    return PREFIX + base64.urlsafe_b64encode(check + content).rstrip(b"=").decode()
+
+
+def read_token(token: str, origins: tuple[int | str, ...]) -> Clocks:
+    """The clocks in a token made by one of `origins`.  Raises InvalidToken."""
+    if type(token) is not str or not token.startswith(PREFIX) or len(token) > TOKEN_MAX:
+        raise InvalidToken("This is not a token.", hint="Pass on what token() or a change gave, as it was.")
+    try:
+        plain = base64.b64decode(token[len(PREFIX) :] + "=" * (-(len(token) - len(PREFIX)) % 4), b"-_", validate=True)
+        content = _decoder.decode(plain[4:])
+    except (binascii.Error, ValueError, msgspec.DecodeError) as error:
+        raise InvalidToken("A token is cut off or altered.") from error
+    if zlib.crc32(plain[4:]) != int.from_bytes(plain[:4], "big"):
+        raise InvalidToken("A token is cut off or altered.")
+    for clock in content.clocks.values():
+        if not all(0 <= actor < 2**64 and 0 < seq < 2**64 for actor, seq in clock.items()):
+            raise InvalidToken("A token names events that cannot be.")
+    if content.origin not in origins:
+        raise InvalidToken("A token comes from another cluster.", hint="Use it on a node of the cluster it came from.")
+    return content.clocks
