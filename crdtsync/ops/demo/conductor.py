@@ -20,10 +20,10 @@ from crdtsync.errors import EnvironmentFault, Misuse
 from crdtsync.ops.demo.compare import compare
 from crdtsync.ops.demo.expected import expect
 from crdtsync.ops.demo.flights import AIRPORTS, data_file, records, shares
-from crdtsync.ops.demo.network import Network
 from crdtsync.ops.demo.outcome import Outcome, Recovery
 from crdtsync.ops.demo.process import STOP_TIMEOUT, Process, Task
 from crdtsync.ops.demo.report import print_report
+from crdtsync.ops.demo.roads import Roads
 from crdtsync.ops.demo.screen import Lane, Screen, make_screen
 
 T = TypeVar("T")
@@ -47,7 +47,7 @@ class Conductor:
         self.directory, self.rows, self.screen = directory, rows, screen
         self.file = data_file()
         self.counts = shares(self.file, rows)
-        self.network = Network(AIRPORTS)
+        self.roads = Roads(AIRPORTS)
         self.processes = {airport: Process(airport, directory / f"{airport}.log") for airport in AIRPORTS}
         self.outcome = Outcome(sum(self.counts.values()))
         self.notes = dict.fromkeys(AIRPORTS, "")
@@ -78,7 +78,7 @@ class Conductor:
         """The founder first; the others join through its address alone."""
         self.start(FOUNDER, [])
         for airport in (KILLED, CUT):
-            self.start(airport, [self.network.address(FOUNDER)])
+            self.start(airport, [self.roads.address(FOUNDER)])
         self.screen.say(f"Three nodes are up: {', '.join(AIRPORTS)}.")
 
     def start(self, airport: str, join: list[str]) -> None:
@@ -87,13 +87,13 @@ class Conductor:
             str(self.directory / airport),
             str(self.file),
             self.counts[airport],
-            self.network.address(airport),
+            self.roads.address(airport),
+            self.roads.exit(airport),
             join,
-            self.network.routes(airport),
         )
         self.notes[airport] = "starting"
         ready = self.processes[airport].start(task)
-        self.network.lead_to(airport, self.wait(ready, f"{airport} to start"))
+        self.roads.lead_to(airport, self.wait(ready, f"{airport} to start"))
         self.notes[airport] = ""
 
     def kill_one(self, airport: str) -> None:
@@ -107,21 +107,21 @@ class Conductor:
         events = self.behind(airport)
         restarted = time.monotonic()
         self.down.discard(airport)
-        self.start(airport, [self.network.address(FOUNDER)])
+        self.start(airport, [self.roads.address(FOUNDER)])
         self.allow(BEFORE_CUT)
         self.wait(process.ask("wait", tokens=missed, timeout=CATCH_UP), f"{airport} to catch up")
         self.recovered(f"{airport} since its restart", events, restarted)
 
     def cut_one(self, airport: str) -> None:
         others = [other for other in AIRPORTS if other != airport]
-        self.network.cut(airport)
+        self.roads.cut(airport)
         self.notes[airport] = "cut off"
         self.screen.say(f"{airport}: cut off from {' and '.join(others)}.")
         self.go_on(AIRPORTS, WHILE_CUT)
         inside, outside = self.tokens([airport]), self.tokens(others)
         events = self.behind(airport) + max(map(self.behind, others))
         healed = time.monotonic()
-        self.network.heal(airport)
+        self.roads.heal(airport)
         self.notes[airport] = ""
         self.allow(TO_THE_END)
         waits = [self.processes[airport].ask("wait", tokens=outside, timeout=CATCH_UP)]
@@ -228,7 +228,7 @@ class Conductor:
         deadline = time.monotonic() + STOP_TIMEOUT
         for process in self.processes.values():
             process.join(deadline)
-        self.network.close()
+        self.roads.close()
 
 
 def run(rows: int | None, keep: Path | None) -> int:

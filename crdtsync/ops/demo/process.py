@@ -29,8 +29,8 @@ class Task(msgspec.Struct):
     file: str  # the zipped flights
     count: int  # flights to replay
     advertise: str  # address of the proxy that leads here
-    join: list[str] = []
-    routes: dict[str, str] = {}  # advertised address of a peer -> proxy between this process and that peer
+    connect_proxy: str  # the proxy that this process's own calls go through
+    join: list[str]
 
 
 class Process:

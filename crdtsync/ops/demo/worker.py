@@ -17,12 +17,12 @@ from typing import Any, BinaryIO
 
 import msgspec
 
+import crdtsync
 from crdtsync.node import Node
 from crdtsync.ops.demo.answers import answers
 from crdtsync.ops.demo.flights import flights_of
 from crdtsync.ops.demo.process import Task
 from crdtsync.ops.demo.replay import Replay, position
-from crdtsync.ops.demo.routes import open_routed
 
 PROGRESS_INTERVAL = 0.25  # s between two lines of progress
 
@@ -37,7 +37,13 @@ class Worker:
         self.changed = threading.Condition()
         self.limit = 0  # flights after which the replay waits for a new limit
         self.stopping = False
-        self.node = open_routed(task.directory, task.advertise, task.join, task.routes)
+        self.node = crdtsync.open(
+            task.directory,
+            listen="127.0.0.1:0",
+            advertise=task.advertise,
+            connect_proxy=task.connect_proxy,
+            join=task.join,
+        )
         self.position = position(self.node, task.airport)
 
     def run(self) -> None:
@@ -106,7 +112,7 @@ class Worker:
         return {}
 
     def do_token(self) -> dict[str, Any]:
-        return {"token": str(self.node.token())}
+        return {"token": self.node.token()}
 
     def do_wait(self, tokens: list[str], timeout: float) -> dict[str, Any]:
         for token in tokens:
