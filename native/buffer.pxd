@@ -64,8 +64,9 @@ cdef inline void put(Buffer* out, uint64_t value) noexcept nogil:
 
 
 cdef inline void put_bytes(Buffer* out, const unsigned char* data, Py_ssize_t size) noexcept nogil:
-    memcpy(out.data + out.size, data, size)
-    out.size += size
+    if size:  # an empty payload has no address
+        memcpy(out.data + out.size, data, size)
+        out.size += size
 
 
 cdef inline int varint_size(uint64_t value) noexcept nogil:
