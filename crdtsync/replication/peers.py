@@ -55,7 +55,7 @@ class Link:
         self.state = GREETING
         self.peer: Peer | None = None  # once ready
         self.told: dict[str, tuple[Clock, Clock]] = {}  # bucket -> clocks that the far end has been told
-        self.passed_on: dict[str, dict[str, Clock]] = {}  # author -> bucket -> synced clock passed on
+        self.passed_on: dict[tuple[str, int], dict[str, Clock]] = {}  # author, start -> bucket -> clock passed on
         self.announcements = 0
 
     def become(self, state: str) -> None:
@@ -97,6 +97,10 @@ class Peer:
         """It has come back in a later life, or started over: it may hold less than it said."""
         self.clock, self.synced, self.uncounted, self.last_announce = {}, {}, set(), None
         self.new_session(now)
+
+    def start_heard(self) -> int:
+        """The start that its latest announcement was made in."""
+        return self.last_announce.start if self.last_announce is not None else self.start
 
     def holds(self, bucket: str, clock: Clock) -> None:
         """It is known to hold `clock`."""

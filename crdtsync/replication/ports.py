@@ -6,26 +6,11 @@ from collections.abc import Collection, Iterable, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
-import msgspec
-
 from crdtsync.clocks.members import MemberRecord, Members
+from crdtsync.datatypes.rows import Applied as Applied
+from crdtsync.datatypes.rows import Collected as Collected
 from crdtsync.datatypes.rows import PackedRows
 from crdtsync.replication.messages import Clock
-
-
-class Applied(msgspec.Struct):
-    """What applying a transfer did."""
-
-    rows: int = 0  # rows that changed
-    conflicts: int = 0  # LWW registers where neither side had seen the other's write
-
-
-class Collected(msgspec.Struct):
-    """What one collection did, and why dead rows stay."""
-
-    rows: int = 0  # rows collected now
-    waiting: int = 0  # dead rows that wait for a member's announcement
-    future: int = 0  # deleted registers whose stamp is not in the past
 
 
 class ReplicaStore(Protocol):
@@ -77,9 +62,7 @@ class ReplicaStore(Protocol):
     def stage(self, bucket: str, rows: PackedRows) -> Any:
         """Decode and check a part.  Raises BadTransfer; changes nothing.  The result goes into `apply`."""
 
-    def apply(
-        self, bucket: str, staged: Sequence[Any], target: Clock, floor: Clock, stamp_floor: int
-    ) -> Applied:
+    def apply(self, bucket: str, staged: Sequence[Any], target: Clock, floor: Clock, stamp_floor: int) -> Applied:
         """Join rows and claim together, for readers and for the journal.  `target` and `floor` are joined in.
 
         Raises BadTransfer when a row has an event beyond `target`, or an event of our own actor that we never wrote.
@@ -89,9 +72,7 @@ class ReplicaStore(Protocol):
     def staging(self, bucket: str) -> tuple[Clock, bytes] | None: ...  # (T0, resume point) of a staged scan, if any
     def stage_scan(self, bucket: str, scan_clock: Clock, staged: Any, resume: bytes, direct: bool) -> None: ...
     def drop_scan(self, bucket: str) -> None: ...
-    def finish_scan(
-        self, bucket: str, staged: Sequence[Any], target: Clock, floor: Clock, stamp_floor: int
-    ) -> Applied:
+    def finish_scan(self, bucket: str, staged: Sequence[Any], target: Clock, floor: Clock, stamp_floor: int) -> Applied:
         """Apply what was staged on disk in slices, then `staged` with the claim.
 
         Raises BadTransfer, before anything is applied, when a staged row has an event beyond `target`.

@@ -175,12 +175,15 @@ class Replica:
         """
         if not self.later_start(part.node, part.start):
             return EARLIER_START
+        self._stage(part, staged)
+        return self.apply(part, staged) if part.last else STAGED
+
+    def _stage(self, part: Part, staged: Incoming) -> None:
         if part.number == 0:
             staged.base = part.base
         if part.rows.count:
             staged.rows.append(self.store.stage(part.bucket, part.rows))
             staged.bytes += part.rows.size()
-        return self.apply(part, staged) if part.last else STAGED
 
     def apply(self, part: Part, staged: Incoming) -> str:
         """Apply a transfer that is whole; `part` is its last one."""
@@ -196,8 +199,8 @@ class Replica:
         held = clock if staged.scan_clock is None else join(clock, staged.scan_clock)
         if not covers(held, staged.base):
             return STALE_BASE
-        if staged.joining and not any(actor in part.target or actor in part.floor for actor in clock):
-            return APPLIED  # rows from before any peer: neither side has met anything of the other's
+        if staged.joining and _strangers(clock, part):
+            return APPLIED
         if clock and not covers(part.target, self.store.floor(part.bucket)):
             return OLD_NEWS
         if clock and not covers(clock, part.floor):
@@ -215,11 +218,15 @@ class Replica:
             return SHORT
         return APPLIED
 
-    def repair(self, keys: PackedRows, rows: PackedRows, part: Part, staged: Incoming) -> str:
-        """Mend damaged rows and apply a transfer from the same member at once.
+    def receive_repair(self, keys: PackedRows, rows: PackedRows, part: Part, staged: Incoming) -> str:
+        """The last part of a pull that ends a repair: mend damaged rows and apply the transfer at once.
 
-        `rows` are what that member has under `keys`; they may hold events beyond my clock, which `part` then claims.
+        `rows` are what the same member has under `keys`, whatever the clocks say; they may hold events beyond my
+        clock, which `part` then claims.
         """
+        if not self.later_start(part.node, part.start):
+            return EARLIER_START
+        self._stage(part, staged)
         with self.store.lock:
             verdict = self.judge(part, staged)
             if verdict != APPLIED:
@@ -236,9 +243,12 @@ class Replica:
             return EARLIER_START
         if not self.serves(part.bucket):
             return DAMAGED
-        # A sender that has collected beyond T0 misses a removed row whose removal is not claimed.
-        if not covers(join(self.store.clock(part.bucket), part.scan_clock), part.floor):
+        clock = self.store.clock(part.bucket)
+        if clock and not covers(clock, part.floor) and not (staged.joining and _strangers(clock, part)):
             return BELOW_FLOOR
+        # A sender that has collected beyond T0 misses a removed row whose removal is not claimed.
+        if not covers(join(clock, part.scan_clock), part.floor):
+            return STALE_BASE
         rows = self.store.stage(part.bucket, part.rows) if part.rows.count else None
         self.store.stage_scan(part.bucket, part.scan_clock, rows, part.scan_next, direct)
         staged.scan_clock = part.scan_clock
@@ -305,6 +315,11 @@ def split_rows(rows: PackedRows, count: int) -> tuple[PackedRows, PackedRows]:
         keys, images = rows_pack(half, same)
         halves.append(PackedRows(actors=rows.actors, count=len(half), keys=keys, images=images))
     return halves[0], halves[1]
+
+
+def _strangers(clock: Clock, part: Part) -> bool:
+    """Whether a joiner's rows are from before any peer, so that neither side has met anything of the other's."""
+    return not any(actor in part.target or actor in part.floor or actor in part.scan_clock for actor in clock)
 
 
 def _replace(part: Part, **fields: Any) -> Part:

@@ -1,0 +1,233 @@
+"""Heartbeats: clocks told to every link, as changes; the author's member list always with them; skew and suspicion.
+
+An announcement is what failure detection, lag, pulls and collection live on.  A clock entry stands for itself, so a
+lost change leaves the receiver with less than the truth, never more, and every WHOLE_EVERY-th announcement is whole.
+Announcements of others are passed on, with their author's member list, so that a partial mesh can collect, too.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from crdtsync.clocks.members import counted
+from crdtsync.clocks.vector import join, missing
+from crdtsync.replication import peers as states
+from crdtsync.replication.core import Core, log
+from crdtsync.replication.gossip import Gossip
+from crdtsync.replication.membership import Membership
+from crdtsync.replication.messages import Announce, BucketClocks, Clock
+from crdtsync.replication.peers import Link, Peer
+from crdtsync.replication.sessions import Sessions
+
+WHOLE_EVERY = 16  # announcements on a link of which one is whole
+PASS_ON_EVERY = 4  # heartbeats between rounds of passing on, where everybody is linked to everybody
+AUTHORS_MAX = 64  # announcements of others passed on to one peer in one round
+
+Clocks = dict[str, tuple[Clock, Clock]]  # bucket -> (everything held, what is on disk)
+
+
+class Announcer:
+    """Tells clocks and hears them."""
+
+    def __init__(self, core: Core, sessions: Sessions, gossip: Gossip, membership: Membership) -> None:
+        self.core, self.sessions, self.gossip, self.membership = core, sessions, gossip, membership
+        self.beat_at = core.now + core.jitter(core.settings.heartbeat_interval)
+        self.beats = self.seq = 0
+
+    # -- telling
+    def ready(self, link: Link) -> None:
+        """A link has become ready: tell it everything at once."""
+        self._announce(link, self._clocks(), whole=True)
+
+    def _clocks(self) -> Clocks:
+        """Clocks of all buckets that make claims; none before this node is whole."""
+        core, store = self.core, self.core.store
+        if not core.whole():
+            return {}
+        names = [bucket for bucket in store.buckets() if core.replica.serves(bucket)]
+        return {bucket: (store.clock(bucket), store.synced_clock(bucket)) for bucket in names}
+
+    def _announce(self, link: Link, clocks: Clocks, whole: bool) -> None:
+        """One announcement; nothing but its time of day when nothing has changed: the heartbeat."""
+        core, store = self.core, self.core.store
+        told = {bucket: pair for bucket, pair in clocks.items() if whole or link.told.get(bucket) != pair}
+        changes = tuple(self._change(link, bucket, *pair, whole) for bucket, pair in told.items())
+        link.told.update(told)
+        link.announcements += 1
+        self.seq += 1
+        out = core.state in (states.JOINING, states.STARTING_OVER)
+        announce = Announce(
+            node=store.node, start=store.start, actor=store.actor(), wall_ms=core.wall_ms, seq=self.seq,
+            members=() if out else tuple(store.members().values()), buckets=changes,
+        )  # fmt: skip
+        core.counters["announcements"] += 1
+        core.send(link, announce)
+
+    def _change(self, link: Link, bucket: str, clock: Clock, synced: Clock, whole: bool) -> BucketClocks:
+        if whole or bucket not in link.told:
+            return BucketClocks(bucket, clock, synced, whole=True)
+        before, before_synced = link.told[bucket]
+        return BucketClocks(bucket, missing(before, clock), missing(before_synced, synced), whole=False)
+
+    def _told_at_once(self) -> None:
+        """Peers that gossip wants to know of a bucket's clock now."""
+        wanted: dict[int, set[str]] = {}
+        for unaware, bucket in self.gossip.announce_to:
+            wanted.setdefault(unaware.number, set()).add(bucket)
+        self.gossip.announce_to.clear()
+        clocks = self._clocks() if wanted else {}
+        for number, buckets in wanted.items():
+            link = self.core.links.get(number)
+            if link is not None and link.state == states.READY:
+                self._announce(link, {b: pair for b, pair in clocks.items() if b in buckets}, whole=False)
+
+    # -- hearing
+    def heard(self, link: Link, peer: Peer, announce: Announce) -> None:
+        """An announcement, from its author or passed on."""
+        if announce.node == self.core.store.node:
+            return
+        if announce.node == peer.node:
+            self._heard_directly(link, peer, announce)
+        elif self.core.whole() and self.core.is_counted(announce.node):
+            self._heard_of(self.core.peer(announce.node), link, announce)
+
+    def _heard_directly(self, link: Link, peer: Peer, announce: Announce) -> None:
+        core = self.core
+        if announce.start != peer.start or announce.seq <= peer.announce_seq:
+            core.counters["announcements_outdated"] += 1
+            return
+        peer.announce_seq, peer.actor, peer.heard_at = announce.seq, announce.actor, core.now
+        peer.detector.heartbeat(core.now)
+        self._skew(peer, announce.wall_ms)
+        if not core.whole():
+            self._told_to_joiner(peer, announce)
+            return
+        first, peer.announced = not peer.announced, True
+        self._count(peer, link, announce)
+        if peer.link is not link:  # its member list has told us that it is out
+            return
+        for clocks in announce.buckets:
+            self.gossip.heard(peer, clocks.bucket)
+        if first:
+            self.gossip.everything()
+
+    def _told_to_joiner(self, peer: Peer, announce: Announce) -> None:
+        """A joiner notes clocks and member lists, and counts nothing."""
+        peer.announced, peer.last_announce = True, announce
+        for clocks in announce.buckets:
+            peer.told(clocks)
+        peer.uncounted.clear()
+
+    def joined(self) -> None:
+        """This node is whole: what was noted counts now, and everybody is told."""
+        for peer in self.core.ready_peers():
+            link, noted = peer.link, peer.last_announce
+            if link is None:
+                continue
+            if noted is not None:
+                peer.uncounted.update(peer.synced)
+                self._count(peer, link, msgspec.structs.replace(noted, buckets=()))
+            if peer.link is link:
+                self.ready(link)
+                for bucket in peer.clock:
+                    self.gossip.heard(peer, bucket)
+        self.gossip.everything()
+
+    def _heard_of(self, author: Peer, link: Link, announce: Announce) -> None:
+        """An announcement passed on by another."""
+        core = self.core
+        if author.link is None and core.replica.later_start(announce.node, announce.start):
+            author.actor = announce.actor
+            self._count(author, link, announce)
+
+    def _count(self, author: Peer, link: Link, announce: Announce) -> None:
+        """Merge the author's member list, then its clocks."""
+        core = self.core
+        own = next((record for record in announce.members if record.node == author.node), None)
+        if own is not None and own.epoch > author.epoch:
+            author.epoch = own.epoch
+        self.membership.merge(announce.members, link)
+        if core.is_out(author.node, own.epoch if own is not None else author.epoch):
+            return
+        author.last_announce = announce
+        for clocks in announce.buckets:
+            author.told(clocks)
+        for bucket in list(author.uncounted):
+            self.count(author, bucket)
+
+    def count(self, author: Peer, bucket: str) -> None:
+        """Count what an author has on disk, if I hold all of it by now."""
+        if self.core.replica.hear(bucket, author.node, author.synced.get(bucket, {})):
+            author.uncounted.discard(bucket)
+
+    def moved(self, bucket: str) -> None:
+        """My clock has moved: announcements that waited for it may count now."""
+        for author in self.core.peers.values():
+            if bucket in author.uncounted:
+                self.count(author, bucket)
+
+    def _skew(self, peer: Peer, wall_ms: int) -> None:
+        core, settings = self.core, self.core.settings
+        before, peer.skew_ms = abs(peer.skew_ms), wall_ms - core.wall_ms
+        for name, limit in (("alarm", settings.max_clock_skew_alarm), ("warn", settings.max_clock_skew_warn)):
+            if abs(peer.skew_ms) > limit * 1000:
+                core.counters["clock_skew_" + name] += 1
+                if before <= limit * 1000:
+                    log.warning("%s: the clock of %s differs by %d ms", core.store.node, peer.node, peer.skew_ms)
+                    core.notify("skew", node=peer.node, seconds=peer.skew_ms / 1000)
+                return
+
+    # -- passing on
+    def _pass_on(self) -> None:
+        """Tell peers what others have announced since they were last told."""
+        core = self.core
+        names = counted(core.store.members())
+        partners = core.partners()
+        if not core.full_mesh():
+            partners = core.some(partners, core.settings.fan_out)
+        authors = [core.peers[name] for name in names if name in core.peers and core.peers[name].last_announce]
+        for peer in partners:
+            if peer.link is not None:
+                for author in core.some((one for one in authors if one is not peer), AUTHORS_MAX):
+                    self._pass_on_to(peer.link, author)
+
+    def _pass_on_to(self, link: Link, author: Peer) -> None:
+        told = link.passed_on.setdefault((author.node, author.start_heard()), {})
+        news = {bucket: missing(told.get(bucket, {}), synced) for bucket, synced in author.synced.items()}
+        changes = tuple(BucketClocks(b, synced, synced, whole=False) for b, synced in news.items() if synced)
+        last = author.last_announce
+        if not changes or last is None:
+            return
+        for clocks in changes:
+            told[clocks.bucket] = join(told.get(clocks.bucket, {}), clocks.synced)
+        self.core.counters["announcements_passed_on"] += 1
+        announce = Announce(
+            node=last.node, start=last.start, actor=last.actor, wall_ms=last.wall_ms, seq=last.seq,
+            members=last.members, buckets=changes,
+        )  # fmt: skip
+        self.core.send(link, announce)
+
+    # -- time
+    def due(self) -> float:
+        return self.core.now if self.gossip.announce_to else self.beat_at
+
+    def tick(self) -> None:
+        core = self.core
+        self._told_at_once()
+        if core.now < self.beat_at:
+            return
+        self.beat_at = core.now + core.settings.heartbeat_interval
+        self.beats += 1
+        self._suspect()
+        clocks = self._clocks()
+        for link in core.ready_links():
+            self._announce(link, clocks, whole=link.announcements % WHOLE_EVERY == 0)
+        if core.whole() and (self.beats % PASS_ON_EVERY == 0 or not core.full_mesh()):
+            self._pass_on()
+
+    def _suspect(self) -> None:
+        """End links to peers that are silent beyond doubt; the dialer tries anew."""
+        for peer in self.core.ready_peers():
+            if self.core.phi(peer) >= self.core.settings.suspect_phi and peer.link is not None:
+                self.core.counters["peers_suspected"] += 1
+                self.sessions.drop(peer.link, "silent")

@@ -1,0 +1,247 @@
+"""Who is in: member records and what follows from news of them; sponsoring, leaving, evicting.
+
+Records are versioned per node (clocks/members.py) and joined wherever two lists meet.  What this node must do when it
+is itself out, or not yet in, is `entry.Entry`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+import msgspec
+
+from crdtsync.clocks.members import EVICTED, JOINING, LEFT, MEMBER, MemberRecord, counted
+from crdtsync.clocks.vector import covers
+from crdtsync.errors import BadRecord, MembershipMisuse, QuorumMissing
+from crdtsync.replication import peers as states
+from crdtsync.replication.core import NEVER, Core, log
+from crdtsync.replication.dialer import Dialer
+from crdtsync.replication.messages import Bye, Hello, JoinAccept, JoinDone, JoinRequest, MembersUpdate
+from crdtsync.replication.peers import Link, Peer
+from crdtsync.replication.sessions import Sessions
+
+LEAVING_WORD = "leaving"  # reason of a Bye that asks to be recorded as having left
+ASK_AGAIN = 1.0  # s until an unanswered question is put to another member
+
+
+class Membership:
+    """Keeps the member list.  `told_out` is called when the list says that this node is no longer what it thought."""
+
+    def __init__(self, core: Core, sessions: Sessions, dialer: Dialer) -> None:
+        self.core, self.sessions, self.dialer = core, sessions, dialer
+        self.told_out: Callable[[str], None] = lambda reason: None
+        self.sponsoring: dict[str, tuple[int, float]] = {}  # joiner -> its epoch, when it was last seen linked
+        self.ask_at = NEVER  # while leaving: when to ask (another) member to record it
+        for record in core.store.members().values():
+            if record.state == JOINING and record.node != core.store.node:
+                self.sponsoring[record.node] = (record.epoch, core.now)
+
+    # -- records
+    def merge(self, records: Iterable[MemberRecord], link: Link | None = None) -> None:
+        """Join records into the list, pass news on, and do what follows from them."""
+        core = self.core
+        if not core.whole():
+            return
+        mine, before = core.me(), core.store.members()
+        names = {record.node for record in records} | set(before)
+        if len(names) > core.settings.members_max:
+            raise BadRecord(f"A list that brings the members to {len(names)}.")
+        own = [record for record in records if record.node == core.store.node]
+        news = core.replica.merge_members(record for record in records if record.node != core.store.node)
+        if news:
+            core.tell_members(news, besides=link)
+            for record in news:
+                self._follow(record, before.get(record.node))
+            self.dialer.changed()
+        if mine is not None and own:
+            self._about_me(mine, own[0])
+
+    def _follow(self, record: MemberRecord, before: MemberRecord | None) -> None:
+        """What news of another node brings about."""
+        core = self.core
+        if before is None or (before.epoch, before.state) != (record.epoch, record.state):
+            log.info("%s: %s is %s (epoch %d)", core.store.node, record.node, record.state, record.epoch)
+            core.notify("member", node=record.node, state=record.state)
+        peer = core.peers.get(record.node)
+        if record.state != JOINING:
+            self.sponsoring.pop(record.node, None)
+        if peer is None or peer.link is None:
+            return
+        if record.state == EVICTED and peer.epoch <= record.epoch:
+            self.sessions.refuse(peer.link, "evicted", f"{record.node} was evicted", "It starts over.")
+
+    def _about_me(self, mine: MemberRecord, theirs: MemberRecord) -> None:
+        """Others know something of this node: that it is out, or an address from another of its starts."""
+        if theirs.version() <= mine.version():
+            return
+        if theirs.epoch == mine.epoch and theirs.state == MEMBER:
+            return  # told by a later start of this node: `Sessions` settles which of the two goes on
+        if self.core.state == states.LEAVING and (theirs.epoch, theirs.state) == (mine.epoch, LEFT):
+            self.core.store.put_members([theirs])
+            self.core.persist()
+            self._left()
+        else:
+            self.core.counters["told_out"] += 1
+            # Kept as evicted: the one state from which a restart goes on with starting over.
+            self.core.store.put_members([msgspec.structs.replace(theirs, state=EVICTED)])
+            self.told_out(f"others say {theirs.state} at epoch {theirs.epoch}")
+
+    def put(self, record: MemberRecord) -> None:
+        """Record something new, durably, before anybody is told."""
+        before = self.core.record(record.node)
+        self.core.store.put_members([record])
+        if before is not None and before.epoch < record.epoch:
+            self.core.replica.forget(record.node)
+        self.core.persist()
+        self.core.tell_members([record])
+        if record.node != self.core.store.node:
+            self._follow(record, before)
+        self.dialer.changed()
+
+    def advertise(self) -> None:
+        """Put this start and its address into my own record."""
+        core, mine = self.core, self.core.me()
+        if mine is None or mine.state != MEMBER:
+            return
+        record = msgspec.structs.replace(mine, address=core.address, start=core.store.start)
+        if record != mine and record.version() > mine.version():
+            core.store.put_members([record])
+            core.tell_members([record])
+
+    def hello(self, link: Link, hello: Hello) -> None:
+        """A link is ready: its Hello brought a member list, to be believed when its sender is in."""
+        if hello.state == states.MEMBER and hello.cluster and hello.cluster == self.core.store.cluster():
+            self.merge(hello.members, link)
+
+    # -- sponsoring
+    def asked_to_sponsor(self, link: Link, peer: Peer, request: JoinRequest) -> None:
+        """Let a node in: count it, durably, before it can take the snapshot that it starts from."""
+        core, store = self.core, self.core.store
+        if request.node != peer.node:
+            raise BadRecord(f"{peer.node} asks to let {request.node} in.")
+        known = core.record(peer.node)
+        if core.state != states.MEMBER or any(not core.replica.serves(bucket) for bucket in store.buckets()):
+            self.sessions.refuse(link, "busy", f"{store.node} is {core.state}", "Ask another member.")
+            return
+        if known is None and len(store.members()) >= core.settings.members_max:
+            self.sessions.refuse(link, "busy", "the cluster has members_max members")
+            return
+        self._found()
+        # Every attempt has an epoch of its own, above all that either has heard of: late word about an earlier
+        # attempt (that it expired, say) then cannot throw the node out again.
+        epoch = max(known.epoch if known is not None else 0, peer.epoch) + 1
+        record = MemberRecord(node=peer.node, epoch=epoch, state=JOINING, address=request.address, start=peer.start)
+        self.put(record)
+        self.sponsoring[peer.node] = (epoch, core.now)
+        peer.epoch = epoch
+        core.counters["joins_sponsored"] += 1
+        accept = JoinAccept(
+            cluster=store.cluster(), members=tuple(store.members().values()), buckets=tuple(store.buckets())
+        )
+        core.send(link, accept)
+
+    def _found(self) -> None:
+        """A node that nobody has joined yet becomes the first member of a new cluster."""
+        core, store = self.core, self.core.store
+        if store.cluster() == 0:
+            store.publish(core.rng.getrandbits(64) | 1)
+        if core.me() is None:
+            mine = MemberRecord(node=store.node, epoch=1, state=MEMBER, address=core.address, start=store.start)
+            store.put_members([mine])
+
+    def joined(self, link: Link, peer: Peer, done: JoinDone) -> None:
+        """A joiner holds everything.  It is a member when its sponsor says so: before, it may still expire."""
+        core = self.core
+        record = core.record(peer.node)
+        if done.node != peer.node or record is None:
+            raise BadRecord(f"{peer.node} says that {done.node} has joined.")
+        if record.state == JOINING and record.epoch == peer.epoch:
+            self.put(msgspec.structs.replace(record, state=MEMBER))
+        else:
+            core.send(link, MembersUpdate(members=(record,)))
+
+    def _expire(self) -> None:
+        """Forget joiners that never became whole: collection waits for them."""
+        core = self.core
+        for node, (epoch, seen) in list(self.sponsoring.items()):
+            peer, record = core.peers.get(node), core.record(node)
+            if record is None or record.state != JOINING or record.epoch != epoch:
+                del self.sponsoring[node]
+            elif peer is not None and peer.link is not None:
+                self.sponsoring[node] = (epoch, core.now)
+            elif core.now - seen > core.settings.joining_expiry:
+                core.counters["joiners_expired"] += 1
+                self.put(msgspec.structs.replace(record, state=LEFT))
+
+    # -- leaving
+    def leave(self) -> None:
+        """Leave in good order: write nothing more, push until a member has everything on its disk, be recorded."""
+        core = self.core
+        if core.state != states.MEMBER or core.store.cluster() == 0:
+            raise MembershipMisuse(f"{core.store.node} is {core.state} and cannot leave.")
+        if len([name for name in counted(core.store.members()) if core.is_member(name)]) < 2:
+            raise MembershipMisuse("The last member cannot leave.", hint="Close it; its directory is the cluster.")
+        core.state = states.step(states.NODE_STATES, core.state, states.LEAVING)
+        core.notify("state", state=core.state, reason="leave() was called")
+        self.ask_at = core.now
+
+    def _ask_to_leave(self) -> None:
+        """Ask a member whose disk holds everything of mine to record that I have left."""
+        core, store = self.core, self.core.store
+        self.ask_at = core.now + ASK_AGAIN / 10
+        able = [
+            peer for peer in core.partners()
+            if all(covers(peer.synced.get(bucket, {}), store.clock(bucket)) for bucket in store.buckets())
+        ]  # fmt: skip
+        for peer in core.some(able, 1):
+            if peer.link is not None:
+                self.ask_at = core.now + ASK_AGAIN
+                core.send(peer.link, Bye(reason=LEAVING_WORD))
+
+    def leaves(self, link: Link, peer: Peer) -> None:
+        """A member asks to be recorded as having left.  A leaver does not do so for another: both may count on it."""
+        core = self.core
+        record = core.record(peer.node)
+        if core.state != states.MEMBER or record is None or record.epoch != peer.epoch:
+            return
+        if record.state == MEMBER:
+            self.put(msgspec.structs.replace(record, state=LEFT))
+        else:
+            core.send(link, MembersUpdate(members=(record,)))
+
+    def _left(self) -> None:
+        core = self.core
+        core.state = states.step(states.NODE_STATES, core.state, states.LEFT)
+        self.ask_at = NEVER
+        log.info("%s: has left the cluster", core.store.node)
+        core.notify("state", state=core.state, reason="a member has recorded it")
+        for link in list(core.links.values()):
+            core.send(link, Bye(reason="left"))
+            self.sessions.drop(link, "left")
+
+    # -- evicting
+    def evict(self, node: str, force: bool) -> None:
+        """Stop waiting for a member that will not come back; it starts over when it does."""
+        core = self.core
+        record = core.record(node)
+        if node == core.store.node or record is None or record.state not in (JOINING, MEMBER):
+            raise MembershipMisuse(f"{node!r} is not another member of this cluster.")
+        if core.state != states.MEMBER:
+            raise MembershipMisuse(f"{core.store.node} is {core.state} and cannot evict.")
+        reached = {name for name in core.reachable() if name != node} | {core.store.node}
+        total = len(counted(core.store.members()))
+        if 2 * len(reached) <= total and not force:
+            raise QuorumMissing(f"{len(reached)} of {total} members are in reach; an eviction needs more than half.")
+        core.counters["evictions"] += 1
+        core.replica.forget(node)
+        self.put(msgspec.structs.replace(record, state=EVICTED))
+
+    # -- time
+    def due(self) -> float:
+        expiry = min((seen for _, seen in self.sponsoring.values()), default=NEVER)
+        return min(self.ask_at, expiry + self.core.settings.joining_expiry + 0.001)
+
+    def tick(self) -> None:
+        self._expire()
+        if self.core.state == states.LEAVING and self.ask_at <= self.core.now:
+            self._ask_to_leave()

@@ -1,0 +1,280 @@
+"""Links from their first word to their end: the handshake, two links to one peer, two lives of one node.
+
+Both sides open with Hello and judge the other's by the table `_JUDGES`; a Refuse names the rule by a stable code:
+
+    protocol, kinds, settings   the two cannot understand each other
+    cluster                     they belong to different clusters, or neither to any
+    evicted, left               the other is out, and can read so in our Hello's member list: it starts over or rejoins
+    superseded                  a later start of that node is alive: it stops gossiping
+    old_start                   a later start of that node has been heard, but is gone: it counts on from there
+    fault                       something it said makes no sense
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import msgspec
+
+from crdtsync.clocks.members import LEFT as RECORD_LEFT
+from crdtsync.replication import peers as states
+from crdtsync.replication.core import NEVER, Core, log
+from crdtsync.replication.dialer import Dialer
+from crdtsync.replication.messages import PROTOCOL_MAX, PROTOCOL_MIN, Hello, Refuse
+from crdtsync.replication.peers import Link, Peer
+
+KINDS = (0, 1, 2, 3)  # row kinds that this version holds
+DOUBLE_WINDOW = 2.0  # s between two links to one peer within which both sides may have dialled at once
+
+
+class Sessions:
+    """Opens, judges and ends links.  `on_ready` and `on_lost` tell the other parts."""
+
+    def __init__(self, core: Core, dialer: Dialer) -> None:
+        self.core, self.dialer = core, dialer
+        self.on_ready: list[Callable[[Link, Hello], None]] = []
+        self.on_lost: list[Callable[[Link, Peer], None]] = []
+        self.gossiped = False  # whether anybody has accepted this start
+        self.heard_start = 0  # the latest start of this node that others have heard of
+
+    # -- beginning
+    def link_up(self, number: int, address: str, outgoing: bool) -> None:
+        core = self.core
+        link = core.links[number] = Link(number, address, outgoing, core.now)
+        if outgoing:
+            self.dialer.answered(address)
+        if core.state in (states.LEFT, states.SUPERSEDED):
+            self.drop(link, core.state)
+        else:
+            core.send(link, self._hello())
+
+    def _hello(self) -> Hello:
+        core, store = self.core, self.core.store
+        out = core.state in (states.JOINING, states.STARTING_OVER)
+        return Hello(
+            node=store.node, cluster=store.cluster(), start=store.start, instance=store.instance, actor=store.actor(),
+            address=core.address, state=core.state if out else states.MEMBER, kinds=KINDS,
+            settings=msgspec.structs.asdict(core.settings.cluster), wall_ms=core.wall_ms,
+            members=tuple(store.members().values()),
+        )  # fmt: skip
+
+    def hello(self, link: Link, hello: Hello) -> None:
+        """The far end's Hello.  A second one on a ready link is a late copy."""
+        if link.state != states.GREETING:
+            return
+        store = self.core.store
+        if hello.node == store.node and hello.instance == store.instance:
+            self.dialer.met_myself(link.address)
+            self.drop(link, "myself")
+            return
+        self._note_my_start(hello)
+        for judge in _JUDGES:
+            refusal = judge(self, link, hello)
+            if refusal is not None:
+                self.refuse(link, *refusal)
+                return
+        self._accept(link, hello)
+
+    def _note_my_start(self, hello: Hello) -> None:
+        """An old copy of a directory, or one begun anew, sees that others have heard of a later start of this node."""
+        mine = [record.start for record in hello.members if record.node == self.core.store.node]
+        self.heard_start = max([self.heard_start, *mine])
+
+    def accepted(self) -> None:
+        """The far end has gone on after our Hello: nobody it knows of is a later, living start of this node.
+
+        Counting on from what others have heard is for the time before that only: two copies alive at once would else
+        outbid each other for ever.
+        """
+        if not self.gossiped:
+            self.gossiped = True
+            if self.heard_start > self.core.store.start:
+                self._raise_start(self.heard_start)
+
+    def _raise_start(self, start: int) -> None:
+        store = self.core.store
+        log.warning("%s: start %d is not later than start %d, heard by others", store.node, store.start, start)
+        store.raise_start(start)
+        self.core.counters["start_raised"] += 1
+        self.core.persist()
+        for link in list(self.core.links.values()):
+            self.drop(link, "counting on from a later start")
+
+    # -- judging; each gives (code, text, hint) or None
+    def _judge_versions(self, link: Link, hello: Hello) -> tuple[str, str, str] | None:
+        if hello.protocol_max < PROTOCOL_MIN or hello.protocol_min > PROTOCOL_MAX:
+            return ("protocol", f"this node speaks protocol {PROTOCOL_MIN} to {PROTOCOL_MAX}", "Upgrade the older one.")
+        if set(hello.kinds) != set(KINDS):
+            return ("kinds", f"this node holds rows of the kinds {KINDS}", "Run one version of crdtsync on both.")
+        mine = msgspec.structs.asdict(self.core.settings.cluster)
+        for name in sorted(mine):
+            if hello.settings.get(name) != mine[name]:
+                text = f"cluster.{name} is {mine[name]} here and {hello.settings.get(name)} there"
+                return ("settings", text, "Give all members the same cluster settings.")
+        return None
+
+    def _judge_cluster(self, link: Link, hello: Hello) -> tuple[str, str, str] | None:
+        mine, theirs = self.core.store.cluster(), hello.cluster
+        getting_in = states.JOINING in (hello.state, self.core.state)
+        if (mine and theirs and mine != theirs) or ((not mine or not theirs) and not getting_in):
+            hint = "Start one of them from an empty directory with join=."
+            return ("cluster", f"cluster {mine:016x} here, {theirs:016x} there", hint)
+        return None
+
+    def _judge_life(self, link: Link, hello: Hello) -> tuple[str, str, str] | None:
+        """Of two lives of one node the later one counts; the earlier, if it is alive, is told."""
+        core = self.core
+        if hello.node == core.store.node:
+            if (hello.start, hello.instance) > (core.store.start, core.store.instance):
+                self.superseded()
+                return ("old_start", "", "")
+            return ("superseded", "this node is the later start", f"{hello.start}:{hello.instance}")
+        peer = core.peer(hello.node)
+        mine, known = (hello.start, hello.instance), (peer.start, peer.instance)
+        if mine == known:
+            return None
+        if mine > known and hello.start >= core.replica.heard.get(hello.node, 0):
+            if peer.link is not None:
+                self.refuse(peer.link, "superseded", "a later start has come", f"{known[0]}:{known[1]}")
+            return None
+        if peer.link is not None and core.phi(peer) < core.settings.suspect_phi:
+            return ("superseded", "a later start is alive", f"{hello.start}:{hello.instance}")
+        heard = max(core.replica.heard.get(hello.node, 0), peer.start)
+        return ("old_start", f"start {heard} of this node has been heard", f"{hello.start}:{hello.instance}")
+
+    def _judge_membership(self, link: Link, hello: Hello) -> tuple[str, str, str] | None:
+        if hello.state != states.MEMBER or self.core.state in (states.JOINING, states.STARTING_OVER):
+            return None
+        own = next((record for record in hello.members if record.node == hello.node), None)
+        epoch = own.epoch if own is not None else 0
+        record = self.core.record(hello.node)
+        if self.core.is_out(hello.node, epoch):
+            return ("evicted", f"{hello.node} was evicted, or is a copy from before it came back", "It starts over.")
+        if record is not None and record.state == RECORD_LEFT and epoch <= record.epoch:
+            return ("left", f"{hello.node} has left", "It joins again.")
+        return None
+
+    # -- the outcome
+    def _accept(self, link: Link, hello: Hello) -> None:
+        core = self.core
+        peer = core.peer(hello.node)
+        if peer.link is not None:
+            loser = self._lesser(peer.link, link, hello.node)
+            self.drop(loser, "two links to one peer")
+            if loser is link:
+                return
+        core.replica.later_start(hello.node, hello.start)
+        own = next((record for record in hello.members if record.node == hello.node), None)
+        epoch = own.epoch if own is not None else 0
+        if (peer.start, peer.instance, peer.epoch) != (hello.start, hello.instance, epoch):
+            core.replica.forget(hello.node)
+            peer.forget(core.now)
+            peer.start, peer.instance, peer.epoch = hello.start, hello.instance, epoch
+        peer.actor, peer.hello_state = hello.actor, hello.state
+        link.become(states.READY)
+        link.peer, peer.link = peer, link
+        peer.new_session(core.now)
+        self.dialer.met(link, hello.node)
+        core.counters["links_ready"] += 1
+        core.notify("peer_up", node=hello.node)
+        for told in self.on_ready:
+            told(link, hello)
+
+    def _lesser(self, old: Link, new: Link, node: str) -> Link:
+        """The link to give up: both sides must choose the same.
+
+        Dialled at once by both: the one that the greater name dialled.  Otherwise the older one: whoever dials again
+        has lost it already.
+        """
+        if old.outgoing == new.outgoing or abs(new.opened - old.opened) > DOUBLE_WINDOW:
+            return old
+        ours, theirs = (old, new) if old.outgoing else (new, old)
+        return theirs if self.core.store.node < node else ours
+
+    def refuse(self, link: Link, code: str, text: str, hint: str = "") -> None:
+        """End a link with a reason."""
+        self.core.counters["refused_" + code] += 1
+        if text:
+            log.info("%s: link %d refused: %s: %s", self.core.store.node, link.number, code, text)
+            if link.number in self.core.links:
+                self.core.send(link, Refuse(code=code, text=text, hint=hint))
+        self.drop(link, code)
+
+    def refused(self, link: Link, message: Refuse) -> None:
+        """The far end has ended the link with a reason."""
+        core, store = self.core, self.core.store
+        core.counters["refused_by_peer_" + (message.code if message.code in CODES else "other")] += 1
+        log.warning("%s: refused at %s: %s: %s", store.node, link.address, message.code, message.text)
+        core.notify("refused", address=link.address, code=message.code, text=message.text, hint=message.hint)
+        about_me = message.hint == f"{store.start}:{store.instance}"  # else it was meant for an earlier life
+        if message.code == "superseded" and about_me:
+            self.superseded()
+        elif message.code == "old_start" and about_me and not self.gossiped:
+            self._raise_start(max(store.start, self.heard_start))
+        else:
+            self.drop(link, "refused")
+
+    def superseded(self) -> None:
+        """A later start of this node is alive: stop gossiping.  Reads and writes go on, here only."""
+        core = self.core
+        if core.state in (states.SUPERSEDED, states.LEFT):
+            return
+        core.state = states.step(states.NODE_STATES, core.state, states.SUPERSEDED)
+        log.error("%s: a later start of this node is alive; this one stops gossiping", core.store.node)
+        core.counters["superseded"] += 1
+        core.notify("state", state=core.state, reason="a later start of this node is alive")
+        for link in list(core.links.values()):
+            self.drop(link, "superseded")
+
+    # -- ending
+    def drop(self, link: Link, reason: str) -> None:
+        """End a link from this side."""
+        if self.core.links.get(link.number) is link:
+            self.core.hang_up(link, reason)
+            self.lost(link, reason)
+
+    def link_down(self, number: int) -> None:
+        link = self.core.links.get(number)
+        if link is not None:
+            self.lost(link, "down")
+
+    def lost(self, link: Link, reason: str) -> None:
+        """A link is gone, whoever ended it."""
+        core = self.core
+        del core.links[link.number]
+        greeted, peer = link.state == states.READY, link.peer
+        link.become(states.CLOSED)
+        if link.outgoing and not greeted:
+            self.dialer.failed(link.address)
+        self.dialer.changed()
+        if peer is not None and peer.link is link:
+            peer.link = None
+            peer.new_session(core.now)
+            core.notify("peer_down", node=peer.node, reason=reason)
+            for told in self.on_lost:
+                told(link, peer)
+
+    # -- time
+    def due(self) -> float:
+        limit = self.core.settings.connect_timeout
+        greeting = [link.opened + limit for link in self.core.links.values() if link.state == states.GREETING]
+        return min(greeting, default=NEVER)
+
+    def tick(self) -> None:
+        """End links that never got ready."""
+        for link in list(self.core.links.values()):
+            waited = self.core.now - link.opened
+            if link.state == states.GREETING and waited >= self.core.settings.connect_timeout:
+                self.core.counters["handshake_timeouts"] += 1
+                self.drop(link, "no greeting")
+
+
+CODES = frozenset({
+    "protocol", "kinds", "settings", "cluster", "evicted", "left", "superseded", "old_start", "fault", "busy",
+})  # fmt: skip
+_JUDGES: tuple[Callable[[Sessions, Link, Hello], tuple[str, str, str] | None], ...] = (
+    Sessions._judge_versions,
+    Sessions._judge_cluster,
+    Sessions._judge_life,
+    Sessions._judge_membership,
+)
