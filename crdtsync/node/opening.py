@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
+import time
 
 from crdtsync.config import Config
-from crdtsync.storage.background import Background
 from crdtsync.storage.store import Store
 
 
@@ -14,6 +14,9 @@ class Opened:
 
     def __init__(self, store: Store, path: str | None) -> None:
         self.store, self.path = store, path
+        self.since = time.monotonic()
+        from crdtsync.storage.background import Background
+
         self.background = Background(store)
 
     def close(self) -> None:

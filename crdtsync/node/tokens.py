@@ -33,8 +33,11 @@ _encoder = msgspec.msgpack.Encoder(order="sorted")
 def make_token(origin: int | str, clocks: Clocks) -> str:
     """The token of `clocks`; equal clocks give equal tokens."""
     content = _encoder.encode(_Content(origin, clocks))
-    check = zlib.crc32(content).to_bytes(4, "big")
-    return PREFIX + base64.urlsafe_b64encode(check + content).rstrip(b"=").decode()
+    return _text(zlib.crc32(content).to_bytes(4, "big") + content)
+
+
+def _text(plain: bytes) -> str:
+    return PREFIX + base64.urlsafe_b64encode(plain).rstrip(b"=").decode()
 
 
 def read_token(token: str, origins: tuple[int | str, ...]) -> Clocks:
@@ -46,7 +49,7 @@ def read_token(token: str, origins: tuple[int | str, ...]) -> Clocks:
         content = _decoder.decode(plain[4:])
     except (binascii.Error, ValueError, msgspec.DecodeError) as error:
         raise InvalidToken("A token is cut off or altered.") from error
-    if zlib.crc32(plain[4:]) != int.from_bytes(plain[:4], "big"):
+    if zlib.crc32(plain[4:]) != int.from_bytes(plain[:4], "big") or token != _text(plain):
         raise InvalidToken("A token is cut off or altered.")
     for clock in content.clocks.values():
         if not all(0 <= actor < 2**64 and 0 < seq < 2**64 for actor, seq in clock.items()):

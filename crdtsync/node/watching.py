@@ -64,6 +64,11 @@ class Hub:
                 if not self._listeners:
                     self._store.on_change.remove(self._tell)
 
+    @property
+    def listening(self) -> int:
+        """Watchers and waiters that hear of changes."""
+        return len(self._listeners)
+
     def _tell(self, bucket: str, changed: list[bytes], local: bool) -> None:
         for listener in self._listeners:
             listener(bucket, changed, local)
@@ -85,7 +90,7 @@ class Watcher:
     ) -> None:
         self._prefix = keys.check_prefix(prefix)
         self._local, self._store, self._sessions, self._hub = local, local.store, sessions, hub
-        self._bucket, self._values = bucket, values
+        self.bucket, self.prefix, self._values = bucket, prefix, values
         self._pending_max = local.config.watch_pending_max
         self._changed = threading.Condition(local.store.lock)
         self._pending: dict[Spot, None] = {}  # noted by the hub
@@ -111,7 +116,7 @@ class Watcher:
             self._hub.listen(self._note)
 
     def _buckets(self) -> list[str]:
-        return self._store.buckets() if self._bucket is None else [self._bucket]
+        return self._store.buckets() if self.bucket is None else [self.bucket]
 
     def _take_up(self, spots: list[Iterable[Spot]], aim: Clocks) -> None:
         """Begin to tell these, all of them up to `aim`."""
@@ -132,7 +137,7 @@ class Watcher:
         return dict.fromkeys((name, keys.object_prefix(rowkey)) for rowkey in changed)
 
     def _note(self, bucket: str, changed: Any, local: bool) -> None:
-        if self._bucket is not None and bucket != self._bucket:
+        if self.bucket is not None and bucket != self.bucket:
             return
         prefix, pending = self._prefix, self._pending
         for rowkey in changed:
