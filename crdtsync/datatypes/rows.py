@@ -24,3 +24,18 @@ class PackedRows(msgspec.Struct, frozen=True):
 
 
 NO_ROWS = PackedRows(actors=(), count=0, keys=b"", images=b"")
+
+
+class Applied(msgspec.Struct):
+    """What applying a transfer did."""
+
+    rows: int = 0  # rows that changed
+    conflicts: int = 0  # LWW registers where neither side had seen the other's write
+
+
+class Collected(msgspec.Struct):
+    """What one collection did, and why dead rows stay."""
+
+    rows: int = 0  # rows collected now
+    waiting: int = 0  # dead rows that wait for a member's announcement
+    future: int = 0  # deleted registers whose stamp is not in the past

@@ -155,6 +155,10 @@ class Journal:
         except (OSError, DiskFull) as error:
             log.warning("the journal's synced number could not be written: %s", error)
 
+    def settle_until(self, record: int) -> None:
+        """A checkpoint holds everything up to `record`, which is as good as a sync of it."""
+        self.synced = max(self.synced, record)
+
     def fail(self, error: OSError) -> JournalFailed:
         """No write is taken any more: after a failed sync nobody knows what the disk holds."""
         self.failed = f"The journal on the disk cannot be written: {error}."

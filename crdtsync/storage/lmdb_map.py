@@ -37,7 +37,7 @@ class LmdbMap:
         self._counting = threading.Condition()
         self._open_snapshots = 0
         self._env = self._open(map_bytes)
-        self._databases: dict[str, Any] = {}
+        self._databases = self._existing()
         self._env.reader_check()
 
     def _open(self, map_bytes: int) -> lmdb.Environment:
@@ -62,7 +62,7 @@ class LmdbMap:
         with self._counting:
             self._open_snapshots += 1
         try:
-            return LmdbSnapshot(self, self._env.begin(buffers=False))
+            return LmdbSnapshot(self, self._env.begin(buffers=False), dict(self._databases))
         except lmdb.Error as error:
             self.forget()
             raise self._fault(error) from error
@@ -73,17 +73,11 @@ class LmdbMap:
             self._open_snapshots -= 1
             self._counting.notify_all()
 
-    def database(self, name: str, txn: lmdb.Transaction | None = None) -> Any | None:
-        """Handle of a database; None when it does not exist and no write transaction is given."""
-        handle = self._databases.get(name)
-        if handle is None:
-            try:
-                handle = self._env.open_db(name.encode(), txn=txn, create=txn is not None)
-            except (lmdb.NotFoundError, lmdb.ReadonlyError):
-                return None
-            if txn is None:
-                self._databases[name] = handle
-        return handle
+    def _existing(self) -> dict[str, Any]:
+        """Handles of the databases in the file."""
+        with self._env.begin() as txn, txn.cursor() as cursor:
+            names = [bytes(key) for key in cursor.iternext(values=False)]
+        return {name.decode(): self._env.open_db(name, create=False) for name in names}
 
     def commit(self, changes: Changes) -> None:
         check_fork(self._generation)
@@ -100,11 +94,11 @@ class LmdbMap:
 
     def _commit(self, changes: Changes) -> None:
         for name in changes.puts:
-            if self.database(name) is None:
+            if name not in self._databases:
                 self._databases[name] = self._env.open_db(name.encode(), create=True)
         with self._env.begin(write=True) as txn:
             for name, keys in changes.deletes.items():
-                handle = self.database(name)
+                handle = self._databases.get(name)
                 if handle is not None:
                     for key in keys:
                         txn.delete(key, db=handle)
@@ -139,17 +133,17 @@ class LmdbMap:
 
 
 class LmdbSnapshot:
-    """A read transaction."""
+    """A read transaction, with the databases that there were when it began."""
 
-    def __init__(self, owner: LmdbMap, txn: lmdb.Transaction) -> None:
-        self._owner, self._txn, self._open = owner, txn, True
+    def __init__(self, owner: LmdbMap, txn: lmdb.Transaction, databases: dict[str, Any]) -> None:
+        self._owner, self._txn, self._databases, self._open = owner, txn, databases, True
 
     def get(self, database: str, key: bytes) -> bytes | None:
-        handle = self._owner.database(database)
+        handle = self._databases.get(database)
         return None if handle is None else cast("bytes | None", self._txn.get(key, db=handle))
 
     def range(self, database: str, start: bytes, stop: bytes | None = None) -> Iterator[tuple[bytes, bytes]]:
-        handle = self._owner.database(database)
+        handle = self._databases.get(database)
         if handle is None:
             return
         with self._txn.cursor(handle) as cursor:

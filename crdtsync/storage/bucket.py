@@ -1,0 +1,338 @@
+"""One bucket: its rows through all layers, its clocks, its digest.  The store's lock guards all of it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from itertools import islice
+from typing import Any
+
+from crdtsync.clocks.vector import Clock
+from crdtsync.datatypes.rows import Row
+from crdtsync.errors import RowDamaged
+from crdtsync.kernels import row_log_dots
+from crdtsync.storage.cache import Cache
+from crdtsync.storage.layers import Layer
+from crdtsync.storage.maps import Snapshot
+from crdtsync.storage.table import (
+    DEAD,
+    KEY_MAX,
+    LOG,
+    LOG_KEY,
+    NUMBER,
+    ROWS,
+    after,
+    decode_log,
+    flat,
+    physical,
+    read_row,
+    read_rows,
+    rowkey_of,
+    unflat,
+)
+
+ABSENT = b"absent"  # compared by identity: what a look-up returns that found nothing, not even a None
+LIVE, HIDDEN, DROPPED = 0, 1, 2  # states: in use; taking in a scan; waiting for its rows to be deleted
+
+
+class Bucket:
+    """Rows by row key, with the clock that says which events they hold.  Clocks are {actor index: seq}."""
+
+    def __init__(self, number: int, name: str, snapshot: Callable[[], Snapshot], cache_bytes: int) -> None:
+        """`snapshot` gives the current snapshot of the row table, renewed by the store after each commit."""
+        self.number, self.name, self.state = number, name, LIVE
+        self.clock: Clock = {}
+        self.synced: Clock = {}
+        self.unsynced: Clock = {}  # entries of `clock` that moved since the last sync began
+        self.floor: Clock = {}
+        self.stamp_floor = 0
+        self.table_clock: Clock = {}  # covers every log entry of the row table: beyond it no look-up is needed
+        self.active = Layer()
+        self.frozen: Layer | None = None
+        self.cache = Cache(cache_bytes)
+        self.damaged: dict[bytes, bytes] = {}  # physical key -> row key (b"" when it is lost, too) of rows set aside
+        self.stale: dict[str, list[bytes]] = {}  # database -> keys that the next checkpoint deletes first
+        self.rows = self.dead = 0  # in the row table
+        self.staged: dict[str, Any] | None = None  # state of a staged scan, kept with the hidden bucket that holds it
+        self.meta_dirty = False  # something besides rows is to be written by the next checkpoint
+        self.table_dirty = False  # this number has, or may have, rows or log entries in the table
+        self.on_damage: Callable[[Bucket], None] = _ignore
+        self.examined: tuple[Clock, int, int] | None = (
+            None  # collection: (stable, waiting, future) of the last full look
+        )
+        self.walk = b""  # where the next look at dead rows begins
+        self._snapshot = snapshot
+        self._digest: int | None = 0  # without what the layers have pending; None: must be counted from the rows
+        self.folding = threading.Lock()  # held while the frozen layer is folded without the store's lock
+
+    # -- reading
+
+    def get(self, rowkey: bytes) -> bytes | None:
+        """Image of a row, or None.  Raises RowDamaged when it was set aside."""
+        image = self.active.rows.get(rowkey, ABSENT)
+        return self._below(rowkey) if image is ABSENT else image
+
+    def _below(self, rowkey: bytes) -> bytes | None:
+        if self.frozen is not None:
+            image = self.frozen.rows.get(rowkey, ABSENT)
+            if image is not ABSENT:
+                return image
+        image = self.cache.get(rowkey, ABSENT)
+        if image is not ABSENT:
+            return image
+        image = None
+        if self.table_dirty:
+            image = read_row(self._snapshot(), self.number, rowkey, self.set_aside)
+            if self.damaged and physical(self.number, rowkey) in self.damaged:
+                raise RowDamaged(f"Row {rowkey!r} of bucket {self.name!r} fails its checksum.")
+        self.cache.put(rowkey, image)
+        return image
+
+    def peek(self, rowkey: bytes) -> bytes | None:
+        """As `get`, but None for a row that was set aside."""
+        try:
+            return self.get(rowkey)
+        except RowDamaged:
+            return None
+
+    def scan_rows(self, prefix: bytes, start: bytes, limit: int, skip_damaged: bool = False) -> list[Row]:
+        """Up to `limit` rows that start with `prefix`, from `start` on, in order.  Raises RowDamaged."""
+        start, stop = max(start, prefix), after(prefix) if prefix else None
+        found: list[Row] = []
+        while True:
+            rows, horizon = self._slice(start, stop, limit - len(found), skip_damaged)
+            found += rows
+            if horizon is None or len(found) >= limit:
+                return found[:limit]
+            start = horizon + b"\0"
+
+    def scan(self, prefix: bytes, after: bytes = b"", limit: int = 1000, skip_damaged: bool = False) -> list[Row]:
+        """Up to `limit` rows that start with `prefix`, beyond the row key `after`, in order, dead ones among them.
+
+        Raises RowDamaged when a row in the range was set aside, since a value made of the others would be wrong;
+        `skip_damaged` leaves such rows out.
+        """
+        return self.scan_rows(prefix, after + b"\0" if after else b"", limit, skip_damaged)
+
+    def _slice(self, start: bytes, stop: bytes | None, limit: int, skip: bool) -> tuple[list[Row], bytes | None]:
+        """Rows of all layers up to a horizon; None: there are no more."""
+        merged: dict[bytes, bytes | None] = {}
+        ends: list[bytes] = []
+        if self.table_dirty:
+            table = list(islice(read_rows(self._snapshot(), self.number, start, stop, self.set_aside), limit))
+            if len(table) == limit:
+                ends.append(table[-1][0])
+            merged.update(table)
+        for layer in (self.frozen, self.active):
+            if layer is not None and layer.rows:
+                keys = list(islice(layer.keys(start, stop), limit))
+                if len(keys) == limit:
+                    ends.append(keys[-1])
+                merged.update((key, layer.rows[key]) for key in keys)
+        horizon = min(ends) if ends else None
+        if self.damaged and not skip:
+            self._refuse_damaged(start, horizon or stop)
+        rows = [
+            (key, image)
+            for key, image in sorted(merged.items())
+            if image is not None and (horizon is None or key <= horizon)
+        ]
+        return rows, horizon
+
+    def _refuse_damaged(self, start: bytes, last: bytes | None) -> None:
+        for rowkey in self.damaged.values():
+            if not rowkey or (start <= rowkey and (last is None or rowkey <= last)):
+                raise RowDamaged(f"Row {rowkey!r} of bucket {self.name!r} fails its checksum.")
+
+    def set_aside(self, key: bytes, value: bytes) -> None:
+        """A row of the table fails its checksum."""
+        if key not in self.damaged:
+            self.damaged[key] = rowkey_of(key, value) or b""
+            self.meta_dirty = True
+            self.on_damage(self)
+
+    def clear_damaged(self, key: bytes) -> None:
+        """A row that was set aside gets a new image: the next checkpoint clears what leads to the old one."""
+        if self.damaged.pop(key, None) is None:
+            return
+        snapshot, head = self._snapshot(), NUMBER.pack(self.number)
+        entries = snapshot.range(LOG, head, NUMBER.pack(self.number + 1))
+        self.stale.setdefault(LOG, []).extend(at for at, value in entries if decode_log(at, value) in (key, None))
+        self.stale.setdefault(DEAD, []).append(key)
+        self.rows -= 1
+        self.dead -= snapshot.get(DEAD, key) is not None
+        self.meta_dirty, self._digest = True, None
+
+    # -- the log
+
+    def rows_beyond(self, clock: Clock) -> Iterator[Row]:
+        """All rows with a maximal event beyond `clock`, in no order, each once.  Raises RowDamaged."""
+        seen: set[bytes] = set()
+        for key in self._candidates(clock):
+            if key not in seen:
+                seen.add(key)
+                image = self.get(key)
+                if image is not None and _beyond(image, clock):
+                    yield key, image
+
+    def changed_since(self, clock: Clock) -> list[bytes]:
+        """The keys of these rows, in order."""
+        return sorted(key for key, _ in self.rows_beyond(clock))
+
+    def _candidates(self, clock: Clock) -> Iterator[bytes]:
+        """Row keys of the events beyond `clock`, by the logs of all layers, rows that have moved on among them."""
+        for actor, seq in self.clock.items():
+            known = clock.get(actor, 0)
+            if seq <= known:
+                continue
+            for layer in (self.active, self.frozen):
+                if layer is not None:
+                    yield from layer.beyond(actor, known)
+            if self.table_clock.get(actor, 0) > known:
+                for key in self._table_beyond(actor, known):
+                    if key is None:  # the log is damaged: the rows alone tell the same, slower
+                        yield from (key for key, _ in self.all_rows())
+                        return
+                    yield key
+
+    def _table_beyond(self, actor: int, known: int) -> Iterator[bytes | None]:
+        """Row keys by the log in the table; None for a damaged entry."""
+        snapshot = self._snapshot()
+        start, stop = LOG_KEY.pack(self.number, actor, known + 1), LOG_KEY.pack(self.number, actor + 1, 0)
+        for key, value in snapshot.range(LOG, start, stop):
+            row = decode_log(key, value)
+            if row is None:
+                yield None
+                return
+            rowkey = self._rowkey(snapshot, row)
+            if rowkey is not None:
+                yield rowkey
+
+    def _rowkey(self, snapshot: Snapshot, key: bytes) -> bytes | None:
+        """Row key of a physical key: long ones are found with the row."""
+        if len(key) < KEY_MAX:
+            return key[4:]
+        value = snapshot.get(ROWS, key)
+        return None if value is None else rowkey_of(key, value)
+
+    def all_rows(self, skip_damaged: bool = False) -> Iterator[Row]:
+        """Every row in order, slice by slice."""
+        start = b""
+        while True:
+            rows = self.scan_rows(b"", start, 1000, skip_damaged)
+            yield from rows
+            if len(rows) < 1000:
+                return
+            start = rows[-1][0] + b"\0"
+
+    # -- changing
+
+    def install_events(
+        self,
+        actor: int,
+        first: int,
+        keys: list[bytes],
+        rows: dict[bytes, bytes | None],
+        before: dict[bytes, bytes | None],
+    ) -> None:
+        """Take in rows that local events `first` and on have changed, key by key."""
+        active = self.active
+        active.put(rows, before)
+        active.note_events(actor, first, keys)
+        self.clock[actor] = self.unsynced[actor] = first + len(keys) - 1
+
+    def install(self, rows: dict[bytes, bytes | None], before: dict[bytes, bytes | None]) -> None:
+        """Take in rows that came from elsewhere, or None for collected ones."""
+        self.active.put(rows, before)
+        self.active.note_dots(rows, before)
+
+    def claim(self, clock: Clock) -> None:
+        """Join events into the clock; their effects are in the rows."""
+        mine, unsynced = self.clock, self.unsynced
+        for actor, seq in clock.items():
+            if seq > mine.get(actor, 0):
+                mine[actor] = unsynced[actor] = seq
+        self.meta_dirty = True
+
+    def raise_floor(self, floor: Clock, stamp_floor: int) -> None:
+        """Join into the floor and the stamp floor."""
+        for actor, seq in floor.items():
+            if seq > self.floor.get(actor, 0):
+                self.floor[actor] = seq
+        self.stamp_floor = max(self.stamp_floor, stamp_floor)
+        self.meta_dirty = True
+
+    def is_dirty(self) -> bool:
+        """Whether a checkpoint has something to write."""
+        return self.meta_dirty or bool(self.active.rows)
+
+    def count(self) -> int:
+        """Number of rows in all layers."""
+        total = self.rows
+        for layer in (self.active, self.frozen):
+            if layer is not None:
+                total += sum((image is not None) - (layer.origin[key] is not None) for key, image in layer.rows.items())
+        return total
+
+    # -- the digest
+
+    def digest(self) -> int:
+        """Sum modulo 2^128 over the live rows.  Raises RowDamaged when it must be counted and a row was set aside."""
+        with self.folding:
+            folded = self.active.fold() + (self.frozen.fold() if self.frozen is not None else 0)
+            if self._digest is None:
+                self._digest = self._count() - folded
+            return (self._digest + folded) % 2**128
+
+    def fold_frozen(self) -> int | None:
+        """The digest of the frozen state; called by the checkpoint, without the store's lock."""
+        with self.folding:
+            folded = self.frozen.fold() if self.frozen is not None else 0
+            return None if self._digest is None else (self._digest + folded) % 2**128
+
+    def melt(self) -> None:
+        """The frozen layer is in the table now."""
+        frozen = self.frozen
+        if frozen is not None:
+            if self._digest is not None:
+                self._digest += frozen.fold()
+            self.cache.replace(frozen.rows, frozen.size)
+            self.frozen = None
+
+    def _count(self) -> int:
+        fresh = Layer()
+        fresh.put(dict(self.all_rows()), _Nothing())
+        return fresh.fold()
+
+    # -- the record of the bucket in the table
+
+    def encode(self) -> list[Any]:
+        """The bucket as the row table keeps it; digest and counts are filled in by the checkpoint."""
+        return [
+            None, self.rows, self.dead, self.name, self.state, flat(self.clock), flat(self.floor), self.stamp_floor,
+            [item for pair in self.damaged.items() for item in pair], self.staged,
+        ]  # fmt: skip
+
+    def decode(self, record: list[Any]) -> None:
+        """Take the state from a record of the row table."""
+        digest, self.rows, self.dead, _, self.state, clock, floor, self.stamp_floor, damaged, self.staged = record
+        self.clock, self.floor = unflat(clock), unflat(floor)
+        self.synced, self.table_clock = dict(self.clock), dict(self.clock)
+        self._digest = None if digest is None else int.from_bytes(digest, "big")
+        self.damaged = dict(zip(damaged[::2], damaged[1::2], strict=True))
+        self.table_dirty = True
+
+
+class _Nothing(dict[bytes, bytes | None]):
+    """The state before the first row: every row was absent."""
+
+    def __missing__(self, key: bytes) -> None:
+        return None
+
+
+def _ignore(bucket: Bucket) -> None:
+    """Nobody wants to hear of damage."""
+
+
+def _beyond(image: bytes, clock: Clock) -> bool:
+    return any(seq > clock.get(actor, 0) for actor, seq in row_log_dots(image))

@@ -1,0 +1,59 @@
+"""The bounded cache of clean rows: two generations, the older one dropped whole when the younger is full."""
+
+from __future__ import annotations
+
+ROW_OVERHEAD = 150  # bytes, about, that Python needs for a row besides its key and image
+
+
+class Cache:
+    """Images by row key; None is a row known to be absent.  `bytes_max` bounds both generations together."""
+
+    __slots__ = ("_half", "_old", "_old_bytes", "_young", "_young_bytes")
+
+    def __init__(self, bytes_max: int) -> None:
+        self._half = bytes_max // 2
+        self._young: dict[bytes, bytes | None] = {}
+        self._old: dict[bytes, bytes | None] = {}
+        self._young_bytes = self._old_bytes = 0
+
+    @property
+    def size(self) -> int:
+        """Bytes held, about."""
+        return self._young_bytes + self._old_bytes
+
+    def __len__(self) -> int:
+        return len(self._young) + len(self._old)
+
+    def get(self, key: bytes, absent: bytes | None) -> bytes | None:
+        """The image, or `absent` when nothing is known of the row."""
+        image = self._young.get(key, absent)
+        if image is absent:
+            image = self._old.get(key, absent)
+            if image is not absent:
+                self.put(key, image)
+        return image
+
+    def put(self, key: bytes, image: bytes | None) -> None:
+        """Remember a row of the table."""
+        if key not in self._young:
+            self._young_bytes += len(key) + len(image or b"") + ROW_OVERHEAD
+        self._young[key] = image
+        if self._young_bytes > self._half:
+            self._old, self._old_bytes = self._young, self._young_bytes
+            self._young, self._young_bytes = {}, 0
+
+    def replace(self, rows: dict[bytes, bytes | None], size: int) -> None:
+        """Rows that a checkpoint has just written, about `size` bytes: what was known of them is out of date."""
+        if size > self._half:
+            self.clear()
+            return
+        self._young.update(rows)
+        self._young_bytes += size
+        if self._young_bytes > self._half:
+            self._old, self._old_bytes = self._young, self._young_bytes
+            self._young, self._young_bytes = {}, 0
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self._young, self._old = {}, {}
+        self._young_bytes = self._old_bytes = 0

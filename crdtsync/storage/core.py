@@ -1,0 +1,325 @@
+"""The core of a store: the lock, buckets, actors, journal, and how a change becomes durable.
+
+The lock guards everything.  Two things run without it: syncing the journal (`flush`) and writing a checkpoint; a
+condition on the same lock keeps each of them to one thread at a time.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Protocol, TypeVar
+
+from crdtsync.clocks.hybrid import HybridClock
+from crdtsync.clocks.members import Members
+from crdtsync.config import Config
+from crdtsync.errors import (
+    BatchTooLarge,
+    Closed,
+    CrdtsyncError,
+    DiskFull,
+    EnvironmentFault,
+    Overloaded,
+    ValueTooLarge,
+)
+from crdtsync.storage import facts
+from crdtsync.storage.actors import PRIVATE, Actors
+from crdtsync.storage.bucket import LIVE, Bucket
+from crdtsync.storage.conflicts import Conflict
+from crdtsync.storage.disk import Disk
+from crdtsync.storage.facts import payload
+from crdtsync.storage.forks import Forks, check_fork
+from crdtsync.storage.journal import Journal
+from crdtsync.storage.layers import ROW_OVERHEAD
+from crdtsync.storage.maps import OrderedMap, Snapshot
+from crdtsync.storage.records import Position
+from crdtsync.storage.txn import Txn
+
+log = logging.getLogger("crdtsync.storage")
+T = TypeVar("T")
+Listener = Callable[[str, list[bytes], bool], None]
+EMPTY_JOURNAL = Position(1, 0, 1, 0)
+
+
+class Random(Protocol):
+    """What a store asks of chance."""
+
+    def getrandbits(self, k: int, /) -> int: ...
+
+
+class Core:
+    """State of an open store, and the path of a local write."""
+
+    def __init__(
+        self, config: Config, disk: Disk, table: OrderedMap, random: Random, now_ms: Callable[[], int]
+    ) -> None:
+        self.config, self.disk, self.table = config, disk, table
+        self.random, self.hybrid, self.now_ms = random, HybridClock(now_ms), now_ms
+        self.lock = threading.RLock()
+        self.changed = threading.Condition(self.lock)  # a sync or checkpoint has ended, or room was made
+        self.node, self.start, self.instance = "", 0, random.getrandbits(64)
+        self.store_id = self.cluster_id = 0
+        self.actors = Actors()
+        self.member_records: Members = {}
+        self.named: dict[str, Bucket] = {}
+        self.numbered: dict[int, Bucket] = {}
+        self.on_change: list[Listener] = []
+        self.counters: Counter[str] = Counter()
+        self.conflicts: deque[Conflict] = deque(maxlen=config.conflicts_kept)
+        self.checkpoint_error: CrdtsyncError | None = None  # why the last checkpoint failed
+        self._generation = Forks.generation
+        self._own: int | None = None  # actor index that this start writes under, once it has written
+        self._journal: Journal | None = None
+        self._position = EMPTY_JOURNAL  # where the table's state stands in the journal
+        self._saved_actors = 0  # actors that are in the table
+        self._meta_dirty = False
+        self.dirty = 0  # bytes, about, that wait for a checkpoint
+        self._syncing = self._checkpointing = False
+        self._snapshot: Snapshot | None = None
+        self._cache_bytes = config.cache_bytes_max
+
+    # -- the ways in
+
+    @property
+    def journal(self) -> Journal:
+        """The open journal.  Raises Closed."""
+        if self._journal is None:
+            raise Closed("The store is closed.")
+        return self._journal
+
+    def check_usable(self) -> None:
+        """Raises Forked, Closed.  To be called before the lock is taken: a forked child might wait for it for ever."""
+        if self._generation != Forks.generation:
+            check_fork(self._generation)
+        if self._journal is None:
+            raise Closed("The store is closed.")
+
+    def reader(self) -> Snapshot:
+        """The current snapshot of the row table, renewed after each commit; held under the lock."""
+        if self._snapshot is None:
+            self._snapshot = self.table.snapshot()
+        return self._snapshot
+
+    def renew_reader(self) -> None:
+        """The table has changed, or the snapshot has grown old and keeps pages from being used again."""
+        if self._snapshot is not None:
+            self._snapshot.close()
+            self._snapshot = None
+
+    @contextmanager
+    def counting(self) -> Iterator[None]:
+        """Count and log every refusal that passes through."""
+        try:
+            yield
+        except CrdtsyncError as error:
+            self.refused(error)
+            raise
+
+    def refused(self, error: CrdtsyncError) -> None:
+        """Count a refusal under its name, and log it."""
+        self.counters[error.counter] += 1
+        log.warning("%s: %s", self.node, error)
+
+    # -- buckets and actors
+
+    def bucket(self, name: str, create: bool = False) -> Bucket | None:
+        """The bucket of a name.  `create` makes it, durably with the next write.  Raises ValueTooLarge, DiskFull."""
+        bucket = self.named.get(name)
+        if bucket is None and create:
+            self.check_usable()
+            with self.lock, self.counting():
+                bucket = self.named.get(name) or self.add_bucket(self.new_bucket(name))
+        return bucket
+
+    def new_bucket(self, name: str, state: int = LIVE) -> Bucket:
+        """A bucket that nobody knows yet.  Raises ValueTooLarge."""
+        if state == LIVE and len(self.named) >= self.config.buckets_max:
+            raise ValueTooLarge(
+                f"The store has {len(self.named)} buckets, as many as it may.", hint="Raise buckets_max."
+            )
+        bucket = self.make_bucket(max(self.numbered, default=0) + 1, name)
+        bucket.state = state
+        return bucket
+
+    def make_bucket(self, number: int, name: str) -> Bucket:
+        """The object for a bucket of this store."""
+        bucket = Bucket(number, name, self.reader, self._cache_bytes)
+        bucket.on_damage = self._damaged
+        return bucket
+
+    def add_bucket(self, bucket: Bucket) -> Bucket:
+        """Journal a new bucket and make it known."""
+        self.journal.append(payload(facts.BUCKET, bucket.number, bucket.name, bucket.state))
+        self.know_bucket(bucket)
+        return bucket
+
+    def know_bucket(self, bucket: Bucket) -> None:
+        """Make a bucket known here."""
+        self.numbered[bucket.number] = bucket
+        bucket.meta_dirty = True
+        if bucket.state == LIVE:
+            self.named[bucket.name] = bucket
+
+    def _damaged(self, bucket: Bucket) -> None:
+        self.counters["rows_damaged"] += 1
+        log.error("%s: a row of bucket %r fails its checksum and was set aside", self.node, bucket.name)
+
+    def add_actors(self, ids: list[int]) -> None:
+        """Give ids their indexes, journaled."""
+        if ids:
+            first = len(self.actors.ids)
+            self.journal.append(payload(facts.ACTORS, first, ids))
+            self.actors.add(first, ids)
+
+    def _writer(self) -> int:
+        """Index that the next write goes under: the private actor before publication, else one of this start alone."""
+        # RULE: an actor lives no longer than one start, so no dot is ever used twice
+        if self._own is None and self.cluster_id:
+            return len(self.actors.ids)
+        return PRIVATE if self._own is None else self._own
+
+    def _settle_writer(self, index: int) -> None:
+        """The first write of this start: its actor gets an id."""
+        if index == len(self.actors.ids):
+            actor = 0
+            while actor in self.actors.index:
+                actor = self.random.getrandbits(64)
+            self.add_actors([actor])
+        self._own = index
+
+    # -- writing
+
+    def transact(self, name: str, ops: Callable[[Txn], T]) -> T:
+        """Run `ops` on a bucket: everything it puts takes effect together, or nothing after an exception.
+
+        Raises what `ops` raises, BatchTooLarge, DiskFull, JournalFailed, Overloaded, Closed, Forked.
+        """
+        self.check_usable()
+        with self.lock:
+            if self.dirty >= self.config.dirty_bytes_max:
+                self._wait_for_room()
+            bucket = self.named.get(name)
+            fresh = bucket is None
+            if bucket is None:
+                with self.counting():
+                    bucket = self.new_bucket(name)
+            txn = Txn(bucket, self._writer(), self.hybrid)
+            result = ops(txn)
+            if not txn.keys:
+                return result
+            record = self._commit(bucket, txn, fresh)
+        if self.config.durability == "each":
+            self.wait_durable(record)
+        return result
+
+    def _commit(self, bucket: Bucket, txn: Txn, fresh: bool) -> int:
+        try:
+            data = payload(facts.WRITE, bucket.number, txn.actor, txn.next - 1, facts.rows_flat(txn.rows))
+            if len(data) > self.config.cluster.batch_bytes_max:
+                raise BatchTooLarge(
+                    f"A batch of {len(txn.rows)} rows takes {len(data):,} bytes; "
+                    f"batch_bytes_max is {self.config.cluster.batch_bytes_max:,}."
+                )
+            if fresh:
+                self.add_bucket(bucket)
+            if txn.actor != self._own:
+                self._settle_writer(txn.actor)
+            record = self.journal.append(data)
+        except CrdtsyncError as error:
+            self.refused(error)
+            raise
+        bucket.install_events(txn.actor, txn.first, txn.keys, txn.rows, txn.before)
+        self.add_dirty(bucket, len(data), len(txn.rows))
+        self.tell(bucket, list(txn.rows), True)
+        return record
+
+    def tell(self, bucket: Bucket, keys: list[bytes], local: bool) -> None:
+        """Let the listeners know; a listener's error is its own."""
+        for listener in self.on_change:
+            try:
+                listener(bucket.name, keys, local)
+            except Exception:
+                self.counters["listener_failed"] += 1
+                log.exception("%s: a change listener failed", self.node)
+
+    def add_dirty(self, bucket: Bucket, journaled: int, rows: int) -> None:
+        """Count what waits for a checkpoint: journal bytes, and what Python needs for the rows."""
+        size = journaled + ROW_OVERHEAD * rows
+        bucket.active.size += size
+        self.dirty += size
+
+    def _wait_for_room(self) -> None:
+        """Writers wait at the bound; waiting lets go of the lock, so that a checkpoint can make room."""
+        self.counters["write_stalls"] += 1
+        deadline = time.monotonic() + self.config.write_stall_max
+        while self.dirty >= self.config.dirty_bytes_max:
+            left = deadline - time.monotonic()
+            if isinstance(self.checkpoint_error, DiskFull) or left <= 0:
+                error: EnvironmentFault = Overloaded(
+                    f"{self.dirty:,} bytes wait for a checkpoint, and have for {self.config.write_stall_max} s."
+                )
+                if isinstance(self.checkpoint_error, DiskFull):
+                    error = DiskFull("The row table has no room to take in what was written before.")
+                self.refused(error)
+                raise error
+            self.changed.wait(left)
+            self.check_usable()
+
+    # -- durability
+
+    @property
+    def last_record(self) -> int:
+        """Number of the last journal record."""
+        return self.journal.last
+
+    @property
+    def synced_record(self) -> int:
+        """Number of the last journal record that is known to be durable."""
+        return self.journal.synced
+
+    def flush(self) -> None:
+        """Everything so far is durable when this returns.  Raises JournalFailed, Closed, Forked."""
+        self.check_usable()
+        with self.lock:
+            while self._syncing:
+                self.changed.wait()
+            journal = self.journal
+            with self.counting():
+                cut = journal.cut()
+            if cut.record <= journal.synced:
+                return
+            moved = [(bucket, bucket.unsynced) for bucket in self.numbered.values() if bucket.unsynced]
+            for bucket, _ in moved:
+                bucket.unsynced = {}
+            self._syncing = True
+        failure: OSError | None = None
+        try:
+            cut.sync()
+        except OSError as error:
+            failure = error
+        finally:
+            with self.lock:
+                self._syncing = False
+                self.changed.notify_all()
+        with self.lock, self.counting():
+            if failure is not None:
+                raise journal.fail(failure) from failure
+            journal.settle(cut)
+            for bucket, entries in moved:
+                bucket.synced.update(entries)
+            self.changed.notify_all()
+
+    def wait_durable(self, record: int) -> None:
+        """Return once a record is durable; threads that wait share one sync.  Raises JournalFailed, Closed."""
+        while self.synced_record < record:
+            self.flush()
+
+    def prepare(self) -> None:
+        """Make the next journal segment while there is time, so that a full disk is met early.  Raises DiskFull."""
+        with self.lock, self.counting():
+            if self._journal is not None and self._journal.wants_spare():
+                self._journal.prepare()

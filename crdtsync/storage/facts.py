@@ -1,0 +1,45 @@
+"""What the journal tells: one kind of payload a change, as MessagePack arrays.  FORMAT.md, "Payloads"."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from crdtsync.clocks.members import MemberRecord
+from crdtsync.storage.table import pack
+
+WRITE = 1  # bucket, actor, last seq, rows: local events
+JOIN = 2  # bucket, clock, floor, stamp floor, rows: a transfer with its claim
+COLLECT = 3  # bucket, floor, stamp floor, row keys
+ACTORS = 4  # first index, ids
+BUCKET = 5  # number, name, state
+PUBLISH = 6  # cluster, id of the private actor (0: it never wrote), whether members are forgotten
+MEMBERS = 7  # records
+ADOPT = 8  # number of a hidden bucket, number of the bucket that it takes the place of
+ROWS = 9  # bucket, rows: a slice of a long transfer, or rows repaired; no claim
+START = 10  # the start counts as this one
+STAGED = 11  # number of a hidden bucket, state of its scan (None: the scan is dropped), rows
+
+
+def rows_flat(rows: dict[bytes, bytes | None]) -> list[bytes | None]:
+    """Key, image, key, image, ...; None is a row that is gone."""
+    return [item for pair in rows.items() for item in pair]
+
+
+def rows_of(items: list[bytes]) -> dict[bytes, bytes | None]:
+    """The rows back."""
+    return dict(zip(items[::2], items[1::2], strict=True))
+
+
+def members_flat(records: list[MemberRecord]) -> list[list[Any]]:
+    """Member records as plain lists."""
+    return [[r.node, r.epoch, r.state, r.address, r.start] for r in records]
+
+
+def members_of(items: list[list[Any]]) -> list[MemberRecord]:
+    """The records back."""
+    return [MemberRecord(*item) for item in items]
+
+
+def payload(*items: Any) -> bytes:
+    """A payload: its kind, then its fields."""
+    return pack(items)

@@ -1,0 +1,96 @@
+"""A layer: the rows that changed since a checkpoint, above the row table.
+
+A bucket has an active layer, and a frozen one while a checkpoint writes it.  A row is looked up in the active layer,
+the frozen one, the cache of clean rows, and the table, in this order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from sortedcontainers import SortedList
+
+from crdtsync.kernels import row_log_dots, rows_digest
+
+FOLD = 4096  # rows hashed at once
+ROW_OVERHEAD = 300  # bytes, about, that Python needs for a dirty row besides its key and images
+
+
+class Layer:
+    """Dirty rows.  `None` as an image is a row that was collected."""
+
+    __slots__ = ("_folded", "_fresh", "_order", "_ragged", "log", "origin", "pending", "rows", "size")
+
+    def __init__(self) -> None:
+        self.rows: dict[bytes, bytes | None] = {}
+        self.origin: dict[bytes, bytes | None] = {}  # image below this layer, as of when the row first came in
+        self.pending = self.origin  # images that the digest counts; the same dict until the digest is first asked for
+        self.log: dict[int, dict[int, bytes]] = {}  # actor -> {seq: row key}; may name rows that have moved on since
+        self.size = 0  # bytes, about: of the journal records that brought the rows
+        self._folded = 0
+        self._fresh: list[bytes] = []  # keys not yet in `_order`
+        self._order: SortedList[bytes] = SortedList()
+        self._ragged: set[int] = set()  # actors whose log is not in the order of seq
+
+    def put(self, rows: dict[bytes, bytes | None], before: dict[bytes, bytes | None]) -> None:
+        """Take rows in; `before` holds what each was until now."""
+        mine, origin, pending, fresh = self.rows, self.origin, self.pending, self._fresh
+        for key in rows:
+            if key not in mine:
+                origin[key] = before[key]
+                fresh.append(key)
+        if pending is not origin:
+            for key in rows:
+                if key not in pending:
+                    pending[key] = before[key]
+        mine.update(rows)
+
+    def note_events(self, actor: int, first: int, keys: list[bytes]) -> None:
+        """The log entries of consecutive local events, `first` and on."""
+        log = self.log.get(actor)
+        if log is None:
+            log = self.log[actor] = {}
+        log.update(zip(range(first, first + len(keys)), keys, strict=True))
+
+    def note_dots(self, rows: dict[bytes, bytes | None], before: dict[bytes, bytes | None]) -> None:
+        """The log entries of rows that came from elsewhere: their maximal events that were not there before."""
+        for key, image in rows.items():
+            if image is None:
+                continue
+            old = before[key]
+            known = row_log_dots(old) if old is not None else ()
+            for dot in row_log_dots(image):
+                if dot not in known:
+                    self.log.setdefault(dot[0], {})[dot[1]] = key
+                    self._ragged.add(dot[0])
+
+    def beyond(self, actor: int, seq: int) -> Iterator[bytes]:
+        """Row keys of an actor's events after `seq`, latest first, rows that have moved on since among them."""
+        log = self.log.get(actor)
+        if log is None:
+            return
+        if actor in self._ragged:
+            self._ragged.discard(actor)
+            log = self.log[actor] = dict(sorted(log.items()))
+        for number in reversed(log):
+            if number <= seq:
+                return
+            yield log[number]
+
+    def keys(self, start: bytes, stop: bytes | None) -> Iterable[bytes]:
+        """Row keys with start <= key < stop, in order."""
+        if self._fresh:
+            self._order.update(self._fresh)
+            self._fresh.clear()
+        found: Iterable[bytes] = self._order.irange(start, stop, (True, False))
+        return found
+
+    def fold(self) -> int:
+        """What the rows add to the digest, less what the rows below them added; only what is new is hashed."""
+        counted, rows = list(self.pending.items()), self.rows
+        for at in range(0, len(counted), FOLD):  # slices, so that other threads get a turn in between
+            before = counted[at : at + FOLD]
+            self._folded += rows_digest([(key, rows[key]) for key, _ in before]) - rows_digest(before)
+        if counted:
+            self.pending = {}
+        return self._folded

@@ -1,0 +1,132 @@
+"""Taking a transfer in: rows and claim are joined, journaled and shown together, or not at all."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from crdtsync.clocks.vector import Clock, covers
+from crdtsync.datatypes.rows import Applied, PackedRows, Row
+from crdtsync.errors import BadTransfer, RowDamaged
+from crdtsync.kernels import LATEST, row_conflict, row_kind, row_latest, row_mend, rows_join
+from crdtsync.storage import facts
+from crdtsync.storage.bucket import Bucket
+from crdtsync.storage.conflicts import Conflict
+from crdtsync.storage.facts import payload
+from crdtsync.storage.serving import Serving
+from crdtsync.storage.staging import Staged, check_clock, check_part
+from crdtsync.storage.table import flat, physical
+
+Rows = dict[bytes, bytes | None]
+
+
+class Receiving(Serving):
+    """The part of a store that takes in what others send."""
+
+    def stage(self, bucket: str, rows: PackedRows) -> Staged:
+        """Decode and check a part; changes nothing.  Raises BadTransfer."""
+        with self.counting():
+            return check_part(rows, self.config)
+
+    def apply(self, bucket: str, staged: Sequence[Any], target: Clock, floor: Clock, stamp_floor: int) -> Applied:
+        """Join rows and claim together, for readers and for the journal.  `target` and `floor` are joined in.
+
+        Raises BadTransfer when a row has an event beyond `target`, or an event of our own actor that we never wrote;
+        RowDamaged when a row was set aside here and the sender does not hold all that we do; DiskFull, JournalFailed.
+        """
+        self.check_usable()
+        with self.lock, self.counting():
+            self.check_claim(bucket, staged, target, floor, stamp_floor)
+            held = self.named.get(bucket) or self.add_bucket(self.new_bucket(bucket))
+            self.add_actors(self.actors.unknown([*target, *floor]))
+            rows = self.local_rows(staged)
+            return self.join(held, rows, self.actors.inward(target), self.actors.inward(floor), stamp_floor)
+
+    def check_claim(self, bucket: str, staged: Sequence[Staged], target: Clock, floor: Clock, stamp_floor: int) -> None:
+        """Raises BadTransfer when rows or claims contradict themselves or what is known here."""
+        check_clock(target, "claim")
+        check_clock(floor, "floor")
+        if not 0 <= stamp_floor < 2**64:
+            raise BadTransfer(f"The stamp floor is {stamp_floor}, which cannot be.")
+        for part in staged:
+            at = part.beyond(target)
+            if at >= 0:
+                raise BadTransfer(f"Row {part.rows[at][0]!r} has an event beyond the claim of its transfer.")
+        if not covers(target, floor):
+            raise BadTransfer("The floor lies beyond the claim of its transfer.")
+        own = self.actor()
+        held = self.named.get(bucket)
+        written = 0 if held is None or self._own is None else held.clock.get(self._own, 0)
+        if own and target.get(own, 0) > written:
+            raise BadTransfer(f"The claim names event {target[own]} of our own actor; we have written {written}.")
+
+    def local_rows(self, staged: Sequence[Staged]) -> list[Row]:
+        """All rows of a transfer with local indexes.  Raises BadTransfer when a row comes twice."""
+        rows = [row for part in staged for row in part.local(self.actors.index)]
+        if len({key for key, _ in rows}) != len(rows):
+            raise BadTransfer("A row comes twice in one transfer.")
+        return rows
+
+    def join(self, bucket: Bucket, rows: list[Row], target: Clock, floor: Clock, stamp_floor: int) -> Applied:
+        """Join local rows, then the claim, in one journal record."""
+        mended = self._mended(bucket, rows, target)
+        joined, before, applied = self.joined(bucket, rows, mended)
+        news = {actor: seq for actor, seq in target.items() if seq > bucket.clock.get(actor, 0)}
+        risen = {actor: seq for actor, seq in floor.items() if seq > bucket.floor.get(actor, 0)}
+        if not (joined or news or risen or stamp_floor > bucket.stamp_floor):
+            return applied
+        data = payload(facts.JOIN, bucket.number, flat(news), flat(risen), stamp_floor, facts.rows_flat(joined))
+        self.journal.append(data)
+        self.forget_damage(bucket, mended)
+        bucket.install(joined, before)
+        bucket.claim(news)
+        bucket.raise_floor(risen, stamp_floor)
+        self.add_dirty(bucket, len(data), len(joined))
+        self.tell(bucket, list(joined), False)
+        return applied
+
+    def joined(self, bucket: Bucket, rows: list[Row], mended: set[bytes]) -> tuple[Rows, Rows, Applied]:
+        """(rows that change, what they were, what happened) when rows are joined into a bucket."""
+        current = [None if key in mended else bucket.get(key) for key, _ in rows]
+        images = rows_join(current, [image for _, image in rows], bucket.clock, self.actors.ids)
+        changed: Rows = {}
+        before: Rows = {}
+        applied = Applied()
+        for (key, incoming), old, new in zip(rows, current, images, strict=True):
+            if key in mended:
+                new = row_mend(None, incoming, self.actors.ids)
+            if new is None:
+                continue
+            changed[key], before[key] = new, old
+            if old is not None and row_kind(old) == LATEST and row_conflict(old, incoming):
+                self._remember(bucket, key, old, incoming)
+                applied.conflicts += 1
+        applied.rows = len(changed)
+        return changed, before, applied
+
+    def _remember(self, bucket: Bucket, key: bytes, old: bytes, incoming: bytes) -> None:
+        """A conflict: note what lost, and to whom."""
+        ids = self.actors.ids
+        sides = []
+        for image in (old, incoming):
+            stamp, actor, _, value, _ = row_latest(image)
+            sides.append((stamp, ids[actor], value))
+        (lost_stamp, loser, lost), (won_stamp, winner, won) = sorted(sides, key=lambda side: side[:2])
+        self.counters["conflicts"] += 1
+        self.conflicts.append(Conflict(bucket.name, key, winner, won_stamp, won, loser, lost_stamp, lost))
+
+    def _mended(self, bucket: Bucket, rows: list[Row], target: Clock) -> set[bytes]:
+        """Incoming rows that were set aside here: they are taken as they come, when their sender holds all we do."""
+        if not bucket.damaged:
+            return set()
+        mended = {key for key, _ in rows if physical(bucket.number, key) in bucket.damaged}
+        if mended and not covers(target, bucket.clock):
+            raise RowDamaged(f"{len(mended)} rows of bucket {bucket.name!r} wait for their repair.")
+        return mended
+
+    def forget_damage(self, bucket: Bucket, keys: set[bytes]) -> None:
+        """Rows that were set aside get new images: clear what the table still holds of the old ones."""
+        for key in keys:
+            bucket.clear_damaged(physical(bucket.number, key))
+        if keys:
+            self.counters["rows_repaired"] += len(keys)

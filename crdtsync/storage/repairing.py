@@ -1,0 +1,137 @@
+"""Damage and starting over: rows fetched again from a peer, and rows rescued before a bucket is given up."""
+
+from __future__ import annotations
+
+from crdtsync.clocks.vector import Clock
+from crdtsync.datatypes.rows import PackedRows, Row
+from crdtsync.errors import BadTransfer
+from crdtsync.kernels import keys_pack, keys_remap, keys_unpack, row_covered, row_mend, rows_beyond
+from crdtsync.storage import facts
+from crdtsync.storage.bucket import HIDDEN, Bucket
+from crdtsync.storage.facts import payload
+from crdtsync.storage.receiving import Receiving
+from crdtsync.storage.rescue import encode_rescue, rescue_name
+from crdtsync.storage.serving import refuse_damaged
+from crdtsync.storage.staging import check_part, check_table
+
+TYPES_OF_CELLS = b"gp"
+
+
+class Repairing(Receiving):
+    """The part of a store that mends, and the part that lets go."""
+
+    def damaged_keys(self, bucket: str) -> PackedRows:
+        """The keys of the rows set aside, as a part without images; those whose key is lost cannot be among them."""
+        with self.lock:
+            held = self.named.get(bucket)
+            keys = [] if held is None else sorted(filter(None, held.damaged.values()))
+            owners = sorted({_owner(key) for key in keys} - {None}, key=lambda index: self.actors.ids[index or 0])
+            positions = {index: at for at, index in enumerate(owners) if index is not None}
+            table = tuple(self.actors.ids[index] for index in positions)
+            return PackedRows(table, len(keys), keys_pack(keys, positions), b"")
+
+    def rows_at(self, bucket: str, keys: PackedRows) -> PackedRows:
+        """The rows under these keys, as they are; keys without a row are left out.  Raises BadTransfer, RowDamaged."""
+        self.check_usable()
+        with self.lock, self.counting():
+            held = self.named.get(bucket)
+            found: list[Row] = []
+            for key in self._local_keys(keys):
+                image = None if held is None or key is None else held.get(key)
+                if key is not None and image is not None:
+                    found.append((key, image))
+            if held is not None:
+                refuse_damaged(held)
+            return self.packed(sorted(found))
+
+    def _local_keys(self, part: PackedRows) -> list[bytes | None]:
+        """Row keys with local indexes; None for a cell of an actor that is not known here."""
+        check_table(part.actors, self.config.actors_per_part_max)
+        try:
+            keys = keys_unpack(part.count, part.keys, len(part.actors))
+        except ValueError as error:
+            raise BadTransfer(f"A list of row keys does not check out: {error}.") from error
+        mapping = [self.actors.index.get(actor, -1) for actor in part.actors]
+        out: list[bytes | None] = []
+        for key in keys:
+            owner = _owner(key)
+            known = owner is None or mapping[owner] >= 0
+            out.append(keys_remap([key], [max(index, 0) for index in mapping])[0] if known else None)
+        return out
+
+    def repair(self, bucket: str, keys: PackedRows, rows: PackedRows) -> int:
+        """Mend rows set aside with what a member holds whose clock covers ours; the number of rows mended.
+
+        A key without a row was removed and collected there.  A row with events beyond our clock is left for the next
+        transfer, which brings it with its claim.  Raises BadTransfer, DiskFull, JournalFailed.
+        """
+        self.check_usable()
+        with self.lock, self.counting():
+            held = self.named.get(bucket)
+            asked = [key for key in self._local_keys(keys) if key is not None]
+            part = check_part(rows, self.config)
+            if held is None:
+                return 0
+            self.add_actors(self.actors.unknown(part.actors))
+            given = dict(part.local(self.actors.index))
+            wanted = [key for key in asked if key in held.damaged.values()]
+            mended: dict[bytes, bytes | None] = {}
+            for key in wanted:
+                image = given.get(key)
+                if image is None:
+                    mended[key] = None
+                elif rows_beyond([(key, image)], held.clock) < 0:
+                    mended[key] = row_mend(None, image, self.actors.ids)
+            if mended:
+                self._mend(held, mended)
+            return len(mended)
+
+    def _mend(self, bucket: Bucket, rows: dict[bytes, bytes | None]) -> None:
+        data = payload(facts.ROWS, bucket.number, facts.rows_flat(rows))
+        self.journal.append(data)
+        self.forget_damage(bucket, set(rows))
+        bucket.install(rows, dict.fromkeys(rows))
+        self.add_dirty(bucket, len(data), len(rows))
+        self.tell(bucket, list(rows), False)
+
+    def write_rescue(self, bucket: str, clock: Clock) -> int:
+        """Write the rows that `clock` ({actor id: seq}) does not cover to a rescue file; how many.  Raises DiskFull.
+
+        Rows set aside cannot be rescued and are left out.
+        """
+        self.check_usable()
+        with self.lock, self.counting():
+            held = self.named.get(bucket)
+            if held is None:
+                return 0
+            covered = self.actors.inward(clock)
+            rows = [row for row in held.all_rows(skip_damaged=True) if not row_covered(row[1], covered)]
+            if rows:
+                parts = [self.packed(part) for part in self._parts(rows, self.config.part_bytes)]
+                name = rescue_name(self.start, held.number)
+                self.disk.write(name, encode_rescue(bucket, self.node, self.actors.outward(covered), parts))
+                self.counters["rows_rescued"] += len(rows)
+            return len(rows)
+
+    def reset_bucket(self, bucket: str) -> None:
+        """Forget rows, clock and floor, and never write again under this start's actor: its numbers begin anew.
+
+        Raises DiskFull, JournalFailed.
+        """
+        self.check_usable()
+        with self.lock, self.counting():
+            held = self.named.get(bucket)
+            if held is None:
+                return
+            fresh = self.add_bucket(self.new_bucket(bucket, HIDDEN))
+            self.journal.append(payload(facts.ADOPT, fresh.number, held.number))
+            self._own = None
+            self.set_adopted(fresh.number, held.number)
+
+
+def _owner(key: bytes) -> int | None:
+    """Actor in the tail of a cell's row key; None for other rows."""
+    at = key.index(0) + 1
+    while key[at] == 0x6D:
+        at = key.index(0, at + 1) + 1
+    return int.from_bytes(key[at + 1 :], "big") if key[at] in TYPES_OF_CELLS else None

@@ -1,0 +1,166 @@
+"""What replication reads: clocks, the rows that a peer lacks, and scans in key order for long transfers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import xxhash
+
+from crdtsync.clocks.vector import Clock
+from crdtsync.datatypes.keys import after_object, object_prefix
+from crdtsync.datatypes.rows import NO_ROWS, PackedRows, Row
+from crdtsync.errors import RowDamaged
+from crdtsync.kernels import CELL, row_kind, rows_actors, rows_pack
+from crdtsync.storage.bucket import Bucket
+from crdtsync.storage.membership import Membership
+
+SLICE = 500  # rows read at once by a scan
+
+
+class Serving(Membership):
+    """The part of a store that answers."""
+
+    def buckets(self) -> list[str]:
+        """Names of the buckets that were ever written to, sorted."""
+        with self.lock:
+            return sorted(name for name, bucket in self.named.items() if bucket.clock)
+
+    def clock(self, bucket: str) -> Clock:
+        """Everything that the rows hold, {actor id: seq}.  Id 0 is the private actor of an unpublished store."""
+        with self.lock:
+            held = self.named.get(bucket)
+            return {} if held is None else self.actors.outward(held.clock)
+
+    def synced_clock(self, bucket: str) -> Clock:
+        """Everything that is on the disk."""
+        with self.lock:
+            held = self.named.get(bucket)
+            return {} if held is None else self.actors.outward(held.synced)
+
+    def floor(self, bucket: str) -> Clock:
+        """Join of the contexts of all rows collected here or by whoever this store took its state from."""
+        with self.lock:
+            held = self.named.get(bucket)
+            return {} if held is None else self.actors.outward(held.floor)
+
+    def stamp_floor(self, bucket: str) -> int:
+        """Greatest stamp of a register collected, likewise."""
+        held = self.named.get(bucket)
+        return 0 if held is None else held.stamp_floor
+
+    def damaged(self, bucket: str) -> Sequence[bytes]:
+        """Row keys set aside; b"" for a row whose key is lost, too, which only starting over can mend."""
+        with self.lock:
+            held = self.named.get(bucket)
+            return [] if held is None else sorted(held.damaged.values())
+
+    def is_empty(self) -> bool:
+        """Whether there is no event and no row in any bucket."""
+        with self.lock:
+            return not any(bucket.clock or bucket.active.rows or bucket.rows for bucket in self.named.values())
+
+    def digest(self) -> int:
+        """One number for all buckets: equal replicas have equal ones."""
+        with self.lock:
+            total = 0
+            for name, bucket in self.named.items():
+                held = bucket.digest()
+                if held:
+                    total += xxhash.xxh3_128_intdigest(name.encode() + b"\0" + held.to_bytes(16, "big"))
+            return total % 2**128
+
+    def changed_since(self, bucket: str, clock: Clock) -> Iterator[bytes]:
+        """Row keys, in order, of rows with an event beyond `clock` ({actor id: seq}), as of the call."""
+        with self.lock:
+            held = self.named.get(bucket)
+            return iter([] if held is None else held.changed_since(self.actors.inward(clock)))
+
+    def lacking(self, bucket: str, clock: Clock, part_bytes: int, bytes_max: int) -> list[PackedRows] | None:
+        """Rows with a maximal event beyond `clock`, from one state, packed; None when they pass `bytes_max` in all.
+
+        Raises RowDamaged while a row of the bucket is set aside: what is not whole is not served.
+        """
+        self.check_usable()
+        with self.lock, self.counting():
+            held = self.named.get(bucket)
+            if held is None:
+                return []
+            refuse_damaged(held)
+            rows: list[Row] = []
+            size = 0
+            for row in held.rows_beyond(self.actors.inward(clock)):
+                size += len(row[0]) + len(row[1])
+                if size > bytes_max:
+                    return None
+                rows.append(row)
+            refuse_damaged(held)
+            rows.sort()
+            return [self.packed(part) for part in self._parts(rows, part_bytes)]
+
+    def _parts(self, rows: list[Row], part_bytes: int) -> Iterator[list[Row]]:
+        """Rows cut into parts of about `part_bytes` that name few enough actors."""
+        start = size = 0
+        for number, (key, image) in enumerate(rows):
+            size += len(key) + len(image)
+            if size >= part_bytes:
+                yield from self._few_actors(rows[start : number + 1])
+                start, size = number + 1, 0
+        if start < len(rows):
+            yield from self._few_actors(rows[start:])
+
+    def _few_actors(self, rows: list[Row]) -> Iterator[list[Row]]:
+        if len(rows) > 1 and len(rows_actors(rows)) > self.config.actors_per_part_max:
+            half = len(rows) // 2
+            yield from self._few_actors(rows[:half])
+            yield from self._few_actors(rows[half:])
+        else:
+            yield rows
+
+    def packed(self, rows: list[Row]) -> PackedRows:
+        """Rows as a part, with its own actor table."""
+        if not rows:
+            return NO_ROWS
+        ids = self.actors.ids
+        order = sorted(rows_actors(rows), key=ids.__getitem__)
+        positions = {index: position for position, index in enumerate(order)}
+        keys, images = rows_pack(rows, positions)
+        return PackedRows(tuple(ids[index] for index in order), len(rows), keys, images)
+
+    def scan(self, bucket: str, after: bytes, part_bytes: int) -> tuple[PackedRows, bytes]:
+        """Rows of durable state in key order beyond `after`, and where to go on (b"": the end).
+
+        A part never ends between cells of one counter, since the order of those differs from replica to replica; so
+        any replica can go on.  Raises RowDamaged.
+        """
+        self.check_usable()
+        with self.lock, self.counting():
+            held = self.named.get(bucket)
+            if held is None:
+                return NO_ROWS, b""
+            refuse_damaged(held)
+            rows, cursor = _gather(held, after, part_bytes)
+            part, record = self.packed(rows), self.last_record
+        self.wait_durable(record)  # rows of unsynced events would outlive them elsewhere if the power went
+        return part, cursor
+
+
+def _gather(bucket: Bucket, after: bytes, part_bytes: int) -> tuple[list[Row], bytes]:
+    rows: list[Row] = []
+    size, cursor, start = 0, b"", after + b"\0" if after else b""
+    while True:
+        some = bucket.scan_rows(b"", start, SLICE)
+        for row in some:
+            if size >= part_bytes and (not cursor or row[0] > cursor):
+                return rows, cursor or rows[-1][0]
+            rows.append(row)
+            size += len(row[0]) + len(row[1])
+            cursor = after_object(object_prefix(row[0])) if row_kind(row[1]) == CELL else b""
+        if len(some) < SLICE:
+            return rows, b""
+        start = some[-1][0] + b"\0"
+
+
+def refuse_damaged(bucket: Bucket) -> None:
+    """Raise RowDamaged while a row is set aside."""
+    if bucket.damaged:
+        raise RowDamaged(f"{len(bucket.damaged)} rows of bucket {bucket.name!r} fail their checksums.")

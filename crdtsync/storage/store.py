@@ -1,0 +1,168 @@
+"""The store of one replica: opened from a directory or in memory, and the parts put together."""
+
+from __future__ import annotations
+
+import os
+import random as chance
+import time
+from collections.abc import Callable
+from typing import Any
+
+from crdtsync.config import Config
+from crdtsync.errors import ConfigError, CrdtsyncError
+from crdtsync.storage.collecting import Collecting
+from crdtsync.storage.core import Random, log
+from crdtsync.storage.directory import Directory
+from crdtsync.storage.disk import Disk, MemoryDisk
+from crdtsync.storage.files import open_disk
+from crdtsync.storage.forks import Forks
+from crdtsync.storage.journal import Journal
+from crdtsync.storage.lmdb_map import LmdbMap
+from crdtsync.storage.maps import MemoryMap, OrderedMap
+from crdtsync.storage.repairing import Repairing
+from crdtsync.storage.scanning import Scanning
+
+Path = str | os.PathLike[str]
+
+
+class Store(Scanning, Collecting, Repairing):
+    """State of one replica.  Any thread may call; meets replication.ports.ReplicaStore."""
+
+    _directory: Directory | None = None
+
+    @classmethod
+    def open(
+        cls,
+        path: Path | None,
+        config: Config,
+        *,
+        disk: Disk | None = None,
+        maps: Callable[[], OrderedMap] | None = None,
+        random: Random | None = None,
+        now_ms: Callable[[], int] | None = None,
+    ) -> Store:
+        """Open or create the store in a directory; None for memory, or for the seams given.
+
+        Raises StoreInUse, ForeignDirectory, UnsupportedFormat, StoreDamaged, DiskFull, ConfigError.
+        """
+        directory = Directory(path) if path is not None else None
+        table: OrderedMap | None = None
+        try:
+            if directory is not None:
+                disk = disk or open_disk(directory.journal, config.journal_mapped)
+                table = maps() if maps else LmdbMap(directory.table, config.map_bytes)
+            else:
+                disk, table = disk or MemoryDisk(), maps() if maps else MemoryMap()
+            store = cls(config, disk, table, random or chance.SystemRandom(), now_ms or _wall_ms)
+            store._directory = directory
+            store._begin()
+        except BaseException:
+            if table is not None:
+                table.close()
+            if directory is not None:
+                directory.close()
+            raise
+        return store
+
+    def _begin(self) -> None:
+        """Recover, then make a new start durable before anything is written under it."""
+        ending = self.recover()
+        self._take_name()
+        self.start = max(self.start + 1, self.now_ms())
+        at = ending.position
+        number = max(ending.last_segment, at.segment) + 1
+        self._journal = Journal(self.disk, self.store_id, self.config.segment_bytes, number, at.record, at.seed)
+        try:
+            self._meta_dirty = True
+            self.checkpoint()
+            self.finish_interrupted()
+        except BaseException:
+            self._journal.close()
+            self.renew_reader()
+            raise
+        log.info("%s: store open, start %d, %d journal records replayed", self.node, self.start, ending.records)
+
+    def _take_name(self) -> None:
+        """The node's name: the one of the first open, for ever."""
+        wanted = self.config.name
+        if self.node and wanted and wanted != self.node:
+            raise ConfigError(
+                f"name is {wanted!r}, but the directory belongs to node {self.node!r}.",
+                hint="Leave name out, or start the new node from an empty directory.",
+            )
+        self.node = self.node or wanted or f"node-{self.random.getrandbits(32):08x}"
+
+    def close(self) -> None:
+        """Bring the table up to date and let go of everything.  A second call does nothing.
+
+        When the table cannot be written the journal still holds everything that it lacks.
+        """
+        with self.lock:
+            if self._journal is None or self._generation != Forks.generation:
+                return
+        clean = True
+        try:
+            self.checkpoint()
+        except CrdtsyncError as error:
+            clean = False
+            log.error("%s: closing without a last checkpoint: %s", self.node, error)
+        with self.lock:
+            while self._syncing or self._checkpointing:
+                self.changed.wait()
+            journal, self._journal = self._journal, None
+            if journal is not None:
+                if not clean:
+                    self._last_sync(journal)
+                journal.close()
+            self._let_go()
+            self.changed.notify_all()
+
+    def _last_sync(self, journal: Journal) -> None:
+        try:
+            journal.cut().sync()
+        except (OSError, CrdtsyncError) as error:
+            log.error("%s: closing with a journal that is not known to be on the disk: %s", self.node, error)
+
+    def abandon(self) -> None:
+        """Let go of everything without writing: what `kill -9` would leave.  For tests of recovery."""
+        with self.lock:
+            journal, self._journal = self._journal, None
+            if journal is not None:
+                journal.close()
+                self._let_go()
+
+    def _let_go(self) -> None:
+        self.renew_reader()
+        self.table.close()
+        if self._directory is not None:
+            self._directory.close()
+
+    # -- for people
+
+    def stats(self) -> dict[str, Any]:
+        """Figures for `status()`: bytes, rows, records."""
+        with self.lock:
+            buckets = list(self.named.values())
+            return {
+                "node": self.node,
+                "start": self.start,
+                "buckets": len(buckets),
+                "actors": len(self.actors.ids),
+                "rows": sum(bucket.rows for bucket in buckets),
+                "dead_rows": sum(bucket.dead for bucket in buckets),
+                "dirty_rows": sum(len(bucket.active.rows) for bucket in buckets),
+                "dirty_bytes": self.dirty,
+                "cache_bytes": sum(bucket.cache.size for bucket in buckets),
+                "damaged_rows": sum(len(bucket.damaged) for bucket in buckets),
+                "table_bytes": self.table.used(),
+                "last_record": self.last_record,
+                "synced_record": self.synced_record,
+                "unsynced_bytes": self.journal.unsynced_bytes(),
+                "checkpoints": self.counters["checkpoints"],
+                "checkpoint_seconds": self.checkpoint_seconds,
+                "conflicts": self.counters["conflicts"],
+            }
+
+
+def _wall_ms() -> int:
+    return time.time_ns() // 1_000_000

@@ -1,0 +1,71 @@
+"""One all-or-nothing change of a bucket: an overlay that becomes a journal record, or nothing."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from crdtsync.datatypes.rows import Row
+from crdtsync.errors import InvariantViolated
+
+if TYPE_CHECKING:
+    from crdtsync.clocks.hybrid import HybridClock
+    from crdtsync.storage.bucket import Bucket
+
+UNSEEN = b"unseen"  # compared by identity
+
+
+class Txn:
+    """Reads see what has been put so far.  Every event goes into the `put` that follows it."""
+
+    __slots__ = ("_bucket", "_hybrid", "actor", "before", "first", "keys", "next", "rows")
+
+    def __init__(self, bucket: Bucket, actor: int, hybrid: HybridClock) -> None:
+        self._bucket, self._hybrid = bucket, hybrid
+        self.actor = actor  # index that this transaction writes under
+        self.first = self.next = bucket.clock.get(actor, 0) + 1  # seq of the first event, and of the next
+        self.rows: dict[bytes, bytes | None] = {}  # what was put
+        self.before: dict[bytes, bytes | None] = {}  # what was there, of all rows read or put
+        self.keys: list[bytes] = []  # row key of each event
+
+    def get(self, rowkey: bytes) -> bytes | None:
+        """Image of a row, or None.  Raises RowDamaged."""
+        image = self.rows.get(rowkey, UNSEEN)
+        if image is UNSEEN:
+            image = self.before.get(rowkey, UNSEEN)
+            if image is UNSEEN:
+                image = self.before[rowkey] = self._bucket.get(rowkey)
+        return image
+
+    def scan(self, prefix: bytes, after: bytes = b"", limit: int = 1000) -> list[Row]:
+        """Up to `limit` rows that start with `prefix`, beyond the row key `after`, in order.  Raises RowDamaged."""
+        rows = self._bucket.scan(prefix, after, limit)
+        self.before.update((key, image) for key, image in rows if key not in self.before)
+        mine = [key for key in self.rows if key.startswith(prefix) and key > after]
+        if not mine:
+            return rows
+        merged: dict[bytes, bytes | None] = dict(rows)
+        horizon = rows[-1][0] if len(rows) == limit else None
+        merged.update((key, self.rows[key]) for key in mine if horizon is None or key <= horizon)
+        return [(key, image) for key, image in sorted(merged.items()) if image is not None][:limit]
+
+    def put(self, rowkey: bytes, image: bytes) -> None:
+        """The new image of a row, made by the event just taken."""
+        if rowkey not in self.before:
+            self.before[rowkey] = self._bucket.get(rowkey)
+        self.rows[rowkey] = image
+        self.keys.append(rowkey)
+        if self.first + len(self.keys) != self.next:
+            raise InvariantViolated("a put without an event of its own")
+
+    def next_event(self) -> tuple[int, int]:
+        """The next (actor index, seq)."""
+        seq = self.next
+        if self.first + len(self.keys) != seq:
+            raise InvariantViolated("an event without a put of its own")
+        self.next = seq + 1
+        return self.actor, seq
+
+    def stamp(self, after: int) -> int:
+        """A stamp later than `after`, not before local time, and above the stamp floor."""
+        # RULE: a write is stamped after what it replaces and after every register collected so far
+        return self._hybrid.stamp(max(after, self._bucket.stamp_floor))
