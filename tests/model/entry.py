@@ -5,8 +5,8 @@ Functions over two replicas that are linked; each is one exchange.  Whoever is i
 
 from __future__ import annotations
 
-from .members import EVICTED, JOINING, LEFT, MEMBER, counted, is_counted
-from .node import Part, Scan, Word
+from .members import EVICTED, EXPIRED, JOINING, LEFT, MEMBER, counted, is_counted
+from .node import Part, Scan, Staged, Word
 from .rows import LATEST, covers, join
 
 
@@ -26,7 +26,7 @@ def contact(node, other):
     """
     for one, two in ((node, other), (other, node)):
         if two.heard.get(one.name, 0) > one.starts:
-            one.starts = two.heard[one.name] + 1
+            one.raise_start(two.heard[one.name] + 1)
     mine, theirs = node.members, other.members
     for one, two, list_of_one in ((node, other, mine), (other, node, theirs)):
         if one.private is None and not _is_out(two, one) and not _is_out(one, two):
@@ -57,14 +57,14 @@ def begin(node, sponsor, by_scan):
     node.epoch = epoch
     if node.rules.joiner_counted:
         # RULE: the sponsor counts the joiner, durably, before it takes the snapshot that the joiner starts from
-        sponsor.members = {**sponsor.members, node.name: (epoch, JOINING)}
+        sponsor.note(node.name, (epoch, JOINING))
         sponsor.announced.pop(node.name, None)
         sponsor.sponsoring = {**sponsor.sponsoring, node.name: epoch}
         sponsor.sync()
     else:
         sponsor.sponsoring = {**sponsor.sponsoring, node.name: epoch}
     if node.private is None:
-        node.members = node.rules.join_records(node.members, sponsor.members)
+        node.learn(sponsor.members)
     node.entry, node.state = Entry(sponsor.name, epoch), "joining" if node.state == "joining" else "over"
     if by_scan:
         node.entry.scan = Scan(sponsor.disk["clock"])
@@ -106,10 +106,11 @@ def proceed(node, sponsor, limit, reply_lost=False):
         return "afresh"
     # RULE: the sponsor says, durably, that the joiner is a member; before that it may still expire.  Were it the
     # joiner's word, an expiry that crosses it would throw out a member that has written
-    sponsor.members = sponsor.rules.join_records(sponsor.members, {node.name: (entry.epoch, MEMBER)})
+    sponsor.note(node.name, (entry.epoch, MEMBER))
     sponsor.sync()
     if reply_lost:
         return "more"
+    node.world.attempt(node, sponsor)
     install(node, part, entry)
     return "in"
 
@@ -124,12 +125,15 @@ def install(node, part, entry):
     # RULE: a store that was never published brings its rows as its own.  Its floor tells of events that nobody else
     # has ever seen; kept, it would make everybody else seem to be below it
     node.world.publish(node)
-    node.floor, node.private = {}, None
+    node.floor = {}
+    if node.private is not None:
+        node.private = None
+        node.actor = node.world.mint(node.name)  # published events keep their actor, later ones belong to this start
     node.apply(rows, entry.transfer.staged, part.target, part.floor, part.stamp_floor)
     node.learn(part.word.members)
-    node.members = node.rules.join_records(node.members, {node.name: (entry.epoch, MEMBER)})
+    node.note(node.name, (entry.epoch, MEMBER))
     node.entry, node.state = None, "member"
-    restamp(node, mine)
+    restamp(node, mine, part.stamp_floor)
     node.world.came_in(node)
     node.sync()
 
@@ -145,11 +149,12 @@ def forget(node):
     """Rows, clock and floor go; what comes next is written under a new actor."""
     node.world.touch_all(node)
     node.clock, node.rows, node.log, node.floor, node.damaged = {}, {}, {}, {}, {}
-    node.scan, node.sponsoring = None, {}
+    node.drop_scan()
+    node.sponsoring = {}
     node.new_start()
 
 
-def restamp(node, mine):
+def restamp(node, mine, stamp_floor):
     """RULE: a register from a private store whose stamp is not above the stamp floor of the snapshot is written again.
 
     Else it can lie below a deletion that was collected here and not there: r deleted at 100, stable, collected by A;
@@ -157,16 +162,17 @@ def restamp(node, mine):
     """
     if not node.rules.restamp:
         return
-    for key, row in sorted(mine.items()):
-        if key[1] == LATEST and not row.dead() and node.rows.get(key) == row and row.body[0] <= node.stamp_floor:
-            node.batch([("write", key[0], row.body[3])])
+    low = [key for key, row in mine.items() if key[1] == LATEST and not row.dead() and row.body[0] <= stamp_floor]
+    writes = [("write", key[0], mine[key].body[3]) for key in node.in_order(low) if node.rows[key].body == mine[key].body]
+    if writes:
+        node.batch(writes)
 
 
 def expire(sponsor):
     """RULE: a joiner that never became whole expires at its sponsor."""
     for name, epoch in sponsor.sponsoring.items():
         if sponsor.members.get(name) == (epoch, JOINING):
-            sponsor.members = {**sponsor.members, name: (epoch, LEFT)}
+            sponsor.note(name, (epoch, EXPIRED))
             sponsor.sponsoring = {n: e for n, e in sponsor.sponsoring.items() if n != name}
             sponsor.sync()
             return
@@ -186,11 +192,7 @@ def take_scan(node, server, scan, limit, clock):
     disk = server.disk
     if not covers(disk["clock"], scan.t0) or not covers(join(clock, scan.t0), disk["floor"]):
         return None
-    keys = sorted(key for key in disk["rows"] if scan.after is None or key > scan.after)
-    rows = {key: disk["rows"][key] for key in keys[:limit]}
-    whole = len(keys) <= limit
-    after = keys[min(limit, len(keys)) - 1] if keys else scan.after
-    return Scan(scan.t0, {**scan.rows, **rows}, after, whole)
+    return node.stage(scan, server.read_on(scan, limit))
 
 
 def scan(node, server, limit):
@@ -208,20 +210,21 @@ def scan(node, server, limit):
     if node.scan.whole:
         _end_scan(node, server)
     else:
-        node.scan = take_scan(node, server, node.scan, limit, node.clock)
+        taken = take_scan(node, server, node.scan, limit, node.clock)
+        node.drop_scan() if taken is None else node.keep_scan(taken)
 
 
 def _end_scan(node, server):
     if not covers(server.clock, node.scan.t0):
         return  # another server may do
     part = server.push(node.scan.t0)
-    outcome = node.receive(part, {})
+    outcome = node.receive(part, Staged())
     if outcome == "applied":
         node.hear(part.word)
     elif outcome == "below":
         node.must_start_over("below")
     elif outcome != "short":
-        node.scan = None
+        node.drop_scan()
 
 
 # ---- leaving, evicting ----
@@ -236,7 +239,8 @@ def leave(node, member, reply_lost):
     if node.state not in ("member", "leaving") or node.damaged or node.private is not None:
         return
     if node.state == "member":
-        node.state, node.scan = "leaving", None
+        node.state = "leaving"
+        node.drop_scan()
         node.sync()  # RULE: durably, before anybody can record it: who forgets that it left would write again
     member.learn(node.members)  # RULE: the leaver hands over whom it let in
     if not (member.serves() and member.state == "member" and is_counted(member.members, node.name)):
@@ -245,7 +249,7 @@ def leave(node, member, reply_lost):
         return
     if member.members[node.name] != (node.epoch, MEMBER):
         return
-    member.members = {**member.members, node.name: (node.epoch, LEFT)}
+    member.note(node.name, (node.epoch, LEFT))
     member.sync()
     if not reply_lost:
         node.learn(member.members)
@@ -273,7 +277,7 @@ def evict(node, name, reached):
     ]  # fmt: skip
     if 2 * (len(votes) + 1) <= len(counted(node.members)):
         return False
-    node.members = {**node.members, name: (record[0], EVICTED)}
+    node.note(name, (record[0], EVICTED))
     node.announced.pop(name, None)
     for other in [node, *votes]:
         other.learn(node.members)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-JOINING, MEMBER, LEFT, EVICTED = 0, 1, 2, 3  # ranks: within one epoch a node goes up and never back
+# Ranks: within one epoch a node goes up and never back.
+# RULE: expiry of a joiner ranks below membership.  Were it "left": a sponsor is restored from a copy of the time when
+# the joiner was joining, lets it expire, and so throws out a member that has written.
+JOINING, EXPIRED, MEMBER, LEFT, EVICTED = range(5)
 COUNTED = (JOINING, MEMBER)
 
 

@@ -30,14 +30,20 @@ class Word:
         self.clock, self.members = node.disk["clock"], node.members
 
 
+class Staged(dict):
+    """Rows of a transfer that is not yet whole."""
+
+    engine = None
+
+
 class Transfer:
     """A transfer being served: everything that a replica with `base` lacks, from ONE consistent state."""
 
     def __init__(self, node, base):
         self.base, self.rows, self.sent = dict(base), node.lacking(base), 0
         self.target, self.floor, self.stamp_floor = node.clock, node.floor, node.stamp_floor
-        self.word, self.staged = Word(node), {}
-        self.node, self.engine = node, None
+        self.word, self.staged = Word(node), Staged()
+        self.engine = None
 
 
 class Scan:
@@ -113,9 +119,26 @@ class Node:
         self.world.crashes += 1
         self.world.touch_all(self)
 
+    def next_start(self):
+        return self.starts + 1
+
+    def raise_start(self, start):
+        self.starts = start
+        self.sync()
+
+    def keep_copy(self):
+        self.backup = self.disk
+
+    def become_copy(self):
+        """An old copy of the disk takes the place of the disk."""
+        self.world.restored(self, self.backup)
+        self.disk = self.backup
+        self.crash()
+
     def new_start(self):
-        self.starts += 1
-        if self.rules.actor_per_start:
+        self.starts = self.next_start()
+        # What was written before the store was published has been seen by nobody: it may stay under one actor
+        if self.rules.actor_per_start and self.private is None:
             # RULE: an actor lives no longer than one start, so no dot is ever used twice
             self.actor = self.world.mint(self.name)
         self._start()
@@ -150,6 +173,10 @@ class Node:
             return any(value_key(key) == (path, CELL) for key in self.damaged)
         kind, tail = {"add": (SET, "x"), "remove": (SET, "x"), "write": (LATEST, "")}.get(name, (VALUES, ""))
         return (path, kind, tail) in self.damaged
+
+    def in_order(self, keys):
+        """The order in which a batch takes rows."""
+        return sorted(keys)
 
     def next_seq(self):
         self.clock = {**self.clock, self.actor: self.clock.get(self.actor, 0) + 1}
@@ -227,7 +254,7 @@ class Node:
 
     def reset(self, path):
         cells = [k for k, row in self.rows.items() if k[0] == path and k[1] == CELL and not row.dead()]
-        for key in sorted(cells):
+        for key in self.in_order(cells):
             self._reset_cell(key)
 
     def _reset_cell(self, key):
@@ -238,7 +265,7 @@ class Node:
     def clear_map(self, path):
         """RULE: a map has no row of its own.  Removing a field, or clearing, is one batch over all live rows below it:
         observed-remove, so what was written concurrently survives (registers by their stamp)."""
-        for key in sorted(k for k, row in self.rows.items() if below(path, k) and not row.dead()):
+        for key in self.in_order(k for k, row in self.rows.items() if below(path, k) and not row.dead()):
             if key[1] == CELL:
                 self._reset_cell(key)
             elif key[1] == LATEST:
@@ -288,11 +315,10 @@ class Node:
         """Whether news of that sender, as it was then, is still worth having."""
         if self.rules.start_heard and part.start < self.heard.get(part.sender, 0):
             return False  # RULE: an earlier incarnation's late message
-        epoch, rank = self.members.get(part.sender, (0, 0))
-        if part.epoch < epoch or (part.epoch == epoch and rank == records.EVICTED):
-            return False  # RULE: nothing is taken from who was evicted, or from its time before it came back
         self.heard[part.sender] = part.start
-        return True
+        epoch, rank = self.members.get(part.sender, (0, 0))
+        # RULE: nothing is taken from who was evicted, or from its time before it came back
+        return part.epoch > epoch or (part.epoch == epoch and rank != records.EVICTED)
 
     def receive(self, part, staged):
         """Stage parts; apply the whole transfer with its last part, or nothing of it.  What became of it, in a word."""
@@ -313,7 +339,7 @@ class Node:
             return refused
         self.apply(scan.rows if scan else {}, staged, part.target, part.floor, part.stamp_floor)
         if scan:
-            self.scan = None
+            self.drop_scan()
         return "applied"
 
     def refuses(self, part, scan):
@@ -323,7 +349,7 @@ class Node:
             return "stale"  # RULE: it starts beyond what I hold: drop it, pull instead
         if not covers(part.target, self.floor):
             return "behind"  # RULE: its sender was below my floor, then or still
-        if not covers(self.clock, part.floor):
+        if self.clock and not covers(self.clock, part.floor):
             return "below"  # RULE: I am below the sender's floor, as an old copy or an evicted replica is: start over
         if scan and not covers(part.target, scan.holds()):
             return "short"  # RULE: what ends a scan must claim all that was staged; parts are read later than T0
@@ -339,6 +365,27 @@ class Node:
         self.world.touch_news(self, target)
         self.floor, self.stamp_floor = join(self.floor, floor), max(self.stamp_floor, stamp_floor)
         self.clock = join(self.clock, target)
+
+    # ---- long transfers ----
+
+    def read_on(self, scan, limit):
+        """The next rows of a scan, in key order from what is on disk: (rows, the last key, whether there are no more)."""
+        rows = self.disk["rows"]
+        keys = sorted(key for key in rows if scan.after is None or key > scan.after)
+        last = keys[min(limit, len(keys)) - 1] if keys else scan.after
+        return {key: rows[key] for key in keys[:limit]}, last, len(keys) <= limit
+
+    def stage(self, scan, read):
+        """A scan with the rows that were read added.  RULE: nobody sees them before the claim; where nothing is shown
+        anyway, in the empty store of a joiner, they may go to their place at once."""
+        rows, last, whole = read
+        return Scan(scan.t0, {**scan.rows, **rows}, last, whole)
+
+    def keep_scan(self, scan):
+        self.scan = scan
+
+    def drop_scan(self):
+        self.scan = None
 
     # ---- who is in, and what they announced ----
 
@@ -362,8 +409,13 @@ class Node:
             self.must_start_over("evicted")
 
     def must_start_over(self, why):
-        self.state, self.scan = "over", None
+        self.state = "over"
+        self.drop_scan()
         self.world.starts_over(self, why)
+
+    def note(self, node, record):
+        """Put a record of one's own making into the list."""
+        self.members = {**self.members, node: record}
 
     def word(self):
         return Word(self)
@@ -386,11 +438,9 @@ class Node:
     def takes_word(self, word):
         if self.rules.start_heard and word.start < self.heard.get(word.author, 0):
             return False
-        epoch, rank = self.members.get(word.author, (0, 0))
-        if word.epoch < epoch or (word.epoch == epoch and rank == records.EVICTED):
-            return False
         self.heard[word.author] = word.start
-        return True
+        epoch, rank = self.members.get(word.author, (0, 0))
+        return word.epoch > epoch or (word.epoch == epoch and rank != records.EVICTED)
 
     # ---- garbage collection by causal stability ----
 
@@ -403,7 +453,7 @@ class Node:
         return {actor: min(clock.get(actor, 0) for clock in clocks) for actor in self.clock} if clocks else {}
 
     def may_collect(self):
-        return self.state == "member" and not self.damaged
+        return self.state in ("member", "leaving") and not self.damaged
 
     def collect(self):
         """Forget dead rows whose whole context is stable."""

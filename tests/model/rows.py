@@ -38,8 +38,8 @@ def value_key(key):
 
 
 def below(prefix, key):
-    """Whether the row belongs to the map (or map field) at `prefix`."""
-    return key[0][: len(prefix)] == prefix and len(key[0]) > len(prefix)
+    """Whether the row belongs to the map, or to the field of a map, at `prefix`."""
+    return key[0][: len(prefix)] == prefix
 
 
 class Row:

@@ -7,7 +7,7 @@ from itertools import accumulate
 
 from . import entry
 from .members import is_counted
-from .node import Node
+from .node import Node, Staged
 from .rows import join
 from .world import Violation, World
 
@@ -104,13 +104,12 @@ class Schedule:
         node.crash()
 
     def backup(self, node):
-        node.backup = node.disk if node.private is None else None
+        if node.private is None:
+            node.keep_copy()
 
     def restore(self, node):
         if node.backup and self.serving(but=node) >= 2:
-            self.world.restored(node, node.backup)
-            node.disk = node.backup
-            node.crash()
+            node.become_copy()
 
     def damage(self, node):
         clean = [key for key, row in node.rows.items() if node.disk["rows"].get(key) is row]
@@ -118,7 +117,10 @@ class Schedule:
             node.damage(self.rng.choice(sorted(clean)))
 
     def serving(self, but):
-        return sum(n.serves() and n.state == "member" for n in self.nodes.values() if n is not but)
+        """How many are surely able to let others in.  Operators see to it that some are left: where all are damaged,
+        evicted or restored from old copies, there is no state to start over from."""
+        able = [n for n in self.nodes.values() if n.serves() and n.state == "member" and n is not but]
+        return sum((n.name, n.epoch) not in self.world.excused for n in able)
 
     # ---- transfers ----
 
@@ -172,7 +174,7 @@ class Schedule:
     def hand(self, to, message):
         if not hasattr(message, "rows"):
             to.hear(message)
-        elif to.receive(message, {}) == "applied":
+        elif to.receive(message, Staged()) == "applied":
             to.hear(message.word)
 
     def announce(self, node):
@@ -250,7 +252,7 @@ class Schedule:
     def evict(self, node):
         other = self.other(node)
         reached = [n for n in self.nodes.values() if n is not node and self.linked(node, n)]
-        if node.state == "member":
+        if node.state == "member" and self.serving(but=other) >= 2:
             entry.evict(node, other.name, reached)
 
     def repair(self, node):
@@ -334,7 +336,7 @@ class Schedule:
             node.sync()
         for node in active:
             for other in active:
-                if node is not other and node.state == "leaving" and self.serving(but=node):
+                if node is not other and node.state == "leaving" and other.state == "member":
                     entry.leave(node, other, False)
                 if node is not other and node.serves():
                     other.hear(node.word())
@@ -346,4 +348,4 @@ class Schedule:
 
 def run(seed, rules=None, **classes):
     """The schedule of one seed; its world, or a Violation."""
-    return Schedule(seed, 2 + seed % 5, 100 + seed % 600, rules, restless=seed % 3 == 0, **classes).run()
+    return Schedule(seed, 2 + seed % 5, 100 + seed * 37 % 600, rules, restless=seed % 3 == 0, **classes).run()

@@ -84,7 +84,15 @@ class World:
     def lose(self, node):
         """A crash: what its author had not synced may be lost."""
         synced = node.disk["clock"].get(node.actor, 0)
-        self.lost |= {(node.actor, seq) for seq in range(synced + 1, node.clock.get(node.actor, 0) + 1)}
+        lost = {(node.actor, seq) for seq in range(synced + 1, node.clock.get(node.actor, 0) + 1)}
+        if node.private is None:
+            self.lost |= lost
+            return
+        for events in self.events.values():  # nobody has seen these dots, and they will be used again
+            events[:] = [event for event in events if event[0] not in lost]
+        for _, seq in lost:
+            self.by_dot[node.actor].pop(seq, None)
+        self.inside -= lost
 
     def restored(self, node, disk):
         """An old copy takes a replica's place: all that is newer there may be lost, and more may not know its joiners."""
