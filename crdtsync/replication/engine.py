@@ -7,7 +7,7 @@ member list and this node's place in it; `transfers` moves rows; `gossip` and `a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import msgspec
@@ -72,7 +72,8 @@ class Engine:
         self.transfers.on_failed.append(self._failed)
         self.transfers.install = self.repair.install
         self.membership.told_out = self.entry.start_over
-        self.gossip.below_floor = self._below_floor  # type: ignore[method-assign]
+        self.gossip.on_below_floor = self._below_floor
+        self.gossip.on_moved = self.announcer.moved
         self.entry.on_out = self._out
         self.entry.on_joined = self.announcer.joined
         self._handlers: dict[type[m.Message], Handler] = {
@@ -207,15 +208,20 @@ class Engine:
         """Names of the other members in reach."""
         return self.core.reachable()
 
-    def unsent(self) -> bool:
-        """Whether there is something here that no member in reach is known to have; for closing in good order."""
+    def close(self, now: float) -> None:
+        """Begin to close: push what peers lack.  `drained` tells when that is done; then `bye`."""
+        self.core.now = max(self.core.now, now)
+        self.gossip.everything()
+
+    def drained(self) -> bool:
+        """Whether some member in reach is known to have everything, or none is in reach."""
         store, partners = self.core.store, self.core.partners()
-        return bool(partners) and not any(
+        return not partners or any(
             all(not missing(peer.clock.get(bucket, {}), store.clock(bucket)) for bucket in store.buckets())
             for peer in partners
         )
 
-    def close(self, now: float) -> None:
+    def bye(self, now: float) -> None:
         """Say goodbye on every link."""
         self.core.now = max(self.core.now, now)
         for link in list(self.core.links.values()):
@@ -225,6 +231,10 @@ class Engine:
     def token_lost(self, bucket: str, clock: m.Clock) -> bool:
         """Whether some event of `clock` is known to be nowhere; see `tokens.Tokens`."""
         return self.tokens.lost(bucket, clock)
+
+    def lost(self, clocks: Mapping[str, m.Clock]) -> bool:
+        """`token_lost` over the clocks of several buckets."""
+        return any([self.tokens.lost(bucket, clock) for bucket, clock in clocks.items()])
 
     def status(self) -> dict[str, Any]:
         """Plain values; see `status.snapshot`."""
@@ -252,8 +262,6 @@ class Engine:
             raise BadTransfer(f"{peer.node} sends a part in the name of {part.node}.")
         if part.push:
             self.gossip.pushed(link, peer, part)
-            if link.state == states.READY and self.core.whole():
-                self._heard_with(part, peer, link)
         else:
             self.transfers.part(link, peer, part)
 
@@ -305,7 +313,8 @@ class Engine:
             self.entry.applied(asked, part)
             return
         self.gossip.applied(asked, part)
-        self._heard_with(part, asked.peer, asked.link)
+        if asked.link.state == states.READY and self.core.whole():
+            self._heard_with(part, asked.peer, asked.link)
 
     def _failed(self, asked: Asked, code: str) -> None:
         if self.transfers.joining:

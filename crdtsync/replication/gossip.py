@@ -10,7 +10,9 @@ on its way arrives.  A push that arrives before its base is parked for a moment,
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+
+import msgspec
 
 from crdtsync.clocks.vector import covers
 from crdtsync.datatypes.rows import NO_ROWS
@@ -40,6 +42,8 @@ class Gossip:
         self.news: dict[str, str] = {}  # bucket -> whom it came from: to be told to others
         self.tell_at = NEVER
         self.pull_at = core.now + core.jitter(core.settings.pull_interval)
+        self.on_below_floor: Callable[[str, Peer], None] = lambda bucket, peer: None
+        self.on_moved: Callable[[str], None] = lambda bucket: None
         self.announce_to: list[tuple[Link, str]] = []  # links to be told one bucket's clock at once: for `Announcer`
 
     # -- pushing
@@ -72,6 +76,8 @@ class Gossip:
             part = next((part for base, part in made if base == believed), NO_PART)
             if part is NO_PART:
                 part = core.replica.push(bucket, believed, core.next_transfer())
+                if part is not None:  # heartbeats announce; a push is as small as can be
+                    part = msgspec.structs.replace(part, members=(), synced={})
                 made.append((believed, part))
             self._push_to(peer, bucket, part)
 
@@ -154,10 +160,7 @@ class Gossip:
             core.counters["pushes_" + verdict] += 1
             self._refuse(link, part, verdict if verdict != verdicts.OLD_NEWS else verdicts.BELOW_FLOOR)
             if verdict == verdicts.BELOW_FLOOR:
-                self.below_floor(part.bucket, peer)
-
-    def below_floor(self, bucket: str, peer: Peer) -> None:
-        """Replaced by `Membership`: this node is below a member's floor."""
+                self.on_below_floor(part.bucket, peer)
 
     def _park(self, link: Link, peer: Peer, part: Part, staged: Incoming) -> None:
         waiting = self.parked.setdefault(part.bucket, [])
@@ -199,6 +202,7 @@ class Gossip:
                 self.local([bucket])
             else:
                 peer.believe(bucket, part.target)
+        self.on_moved(bucket)
         self._unpark(bucket)
         self.look(bucket)
 
@@ -276,7 +280,7 @@ class Gossip:
         bucket = asked.pull.bucket
         self.refuse_parked(bucket)
         if code == verdicts.BELOW_FLOOR:
-            self.below_floor(bucket, asked.peer)
+            self.on_below_floor(bucket, asked.peer)
         elif self.core.whole():
             self.seek(bucket, asked.peer, self.core.jitter(self.core.settings.heartbeat_interval / 4))
 

@@ -263,8 +263,8 @@ class Sessions:
     def tick(self) -> None:
         """End links that never got ready."""
         for link in list(self.core.links.values()):
-            waited = self.core.now - link.opened
-            if link.state == states.GREETING and waited >= self.core.settings.connect_timeout:
+            limit = link.opened + self.core.settings.connect_timeout  # as in `due`: no rounding apart from it
+            if link.state == states.GREETING and self.core.now >= limit:
                 self.core.counters["handshake_timeouts"] += 1
                 self.drop(link, "no greeting")
 
