@@ -277,8 +277,8 @@ class Transfers:
 
     def tick(self) -> None:
         """Give up what has not moved for long."""
-        limit = self.core.now - self._patience()
-        for asked in [asked for asked in self.asked.values() if asked.moved_at <= limit]:
+        now, patience = self.core.now, self._patience()  # summed as in `due`: no rounding apart from it
+        for asked in [asked for asked in self.asked.values() if asked.moved_at + patience <= now]:
             self.core.counters["transfer_timeouts"] += 1
             self.give_up(asked, "gone")
         for key in [key for key, served in self.served.items() if served.moved_at <= limit]:
