@@ -281,7 +281,7 @@ class Transfers:
         for asked in [asked for asked in self.asked.values() if asked.moved_at + patience <= now]:
             self.core.counters["transfer_timeouts"] += 1
             self.give_up(asked, "gone")
-        for key in [key for key, served in self.served.items() if served.moved_at <= limit]:
+        for key in [key for key, served in self.served.items() if served.moved_at + patience <= now]:
             self.core.counters["transfer_timeouts"] += 1
             del self.served[key]
 
