@@ -15,7 +15,7 @@ def pytest_report_header() -> str:
 
 def pytest_configure(config: pytest.Config) -> None:
     wanted = os.environ.get("CRDTSYNC_KERNELS") or "native"
-    if kernels.IMPLEMENTATION != wanted:
+    if wanted != kernels.IMPLEMENTATION:
         raise pytest.UsageError(
             f"The {wanted} kernels were wanted, the {kernels.IMPLEMENTATION} ones are loaded.  "
             "Build them with `make env`, or run on the pure ones with CRDTSYNC_KERNELS=pure."

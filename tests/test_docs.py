@@ -13,6 +13,7 @@ from crdtsync import errors
 from crdtsync.config import Config
 
 ROOT = Path(__file__).parent.parent
+TEXTS = (".py", ".md", ".toml", ".pyx", ".pxd", ".proto", ".txt")
 
 
 def fenced(text: str, language: str) -> list[str]:
@@ -35,7 +36,8 @@ def test_readme_starts_with_the_two_commands() -> None:
 
 
 def test_links_lead_somewhere() -> None:
-    for document in [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("proto/*.md"), *ROOT.glob("crdtsync/**/*.md")]:
+    documents = [path for pattern in ("*.md", "docs/*.md", "proto/*.md", "crdtsync/**/*.md") for path in ROOT.glob(pattern)]
+    for document in documents:
         for target in re.findall(r"\]\(([^)#:]+)\)", document.read_text()):
             assert (document.parent / target).exists(), f"{document.name} links to {target}"
 
@@ -54,5 +56,5 @@ def test_project_reads_well_alone() -> None:
     outside = re.compile(r"\.\./shared|\.library")
     for path in ROOT.rglob("*"):
         hidden = any(part.startswith(".") and part != ".ci" for part in path.relative_to(ROOT).parts)
-        if path.suffix in (".py", ".md", ".toml", ".pyx", ".pxd", ".proto", ".txt") and not hidden and path != Path(__file__):
+        if path.suffix in TEXTS and not hidden and path != Path(__file__):
             assert not outside.search(path.read_text(errors="replace")), path

@@ -1,0 +1,1 @@
+"""Real processes: kills, partitions, old copies of directories, two live copies."""
