@@ -325,6 +325,7 @@ def _common_options(config: Config) -> list[tuple[str, Any]]:
         ("grpc.absolute_max_metadata_size", 16384),
         ("grpc.keepalive_time_ms", int(config.keepalive_interval * 1000)),
         ("grpc.keepalive_timeout_ms", int(config.keepalive_timeout * 1000)),
+        ("grpc.http2.ping_timeout_ms", int(config.keepalive_timeout * 1000)),  # the one that counts: a minute otherwise
         ("grpc.http2.max_pings_without_data", 0),
         ("grpc.enable_channelz", 0),
     ]

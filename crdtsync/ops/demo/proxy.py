@@ -102,9 +102,15 @@ class Proxy:
     async def _close(self) -> None:
         await self._cut()
         self._server.close()
+        tasks = [connection.task for connection in self._connections]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        connection = Connection(self, writer)
+        task = asyncio.current_task()
+        assert task is not None  # asyncio runs this as one
+        connection = Connection(task, writer)
         self._connections.add(connection)
         try:
             if not self._is_cut:
@@ -170,10 +176,10 @@ class Proxy:
 
 
 class Connection:
-    """The two sockets of one forwarded connection."""
+    """The two sockets of one forwarded connection, and the task that serves it."""
 
-    def __init__(self, proxy: Proxy, near: asyncio.StreamWriter) -> None:
-        self.proxy, self.near = proxy, near
+    def __init__(self, task: asyncio.Task[None], near: asyncio.StreamWriter) -> None:
+        self.task, self.near = task, near
         self.far: asyncio.StreamWriter | None = None
 
     def reset(self) -> None:
