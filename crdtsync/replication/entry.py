@@ -127,6 +127,7 @@ class Entry:
         self.sponsor, self.sponsor_seen, self.asked = peer.node, core.now, ""
         peer.epoch = max(peer.epoch, next((r.epoch for r in accept.members if r.node == peer.node), 0))
         self.pending = set(accept.buckets)
+        self.done_at = NEVER if self.pending else core.now
         self.dialer.changed()
         self.step_at = core.now
 
