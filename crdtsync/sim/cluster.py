@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from crdtsync.errors import CrdtsyncError
 from crdtsync.sim.disk import SimDisk
 from crdtsync.sim.faults import Plan
 from crdtsync.sim.network import Network
@@ -15,16 +14,14 @@ FIRST_PORT = 7400
 
 
 class Cluster:
-    """All nodes that ever were, by name; those that left or were never let in are `gone`."""
+    """All nodes that ever were, by name."""
 
     def __init__(self, world: World, plan: Plan) -> None:
         self.world, self.plan = world, plan
-        self.network = Network(world, plan.weather)
+        self.network = Network(world, plan.weather.calmed())
         self.oracles = Oracles()
         self.nodes: dict[str, SimNode] = {}
-        self.gone: list[SimNode] = []
         self.operations = 0
-        self.calmed = False
         self._ports = FIRST_PORT
         self._names = 0
 
@@ -60,7 +57,8 @@ class Cluster:
         return [self.nodes[name] for name in sorted(self.nodes) if self.nodes[name].up]
 
     def work(self) -> None:
-        """Let users do the plan's operations, spread over its duration."""
+        """Let users do the plan's operations, spread over its duration, in the plan's weather."""
+        self.network.weather = self.plan.weather
         pace = self.plan.duration / self.plan.operations
         rng = self.world.rng
 
@@ -85,18 +83,19 @@ class Cluster:
     def power_off(self, node: SimNode) -> None:
         """A machine loses its power, and gets it back after a while."""
         node.power_off()
-        self._back_later(node)
+        self.boot_later(node)
 
     def kill(self, node: SimNode) -> None:
         """A process is killed, and started again after a while."""
         node.kill()
-        self._back_later(node)
+        self.boot_later(node)
 
     def pause(self, node: SimNode, time: float) -> None:
         """A process stands still."""
         node.pause(time)
 
-    def _back_later(self, node: SimNode) -> None:
+    def boot_later(self, node: SimNode) -> None:
+        """A node is started again after a while."""
         self.world.after(self.world.rng.uniform(0.02, 2.0), node.boot)
 
     def join(self) -> bool:
@@ -126,8 +125,7 @@ class Cluster:
     # -- the end
     def calm(self) -> None:
         """All faults stop: the network heals, disks have room and work, everybody is started."""
-        self.calmed = True
-        self.plan.weather.calm()
+        self.network.weather = self.plan.weather.calmed()
         self.network.heal()
         for node in list(self.nodes.values()):
             node.disk.full = node.disk.fail_next_sync = False
@@ -158,6 +156,3 @@ class Cluster:
         """Let go of everything."""
         for node in self.nodes.values():
             node.drop()
-
-
-Refusal = CrdtsyncError

@@ -57,6 +57,7 @@ def _weather(rng: random.Random) -> Weather:
     weather = Weather(delay=slow, breaks=rng.choice((0.0, 0.2, 1.0)))
     if rng.random() < 0.6:
         weather.loss = rng.choice((0.01, 0.05, 0.2, 0.5))
+        weather.breaks = min(weather.breaks, 0.05 / weather.loss)  # or no link lives long enough to say hello
     if rng.random() < 0.5:
         weather.doubled = rng.choice((0.02, 0.1, 0.3))
     if rng.random() < 0.5:

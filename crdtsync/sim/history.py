@@ -31,7 +31,7 @@ class Fact(msgspec.Struct):
     row: bytes  # row key, a cell's with the owner's id
     kind: int
     observed: frozenset[Dot]
-    payload: Any  # PRESENCE: True for an add; VALUES: bytes | None; LATEST: (stamp, value | None, expiry); CELL: step | None
+    payload: Any  # PRESENCE: is an add; VALUES: bytes | None; LATEST: (stamp, value | None, expiry); CELL: step | None
     batch_end: int = 0  # last seq of the batch it belongs to
 
 
@@ -51,6 +51,12 @@ class History:
             raise Violation(f"dots: {self.bucket}: actor {fact.actor:x} wrote event {fact.seq} after {len(facts)}")
         facts.append(fact)
         self.by_row.setdefault(fact.row, []).append(fact)
+
+    def truncate(self, actor: int, above: int) -> None:
+        """A private actor has lost events with its power that nobody else had seen: it will number others like them."""
+        for fact in self.by_actor.get(actor, [])[above:]:
+            self.by_row[fact.row].remove(fact)
+        del self.by_actor.get(actor, [])[above:]
 
     def rename(self, old: int, new: int) -> None:
         """A private actor was given its id: events before it are known by the new name."""
@@ -74,6 +80,11 @@ class History:
             facts = self.by_row[row[:-8] + renamed] = self.by_row.pop(row)
             for fact in facts:
                 fact.row = row[:-8] + renamed
+
+    def is_cell(self, row: bytes) -> bool:
+        """Whether a row is a counter's cell."""
+        facts = self.by_row.get(row)
+        return facts is not None and facts[0].kind == CELL
 
     def excuse(self, actor: int, above: int) -> None:
         """Events of `actor` beyond `above` may be gone: the power went before they were on a disk."""

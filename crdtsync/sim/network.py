@@ -18,6 +18,7 @@ from crdtsync.transport.wire import decode, encode
 if TYPE_CHECKING:
     from crdtsync.transport.base import TransportEvents
 
+SILENCE = (0.2, 5.0)  # s until a link whose other end lost its power is given up
 DIAL_TIMEOUT = 0.5  # s until a dial into silence fails
 BREAK_DELAY = (0.05, 1.5)  # s until either end notices that its link is gone
 
@@ -32,22 +33,21 @@ class Weather(msgspec.Struct):
     breaks: float = 0.0  # share of losses that end the link, as a stream would; the others only miss a message
     late: float = 0.0  # chance that a copy arrives long after, by another link
 
-    def calm(self) -> None:
-        """Nothing more is lost, doubled or reordered."""
-        self.loss = self.doubled = self.reordered = self.late = 0.0
+    def calmed(self) -> Weather:
+        """The same delays; nothing is lost, doubled or reordered."""
+        return Weather(delay=self.delay)
 
 
 class Link:
     """One end of a connection, as its owner knows it: a number."""
 
-    __slots__ = ("far", "frames_sent", "number", "open", "owner", "ready")
+    __slots__ = ("far", "number", "open", "owner", "ready")
 
     def __init__(self, number: int, owner: SimTransport) -> None:
         self.number, self.owner = number, owner
         self.far: Link | None = None  # the other end
         self.open = True
         self.ready = 0.0  # nothing sent earlier arrives later than this
-        self.frames_sent = 0
 
 
 class Network:
@@ -107,12 +107,21 @@ class Network:
         self._sever(link)
 
     def close(self, link: Link, reason: str) -> None:
-        """An end hangs up: it knows at once, the other after what was sent before has arrived."""
+        """An end hangs up: it takes nothing more in, and the other learns it after what was sent before has arrived."""
         far = link.far
         self.links.pop(link.number, None)
         link.open = False
         if far is not None and far.open:
-            self.world.at(max(far.owner.arrival(link), self.world.now), self._closing(far, reason))
+            self.world.at(link.ready + self._delay(), self._closing(far, reason))
+
+    def lose(self, link: Link) -> None:
+        """An end vanishes without a word, as when its power goes: the other end finds out by silence, in the end."""
+        far = link.far
+        self.links.pop(link.number, None)
+        link.open = False
+        if far is not None and far.open:
+            self.world.after(self.world.rng.uniform(*SILENCE), self._closing(far, "timed out"))
+        self._sever(link)
 
     def _closing(self, end: Link, reason: str) -> Callable[[], None]:
         def closed() -> None:
@@ -216,25 +225,24 @@ class SimTransport:
         return True
 
     def disconnect(self, link: int, reason: str = "") -> None:
-        end = self.links.pop(link, None)
+        end = self.links.get(link)
         if end is not None:
             self.network.close(end, reason)
+            self.network.world.after(0.0, lambda: self.unlinked(end, reason))
 
-    def stop(self) -> None:
-        """The process is gone: its kernel resets what it had open."""
-        self.up = False
+    def stop(self, silent: bool = False) -> None:
+        """The process is gone: its kernel resets what it had open, unless the machine is gone too (`silent`)."""
+        self.up, self._events = False, None
         if self.network.listening.get(self.address) is self:
             del self.network.listening[self.address]
         for end in list(self.links.values()):
-            self.network.close(end, "connection reset")
+            if silent:
+                self.network.lose(end)
+            elif end.open:
+                self.network.close(end, "connection reset")
         self.links.clear()
-        self._events = None
 
     # -- called by the network
-    def arrival(self, link: Link) -> float:
-        """When everything that was sent over `link` has arrived."""
-        return link.ready
-
     def linked(self, link: Link, address: str, outgoing: bool) -> None:
         self.links[link.number] = link
         if self._events is not None:

@@ -1,4 +1,4 @@
-"""One simulated node: the production store, engine and driver, with the world in place of threads, sockets and disks."""
+"""One simulated node: production store, engine and driver, with the world in place of threads, sockets and disks."""
 
 from __future__ import annotations
 
@@ -6,17 +6,21 @@ import random
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from crdtsync.config import Config
-from crdtsync.errors import CrdtsyncError, EnvironmentFault
+from crdtsync.clocks.vector import join
+from crdtsync.datatypes.rows import Row
+from crdtsync.errors import EnvironmentFault, JournalFailed, MembershipMisuse, QuorumMissing
+from crdtsync.replication import peers as states
 from crdtsync.replication.driver import Driver
 from crdtsync.replication.engine import Engine
 from crdtsync.replication.messages import Message
 from crdtsync.sim.disk import Gone, SimDisk
 from crdtsync.sim.history import Clock
 from crdtsync.sim.network import SimTransport
+from crdtsync.sim.oracles import Change
+from crdtsync.sim.reading import actor_bytes
 from crdtsync.sim.settings import node_config
 from crdtsync.sim.workload import Operation, perform
-from crdtsync.sim.world import Event, Violation
+from crdtsync.sim.world import Event
 from crdtsync.storage.store import Store
 
 if TYPE_CHECKING:
@@ -24,3 +28,321 @@ if TYPE_CHECKING:
 
 FLUSH_EVERY = (0.002, 0.08)  # s between flushes of the journal
 CHECKPOINT_EVERY = (0.2, 1.5)  # s between checkpoints
+WHOLE_CHECK_SHARE = 0.05  # of checkpoints that are followed by a judgement of every row
+
+
+class SimNode:
+    """A machine with a disk, and whatever process runs on it."""
+
+    def __init__(self, cluster: Cluster, name: str, disk: SimDisk, skew: float, join: tuple[str, ...]) -> None:
+        self.cluster, self.world = cluster, cluster.world
+        self.name, self.disk, self.skew, self.join = name, disk, skew, join
+        self.address = cluster.fresh_address()
+        self.boots = 0
+        self.up = False
+        self.store: Store
+        self.engine: Engine
+        self.driver: Driver
+        self.transport: SimTransport
+        self.private = -1 - len(cluster.nodes)  # stands for the private actor until it has an id
+        self._durable: dict[str, Clock] = {}  # what was ever said to be on the disk, by bucket
+        self._promised: dict[str, Clock] = {}  # what the next start must find
+        self._wake: Event | None = None
+        self._timers: list[Event] = []
+        self._paused_until = 0.0
+
+    # -- process
+    def boot(self) -> None:
+        """Start a process on what the disk holds."""
+        if self.up:
+            return
+        self.boots += 1
+        self.disk.next_life()
+        if self.boots > 1 and self.world.rng.random() < 0.3:
+            self.address = self.cluster.fresh_address()
+        self._guarded(self._start)
+
+    def _start(self) -> None:
+        world, config = self.world, node_config(self.cluster.plan, self.name, self.address, self.join)
+        chance = random.Random(world.rng.getrandbits(64))
+        self.store = Store.open(
+            None, config, disk=self.disk, maps=lambda: self.disk.map, random=chance, now_ms=self.wall_ms
+        )
+        self.up = True
+        world.note(self.name, f"boot {self.boots} at {self.address}")
+        self.cluster.oracles.restarted(self, self._promised)
+        self.engine = Engine(self.store, config, chance, world.now, self.wall_ms())
+        self.transport = SimTransport(self.cluster.network, self.name, self.address)
+        self.driver = Driver(self.transport, self.store.flush, self._told)
+        self.transport.start(self)
+        self._step(lambda: None)
+        self._every(FLUSH_EVERY, self.store.flush)
+        self._every(CHECKPOINT_EVERY, self._checkpoint)
+
+    def power_off(self) -> None:
+        """The machine loses its power: what was not synced is in doubt."""
+        if self.up:
+            self.world.note(self.name, "power off")
+            self._remember(power=True)
+            self._stop(silent=self.world.rng.random() < 0.5)
+            self.disk.crash()
+
+    def kill(self) -> None:
+        """The process ends at once; the machine stays."""
+        if self.up:
+            self.world.note(self.name, "killed")
+            self._remember(power=False)
+            self._stop(silent=False)
+            self.disk.next_life()
+
+    def drop(self) -> None:
+        """Let go of the process without a judgement: the run is over."""
+        if self.up:
+            self._stop(silent=True)
+
+    def _stop(self, silent: bool) -> None:
+        self.up = False
+        self._paused_until = 0.0
+        for timer in self._timers:
+            timer.cancel()
+        self._timers.clear()
+        if self._wake is not None:
+            self._wake.cancel()
+        self.transport.stop(silent)
+
+    def _remember(self, power: bool) -> None:
+        """Note what the next start must find, and excuse what it need not."""
+        self._promised = {}
+        for bucket in self.buckets():
+            synced = self._durable[bucket] = join(self._durable.get(bucket, {}), self.synced_clock(bucket))
+            self._promised[bucket] = synced if power else join(synced, self.clock(bucket))
+            if power:
+                self.cluster.oracles.power_lost(self, bucket, synced)
+
+    def pause(self, time: float) -> None:
+        """Stand still, as under SIGSTOP."""
+        self._paused_until = self.world.now + time
+
+    def resume(self) -> None:
+        """Go on."""
+        self._paused_until = 0.0
+
+    # -- running
+    def _guarded(self, action: Callable[[], None]) -> None:
+        """Run a step of the process; it may turn out to be its last."""
+        try:
+            action()
+        except Gone as gone:
+            self.world.count("ended within a write")
+            self._ended(gone.power)
+        except EnvironmentFault as fault:
+            self._trouble(fault)
+
+    def _ended(self, power: bool) -> None:
+        """The process ended within a disk operation, of a start perhaps, and comes back later."""
+        if self.up and power:
+            self.cluster.power_off(self)
+        elif self.up:
+            self.cluster.kill(self)
+        else:
+            if power:
+                self.disk.crash()
+            self.cluster.boot_later(self)
+
+    def _trouble(self, fault: EnvironmentFault) -> None:
+        """What the operator of a node does: a store whose disk failed is opened again."""
+        self.world.count(f"refused: {fault.counter}")
+        self.world.note(self.name, f"trouble: {type(fault).__name__}")
+        if not self.up:
+            self.cluster.boot_later(self)
+        elif isinstance(fault, JournalFailed):
+            self.cluster.kill(self)
+
+    def _step(self, action: Callable[[], None]) -> None:
+        """One event of the process: act, carry out the effects, be judged, and say when to be woken."""
+        if not self.up:
+            return
+        if self.world.now < self._paused_until:
+            boots = self.boots
+            self.world.at(self._paused_until, lambda: self._step(action) if boots == self.boots else None)
+            return
+        self._guarded(lambda: self._act(action))
+
+    def _act(self, action: Callable[[], None]) -> None:
+        action()
+        self.cluster.oracles.step(self)
+        self.driver.apply(self.engine.take_effects())
+        self._wake_up()
+
+    def _wake_up(self) -> None:
+        due = self.engine.next_wakeup()
+        if self._wake is not None:
+            self._wake.cancel()
+            self._wake = None
+        if due is not None:
+            self._wake = self.world.at(due, lambda: self._step(self._tick))
+
+    def _tick(self) -> None:
+        self._wake = None
+        self.engine.tick(self.world.now, self.wall_ms())
+
+    def _every(self, between: tuple[float, float], action: Callable[[], object]) -> None:
+        slot = len(self._timers)
+
+        def due() -> None:
+            self._step(lambda: (action(), None)[1])
+            again()
+
+        def again() -> None:
+            if self.up:
+                self._timers[slot] = self.world.after(self.world.rng.uniform(*between), due)
+
+        self._timers.append(self.world.after(self.world.rng.uniform(*between), due))
+
+    def _checkpoint(self) -> None:
+        self.store.checkpoint()
+        if self.world.rng.random() < WHOLE_CHECK_SHARE:
+            for bucket in self.buckets():
+                self.cluster.oracles.whole(self, bucket)
+
+    # -- users
+    def state(self) -> str:
+        """What the node is: a state of the engine, or "down"."""
+        return self.engine.state if self.up else "down"
+
+    def writable(self) -> bool:
+        """Whether a user may write here: a joiner writes nothing before it is whole."""
+        return self.up and self.world.now >= self._paused_until and self.engine.writable
+
+    def write(self, bucket: str, operations: list[Operation]) -> bool:
+        """Do operations as one batch; False when the store refused it."""
+        changes: list[Change] = []
+        done = False
+
+        def act() -> None:
+            nonlocal done
+            try:
+                self.store.transact(bucket, lambda txn: perform(txn, operations, changes))
+            except Gone:
+                self.cluster.oracles.in_doubt(self, bucket, changes)
+                raise
+            self.cluster.oracles.written(self, bucket, changes)
+            done = True
+            self.engine.local(self.world.now)
+
+        self.world.note(self.name, f"{bucket}: {'; '.join(map(str, operations))}")
+        self._step(act)
+        return done
+
+    @property
+    def has_left(self) -> bool:
+        """Whether it has left the cluster, in good order."""
+        return self.up and self.engine.state == states.LEFT
+
+    def leave(self) -> None:
+        """Ask to leave."""
+        self._step(lambda: self.engine.leave(self.world.now))
+
+    def evict(self, name: str) -> bool:
+        """Evict another node; False when it is refused."""
+        done = False
+
+        def act() -> None:
+            nonlocal done
+            try:
+                self.engine.evict(name, False, self.world.now)
+                done = True
+            except (QuorumMissing, MembershipMisuse) as error:
+                self.world.count(f"refused: {error.counter}")
+
+        self._step(act)
+        return done
+
+    # -- TransportEvents
+    def link_up(self, link: int, address: str, outgoing: bool) -> None:
+        self._step(lambda: self.engine.link_up(link, address, outgoing, self.world.now))
+
+    def link_down(self, link: int, reason: str) -> None:
+        self.world.note(self.name, f"link {link} down: {reason}")
+        self._step(lambda: self.engine.link_down(link, self.world.now))
+
+    def connect_failed(self, address: str, reason: str) -> None:
+        self._step(lambda: self.engine.connect_failed(address, self.world.now))
+
+    def message(self, link: int, message: Message) -> None:
+        self._step(lambda: self.engine.receive(link, message, self.world.now, self.wall_ms()))
+
+    def _told(self, event: str, details: dict[str, Any]) -> None:
+        self.world.note(self.name, f"{event} {details}")
+
+    # -- what oracles read
+    def may_start_over(self) -> bool:
+        """Whether its clock may go back: it takes a member's state instead of its own."""
+        return self.engine.state in (states.STARTING_OVER, states.JOINING)
+
+    def others(self) -> list[SimNode]:
+        """All other nodes."""
+        return [node for node in self.cluster.nodes.values() if node is not self]
+
+    def holding(self, bucket: str) -> Clock:
+        """What is known to be on its disk."""
+        return join(self._durable.get(bucket, {}), self.synced_clock(bucket) if self.up else {})
+
+    def wall_ms(self) -> int:
+        """This machine's idea of the time."""
+        return self.world.wall_ms() + int(self.skew * 1000)
+
+    def buckets(self) -> list[str]:
+        return sorted(self.store.buckets())
+
+    def actor_id(self, index: int) -> int:
+        """Id of a local actor index; the private actor has a negative stand-in until it is published."""
+        return self.store.actors.ids[index] or self.private
+
+    def own_index(self) -> int | None:
+        """Index that this start writes under; None: it has written nothing."""
+        return self.store._own
+
+    def local_clock(self, bucket: str) -> dict[int, int]:
+        """The clock by local indexes."""
+        held = self.store.bucket(bucket)
+        return dict(held.clock) if held is not None else {}
+
+    def clock(self, bucket: str) -> Clock:
+        """The clock by ids."""
+        return self._named(self.local_clock(bucket))
+
+    def synced_clock(self, bucket: str) -> Clock:
+        """What the store says is on the disk."""
+        held = self.store.bucket(bucket)
+        return self._named(held.synced) if held is not None else {}
+
+    def _named(self, clock: dict[int, int]) -> Clock:
+        return {self.actor_id(index): seq for index, seq in clock.items()}
+
+    def rows(self, bucket: str) -> list[Row]:
+        """All rows, dead ones among them, in order."""
+        held = self.store.bucket(bucket)
+        return list(held.all_rows()) if held is not None else []
+
+    def row(self, bucket: str, name: bytes, cell: bool) -> bytes | None:
+        """Image of a row by its name in the history."""
+        held = self.store.bucket(bucket)
+        if held is None:
+            return None
+        if cell:
+            index = self._index(name[-8:])
+            if index is None:
+                return None
+            name = name[:-8] + index.to_bytes(4, "big")
+        return held.get(name)
+
+    def _index(self, owner: bytes) -> int | None:
+        if owner == actor_bytes(self.private):
+            return 0
+        return self.store.actors.index.get(int.from_bytes(owner, "big"))
+
+    def digest(self, bucket: str) -> int:
+        """The digest that the store keeps."""
+        held = self.store.bucket(bucket)
+        return held.digest() if held is not None else 0

@@ -1,8 +1,8 @@
 """What must hold, checked after every step of every replica and once more when the faults have stopped.
 
-At every step a replica's rows say exactly what the events below its clock say (`history.expected`): nothing is missing,
-nothing is ahead of the clock, nothing is there that nobody wrote, batches are whole.  In the end all replicas are equal,
-nothing is lost without an excuse, and nothing dead is left.
+At every step a replica's rows say exactly what the events below its clock say (`history.expected`): nothing is
+missing, nothing is ahead of the clock, nothing is there that nobody wrote, batches are whole.  In the end all replicas
+are equal, nothing is lost without an excuse, and nothing dead is left.
 """
 
 from __future__ import annotations
@@ -37,32 +37,45 @@ class Oracles:
     # -- writing
     def written(self, node: SimNode, bucket: str, changes: Sequence[Change]) -> None:
         """A node has written `changes` as one batch: each is an event, numbered in order."""
-        if not changes:
+        own = node.own_index()
+        if not changes or own is None:
             return
-        ids, own = node.actor_id, node.own_index()
-        facts = [fact_of(key, before, after, own, ids) for key, before, after in changes]
+        facts = [fact_of(key, before, after, own, node.actor_id) for key, before, after in changes]
         self._owner(facts[0].actor, node)
         end = max(fact.seq for fact in facts)
         for fact in facts:
             fact.batch_end = end
             self.history(bucket).record(fact)
 
+    def in_doubt(self, node: SimNode, bucket: str, changes: Sequence[Change]) -> None:
+        """The process ended while it wrote `changes`: they may be there afterwards, whole, or not."""
+        own = node.own_index()
+        if changes and own is not None:
+            before = node.clock(bucket).get(node.actor_id(own), 0)
+            self.written(node, bucket, changes)
+            self.history(bucket).excuse(node.actor_id(own), before)
+
     def _owner(self, actor: int, node: SimNode) -> None:
-        """An actor writes in one start of one replica and never again."""
+        """A published actor writes in one start of one replica and never again."""
         writer = (node.name, node.boots)
-        if self.actors.setdefault(actor, writer) != writer:
+        if self.actors.setdefault(actor, writer) != writer and actor >= 0:
             raise Violation(f"dots: actor {actor:x} of {self.actors[actor]} writes again in {writer}")
 
-    def published(self, old: int, new: int) -> None:
-        """A private actor was given its id."""
+    def published(self, node: SimNode, actor: int) -> None:
+        """The private actor of a node was given its id."""
         for history in self.histories.values():
-            history.rename(old, new)
-        if old in self.actors:
-            self.actors[new] = self.actors.pop(old)
-        for clocks in self._judged.values():
-            for clock in clocks.values():
-                if old in clock:
-                    clock[new] = clock.pop(old)
+            history.rename(node.private, actor)
+        if self.actors.pop(node.private, None):
+            self.actors[actor] = (node.name, node.boots)
+        for clock in self._judged.get(node.name, {}).values():
+            if node.private in clock:
+                clock[actor] = clock.pop(node.private)
+
+    def power_lost(self, node: SimNode, bucket: str, synced: Clock) -> None:
+        """What a node wrote, now or in an earlier life, and never synced may be gone with its power."""
+        for actor, (name, _) in self.actors.items():
+            if name == node.name:
+                self.history(bucket).excuse(actor, synced.get(actor, 0))
 
     # -- every step
     def step(self, node: SimNode) -> None:
@@ -76,12 +89,21 @@ class Oracles:
             if not covers(clock, before):
                 if not node.may_start_over():
                     raise Violation(f"clock: {bucket} went back at {node.name}: {before} to {clock}")
-                self.whole(node, bucket)
+                self._started_over(node, bucket, before)
                 continue
             rows = {fact.row for fact in self.history(bucket).between(before, clock)}
             for row in sorted(rows):
                 self._row(node, bucket, row, clock)
             judged[bucket] = dict(clock)
+
+    def _started_over(self, node: SimNode, bucket: str, before: Clock) -> None:
+        """A node has forgotten a bucket: what nobody else holds is in its rescue file, and gone from the cluster."""
+        top: Clock = {}
+        for other in node.others():
+            top = join(top, other.holding(bucket))
+        for actor in before:
+            self.history(bucket).excuse(actor, top.get(actor, 0))
+        self.whole(node, bucket)
 
     def whole(self, node: SimNode, bucket: str) -> None:
         """Judge all rows of a bucket: after a start, after a collection, and now and then."""
@@ -101,6 +123,8 @@ class Oracles:
 
     def restarted(self, node: SimNode, promised: dict[str, Clock]) -> None:
         """A replica has started again: what it had promised to keep is there, and all of it means what it should."""
+        for bucket, history in self.histories.items():
+            history.truncate(node.private, node.clock(bucket).get(node.private, 0))
         for bucket, clock in promised.items():
             if not covers(node.clock(bucket), clock):
                 raise Violation(f"lost: {bucket} at {node.name} came back at {node.clock(bucket)}, had kept {clock}")
@@ -110,7 +134,7 @@ class Oracles:
 
     def _row(self, node: SimNode, bucket: str, row: bytes, clock: Clock) -> None:
         self.rows += 1
-        image = node.row(bucket, row)
+        image = node.row(bucket, row, self.history(bucket).is_cell(row))
         found = row_meaning(image, node.actor_id) if image is not None else None
         expected = self.history(bucket).expected(row, clock)
         if found != expected:

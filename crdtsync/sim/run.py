@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import traceback
 from collections import Counter
 from collections.abc import Callable
@@ -47,6 +48,9 @@ def run(seed: int, trace: Callable[[str], None] | None = None, plan: Plan | None
     world = World(seed, trace)
     cluster = Cluster(world, plan)
     problem, settled_in = "", 0.0
+    log = logging.getLogger("crdtsync")
+    level = log.level
+    log.setLevel(logging.CRITICAL)  # faults are the point of a run: the nodes' warnings would fill any screen
     try:
         settled_in = _live(world, cluster, plan)
     except Violation as violation:
@@ -55,6 +59,7 @@ def run(seed: int, trace: Callable[[str], None] | None = None, plan: Plan | None
         problem = f"{type(error).__name__}: {error}\n{traceback.format_exc()}"
     finally:
         cluster.close()
+        log.setLevel(level)
     return Verdict(
         seed=seed,
         ok=not problem,

@@ -26,7 +26,8 @@ STOCK, SOLD = top("stock", pncounter.CODE), SIZES.inside("sold", pncounter.CODE)
 SEEN = top("seen", gset.CODE)
 TAGS, LABELS = top("tags", orset.CODE), PRODUCT.inside("tags", orset.CODE)
 OPEN, SHOWN = top("open", flag.CODE), SIZES.inside("", flag.CODE)
-PRICE, OWNER, NAME = top("price", lwwregister.CODE), top("owner", lwwregister.CODE), PRODUCT.inside("name", lwwregister.CODE)
+PRICE, OWNER = top("price", lwwregister.CODE), top("owner", lwwregister.CODE)
+NAME = PRODUCT.inside("name", lwwregister.CODE)
 NOTE, SIZE = top("note", mvregister.CODE), SIZES.inside("size", mvregister.CODE)
 ELEMENTS = ("a", "b", "c", 1, 1.0, True)
 
@@ -103,9 +104,8 @@ def choose(rng: random.Random) -> Operation:
 class RecordingTxn:
     """A transaction that remembers every row that was put through it, with what it replaced."""
 
-    def __init__(self, txn: Txn) -> None:
-        self._txn = txn
-        self.changes: list[Change] = []
+    def __init__(self, txn: Txn, changes: list[Change]) -> None:
+        self._txn, self.changes = txn, changes
         self.get, self.scan, self.next_event, self.stamp = txn.get, txn.scan, txn.next_event, txn.stamp
 
     def put(self, rowkey: bytes, image: bytes) -> None:
@@ -113,20 +113,19 @@ class RecordingTxn:
         self._txn.put(rowkey, image)
 
 
-def perform(txn: Txn, operations: list[Operation]) -> list[Change]:
-    """Do the operations in one transaction, and judge what each did to the value shown here.  Returns the changes."""
-    recording = RecordingTxn(txn)
+def perform(txn: Txn, operations: list[Operation], changes: list[Change]) -> None:
+    """Do the operations in one transaction, and judge what each did to the value shown here; adds to `changes`."""
+    recording = RecordingTxn(txn, changes)
     for operation in operations:
         before = shown(recording, operation.place)
         operation.run(recording, operation.place, operation.argument)
         found, expected = shown(recording, operation.place), _expected(operation, before)
         if found != expected:
-            raise Violation(f"operation: {operation} made {expected!r} of {before!r}, but the rows say {found!r}")
-    return recording.changes
+            raise Violation(f"operation: {operation} should make {expected!r} of {before!r}, the rows say {found!r}")
 
 
 def shown(txn: Txn, place: Place) -> Any:
-    """The value of an object; sets and MV-Registers as canonical bytes (since 1 == True), maps as live rows by field."""
+    """The value of an object; sets and MV-Registers as canonical bytes (1 == True!), maps as live rows by field."""
     rows: list[Row] = txn.scan(place.prefix, b"", SLICE)
     skip = len(place.prefix)
     if place.code in (gset.CODE, orset.CODE):

@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Callable
 
 WALL_START_MS = 1_700_000_000_000  # any date will do, as long as every run has the same
+BUSY_MAX = 10_000  # events at one moment before somebody is taken to loop
 TRACE_KEPT = 4_000  # lines kept for the report of a failure
 
 
@@ -59,10 +60,13 @@ class World:
 
     def run_until(self, time: float) -> None:
         """Let everything happen that is due up to `time`."""
-        events = self._events
+        events, busy = self._events, 0
         while events and events[0].time <= time:
             event = heapq.heappop(events)
             if event.action is not None:
+                busy = busy + 1 if event.time == self.now else 0
+                if busy > BUSY_MAX:
+                    raise Violation(f"liveness: somebody is busy for ever at {self.now} s")
                 self.now = event.time
                 event.action()
         self.now = max(self.now, time)

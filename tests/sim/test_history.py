@@ -34,7 +34,8 @@ def test_values_stand_beside_each_other_until_one_has_seen_both() -> None:
 
 
 def test_the_later_stamp_wins_and_the_greater_actor_breaks_ties() -> None:
-    made = history((1, 1, LATEST, set(), (9, b"x", 0)), (2, 1, LATEST, set(), (9, b"y", 0)), (1, 2, LATEST, set(), (10, None, 0)))
+    tie = ((1, 1, LATEST, set(), (9, b"x", 0)), (2, 1, LATEST, set(), (9, b"y", 0)))
+    made = history(*tie, (1, 2, LATEST, set(), (10, None, 0)))
     assert made.expected(ROW, {1: 1, 2: 1}) == (9, 2, 1, b"y", 0)
     assert made.expected(ROW, {1: 2, 2: 1}) is None
 
