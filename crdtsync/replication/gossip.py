@@ -102,7 +102,7 @@ class Gossip:
         peer.flight.setdefault(bucket, {})[part.transfer] = (part.target, core.now)
         core.counters["pushes"] += 1
         core.counters["rows_sent"] += part.rows.count
-        core.counters["bytes_sent"] += part.rows.size()
+        core.counters["row_bytes_sent"] += part.rows.size()  # "bytes_sent" is the transport's: all of it
         core.send(peer.link, part)
 
     def credit(self, peer: Peer, credit: Credit) -> None:

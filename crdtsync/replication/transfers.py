@@ -226,7 +226,7 @@ class Transfers:
         while not source.done and source.number < served.allowed:
             part = source.next_part()
             core.counters["rows_sent"] += part.rows.count
-            core.counters["bytes_sent"] += part.rows.size()
+            core.counters["row_bytes_sent"] += part.rows.size()  # "bytes_sent" is the transport's: all of it
             core.send(served.link, part)
         served.moved_at = core.now
         if source.done:
