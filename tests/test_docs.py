@@ -36,8 +36,8 @@ def test_readme_starts_with_the_two_commands() -> None:
 
 
 def test_links_lead_somewhere() -> None:
-    documents = [path for pattern in ("*.md", "docs/*.md", "proto/*.md", "crdtsync/**/*.md") for path in ROOT.glob(pattern)]
-    for document in documents:
+    patterns = ("*.md", "docs/*.md", "proto/*.md", "crdtsync/**/*.md")
+    for document in (path for pattern in patterns for path in ROOT.glob(pattern)):
         for target in re.findall(r"\]\(([^)#:]+)\)", document.read_text()):
             assert (document.parent / target).exists(), f"{document.name} links to {target}"
 
