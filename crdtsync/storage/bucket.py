@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from itertools import islice
 from typing import Any
 
-from crdtsync.clocks.vector import Clock
+from crdtsync.clocks.vector import Clock, join
 from crdtsync.datatypes.rows import Row
 from crdtsync.errors import RowDamaged
 from crdtsync.kernels import row_log_dots
@@ -51,6 +51,8 @@ class Bucket:
         self.frozen: Layer | None = None
         self.cache = Cache(cache_bytes)
         self.damaged: dict[bytes, bytes] = {}  # physical key -> row key (b"" when it is lost, too) of rows set aside
+        self.mending: dict[bytes, bytes] = {}  # rows set aside whose repair waits for the claim of their events
+        self._dots: dict[bytes, Clock] = {}  # physical key of a row set aside -> events under which the log lists it
         self.stale: dict[str, list[bytes]] = {}  # database -> keys that the next checkpoint deletes first
         self.rows = self.dead = 0  # in the row table
         self.staged: dict[str, Any] | None = None  # state of a staged scan, kept with the hidden bucket that holds it
@@ -150,6 +152,23 @@ class Bucket:
             self.damaged[key] = rowkey_of(key, value) or b""
             self.meta_dirty = True
             self.on_damage(self)
+
+    def damaged_clock(self) -> Clock:
+        """Events under which the table's log lists the rows set aside."""
+        wanted = {key: self._dots.get(key) for key in self.damaged}
+        if None in wanted.values():
+            found: dict[bytes, Clock] = {key: {} for key in self.damaged}
+            head, end = NUMBER.pack(self.number), NUMBER.pack(self.number + 1)
+            for at, value in self._snapshot().range(LOG, head, end):
+                dots = found.get(decode_log(at, value) or b"")
+                if dots is not None:
+                    _, actor, seq = LOG_KEY.unpack(at)
+                    dots[actor] = max(seq, dots.get(actor, 0))
+            self._dots = found
+        clock: Clock = {}
+        for key in self.damaged:
+            clock = join(clock, self._dots[key])
+        return clock
 
     def clear_damaged(self, key: bytes) -> None:
         """A row that was set aside gets a new image: the next checkpoint clears what leads to the old one."""

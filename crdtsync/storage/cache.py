@@ -8,10 +8,10 @@ ROW_OVERHEAD = 150  # bytes, about, that Python needs for a row besides its key 
 class Cache:
     """Images by row key; None is a row known to be absent.  `bytes_max` bounds both generations together."""
 
-    __slots__ = ("_half", "_old", "_old_bytes", "_young", "_young_bytes")
+    __slots__ = ("_old", "_old_bytes", "_young", "_young_bytes", "bytes_max")
 
     def __init__(self, bytes_max: int) -> None:
-        self._half = bytes_max // 2
+        self.bytes_max = bytes_max
         self._young: dict[bytes, bytes | None] = {}
         self._old: dict[bytes, bytes | None] = {}
         self._young_bytes = self._old_bytes = 0
@@ -36,22 +36,22 @@ class Cache:
     def put(self, key: bytes, image: bytes | None) -> None:
         """Remember a row of the table."""
         if key not in self._young:
-            self._young_bytes += len(key) + len(image or b"") + ROW_OVERHEAD
+            self._make_room(len(key) + len(image or b"") + ROW_OVERHEAD)
         self._young[key] = image
-        if self._young_bytes > self._half:
+
+    def _make_room(self, size: int) -> None:
+        if 2 * (self._young_bytes + size) > self.bytes_max:
             self._old, self._old_bytes = self._young, self._young_bytes
             self._young, self._young_bytes = {}, 0
+        self._young_bytes += size
 
     def replace(self, rows: dict[bytes, bytes | None], size: int) -> None:
         """Rows that a checkpoint has just written, about `size` bytes: what was known of them is out of date."""
-        if size > self._half:
+        if 2 * size > self.bytes_max:
             self.clear()
             return
+        self._make_room(size)
         self._young.update(rows)
-        self._young_bytes += size
-        if self._young_bytes > self._half:
-            self._old, self._old_bytes = self._young, self._young_bytes
-            self._young, self._young_bytes = {}, 0
 
     def clear(self) -> None:
         """Forget everything."""

@@ -70,6 +70,7 @@ class Core:
         self.on_change: list[Listener] = []
         self.counters: Counter[str] = Counter()
         self.conflicts: deque[Conflict] = deque(maxlen=config.conflicts_kept)
+        self.appended = threading.Event()  # set by every record; whoever syncs clears it first
         self.checkpoint_error: CrdtsyncError | None = None  # why the last checkpoint failed
         self._generation = Forks.generation
         self._own: int | None = None  # actor index that this start writes under, once it has written
@@ -80,7 +81,6 @@ class Core:
         self.dirty = 0  # bytes, about, that wait for a checkpoint
         self._syncing = self._checkpointing = False
         self._snapshot: Snapshot | None = None
-        self._cache_bytes = config.cache_bytes_max
 
     # -- the ways in
 
@@ -147,7 +147,7 @@ class Core:
 
     def make_bucket(self, number: int, name: str) -> Bucket:
         """The object for a bucket of this store."""
-        bucket = Bucket(number, name, self.reader, self._cache_bytes)
+        bucket = Bucket(number, name, self.reader, self.config.cache_bytes_max)
         bucket.on_damage = self._damaged
         return bucket
 
@@ -163,6 +163,8 @@ class Core:
         bucket.meta_dirty = True
         if bucket.state == LIVE:
             self.named[bucket.name] = bucket
+        for held in self.numbered.values():  # the bound is the store's: buckets share it
+            held.cache.bytes_max = self.config.cache_bytes_max // len(self.numbered)
 
     def _damaged(self, bucket: Bucket) -> None:
         self.counters["rows_damaged"] += 1
@@ -317,6 +319,17 @@ class Core:
         """Return once a record is durable; threads that wait share one sync.  Raises JournalFailed, Closed."""
         while self.synced_record < record:
             self.flush()
+
+    def unflushed_bytes(self) -> int:
+        """Bytes, about, that the next sync has to write."""
+        return 0 if self._journal is None else self._journal.unsynced_bytes()
+
+    def maintain(self) -> None:
+        """Housekeeping, about once a minute: readers of dead processes, and our own, which keeps pages from reuse."""
+        self.check_usable()
+        with self.lock:
+            self.renew_reader()
+            self.table.maintain()
 
     def prepare(self) -> None:
         """Make the next journal segment while there is time, so that a full disk is met early.  Raises DiskFull."""

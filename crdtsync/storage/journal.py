@@ -6,6 +6,7 @@ Not thread-safe: the store's lock guards everything, except `Cut.sync`, which ru
 from __future__ import annotations
 
 import logging
+from threading import Event
 
 from crdtsync.errors import DiskFull, JournalFailed
 from crdtsync.storage.disk import Disk, Segment
@@ -29,8 +30,8 @@ log = logging.getLogger("crdtsync.storage")
 class Cut:
     """Everything appended up to a moment, to be synced without the lock."""
 
-    def __init__(self, record: int, segments: list[Segment]) -> None:
-        self.record, self.segments = record, segments
+    def __init__(self, record: int, segments: list[Segment], offset: int) -> None:
+        self.record, self.segments, self.offset = record, segments, offset
 
     def sync(self) -> None:
         """Raises OSError: then nothing is known about any of it."""
@@ -41,12 +42,17 @@ class Cut:
 class Journal:
     """The segment being written, the one prepared to follow it, and those not yet synced."""
 
-    def __init__(self, disk: Disk, store: int, segment_bytes: int, number: int, record: int, seed: int) -> None:
+    def __init__(
+        self, disk: Disk, store: int, segment_bytes: int, number: int, record: int, seed: int, appended: Event
+    ) -> None:
         """Start a new segment, durable on return.  `record` is the number of the first record to come.
+
+        `appended` is set by every record.
 
         Raises DiskFull, JournalFailed.
         """
-        self._disk, self._store, self._size = disk, store, segment_bytes
+        self._disk, self._store, self._size, self._appended = disk, store, segment_bytes, appended
+        self._synced_offset = 0  # of the current segment
         self.failed = ""  # why nothing can be written any more
         self.synced = record - 1  # last record known to be durable
         self._next, self._seed, self._number = record, seed, number - 1
@@ -99,6 +105,8 @@ class Journal:
             raise self.fail(error) from error
         self._offset += len(data)
         self._next, self._seed = number + 1, crc
+        if not self._appended.is_set():
+            self._appended.set()
         return number
 
     def _activate(self) -> Segment:
@@ -113,7 +121,7 @@ class Journal:
             raise self.fail(error) from error
         if hasattr(self, "_segment"):
             self._unsynced.append(self._segment)
-        self._number, self._offset, self._spare = number, HEADER_SIZE, None
+        self._number, self._offset, self._spare, self._synced_offset = number, HEADER_SIZE, None, 0
         return spare
 
     def prepare(self) -> None:
@@ -136,17 +144,19 @@ class Journal:
 
     def unsynced_bytes(self) -> int:
         """Bytes, about, that the next sync has to write."""
-        return sum(segment.size for segment in self._unsynced) + (self._offset if self.last > self.synced else 0)
+        return sum(segment.size for segment in self._unsynced) + self._offset - self._synced_offset
 
     def cut(self) -> Cut:
         """Everything so far, to be synced.  Raises JournalFailed."""
         if self.failed:
             raise JournalFailed(self.failed)
-        return Cut(self.last, [*self._unsynced, self._segment])
+        return Cut(self.last, [*self._unsynced, self._segment], self._offset)
 
     def settle(self, cut: Cut) -> None:
         """A cut has been synced."""
         self.synced = max(self.synced, cut.record)
+        if cut.segments[-1] is self._segment:
+            self._synced_offset = cut.offset
         done = [segment for segment in self._unsynced if segment in cut.segments]
         self._unsynced = [segment for segment in self._unsynced if segment not in done]
         self._full += done

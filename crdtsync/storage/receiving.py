@@ -8,7 +8,7 @@ from typing import Any
 from crdtsync.clocks.vector import Clock, covers
 from crdtsync.datatypes.rows import Applied, PackedRows, Row
 from crdtsync.errors import BadTransfer, RowDamaged
-from crdtsync.kernels import LATEST, row_conflict, row_kind, row_latest, row_mend, rows_join
+from crdtsync.kernels import LATEST, row_conflict, row_kind, row_latest, row_mend, rows_beyond, rows_join
 from crdtsync.storage import facts
 from crdtsync.storage.bucket import Bucket
 from crdtsync.storage.conflicts import Conflict
@@ -69,7 +69,7 @@ class Receiving(Serving):
 
     def join(self, bucket: Bucket, rows: list[Row], target: Clock, floor: Clock, stamp_floor: int) -> Applied:
         """Join local rows, then the claim, in one journal record."""
-        mended = self._mended(bucket, rows, target)
+        rows, mended = self._mended(bucket, rows, target)
         joined, before, applied = self.joined(bucket, rows, mended)
         news = {actor: seq for actor, seq in target.items() if seq > bucket.clock.get(actor, 0)}
         risen = {actor: seq for actor, seq in floor.items() if seq > bucket.floor.get(actor, 0)}
@@ -115,14 +115,22 @@ class Receiving(Serving):
         self.counters["conflicts"] += 1
         self.conflicts.append(Conflict(bucket.name, key, winner, won_stamp, won, loser, lost_stamp, lost))
 
-    def _mended(self, bucket: Bucket, rows: list[Row], target: Clock) -> set[bytes]:
-        """Incoming rows that were set aside here: they are taken as they come, when their sender holds all we do."""
+    def _mended(self, bucket: Bucket, rows: list[Row], target: Clock) -> tuple[list[Row], set[bytes]]:
+        """The rows, and which of them were set aside here and are taken as they come.
+
+        That takes a sender that holds all that we do, or one whose rows a repair has just brought.
+        """
         if not bucket.damaged:
-            return set()
+            return rows, set()
+        given, bucket.mending = bucket.mending, {}
+        given = {key: image for key, image in given.items() if rows_beyond([(key, image)], target) < 0}
         mended = {key for key, _ in rows if physical(bucket.number, key) in bucket.damaged}
-        if mended and not covers(target, bucket.clock):
+        if mended - given.keys() and not covers(target, bucket.clock):
             raise RowDamaged(f"{len(mended)} rows of bucket {bucket.name!r} wait for their repair.")
-        return mended
+        for key, image in rows:
+            if key in given:
+                given[key] = row_mend(given[key], image, self.actors.ids)
+        return [*(row for row in rows if row[0] not in given), *given.items()], mended | given.keys()
 
     def forget_damage(self, bucket: Bucket, keys: set[bytes]) -> None:
         """Rows that were set aside get new images: clear what the table still holds of the old ones."""

@@ -78,9 +78,8 @@ class Recovery(Checkpointing):
             record = decode_meta(key, value, f"record of bucket {number}")
             bucket = self.make_bucket(number, record[3])
             bucket.decode(record)
-            self.numbered[number] = bucket
-            if bucket.state == LIVE:
-                self.named[bucket.name] = bucket
+            self.know_bucket(bucket)
+            bucket.meta_dirty = False
 
     def _replayed(self, data: bytes) -> None:
         fields: list[Any] = unpack(data)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from crdtsync.clocks.vector import Clock
 from crdtsync.datatypes.rows import PackedRows, Row
 from crdtsync.errors import BadTransfer
-from crdtsync.kernels import keys_pack, keys_remap, keys_unpack, row_covered, row_mend, rows_beyond
+from crdtsync.kernels import keys_pack, keys_remap, keys_unpack, row_covered, rows_beyond
 from crdtsync.storage import facts
 from crdtsync.storage.bucket import HIDDEN, Bucket
 from crdtsync.storage.facts import payload
@@ -29,6 +29,12 @@ class Repairing(Receiving):
             positions = {index: at for at, index in enumerate(owners) if index is not None}
             table = tuple(self.actors.ids[index] for index in positions)
             return PackedRows(table, len(keys), keys_pack(keys, positions), b"")
+
+    def damaged_clock(self, bucket: str) -> Clock:
+        """Events under which the log lists the rows set aside: who has these has all that the rows had."""
+        with self.lock:
+            held = self.named.get(bucket)
+            return {} if held is None else self.actors.outward(held.damaged_clock())
 
     def rows_at(self, bucket: str, keys: PackedRows) -> PackedRows:
         """The rows under these keys, as they are; keys without a row are left out.  Raises BadTransfer, RowDamaged."""
@@ -60,10 +66,10 @@ class Repairing(Receiving):
         return out
 
     def repair(self, bucket: str, keys: PackedRows, rows: PackedRows) -> int:
-        """Mend rows set aside with what a member holds whose clock covers ours; the number of rows mended.
+        """Mend rows set aside with what a member holds that has all they had; the number of rows mended.
 
-        A key without a row was removed and collected there.  A row with events beyond our clock is left for the next
-        transfer, which brings it with its claim.  Raises BadTransfer, DiskFull, JournalFailed.
+        A key without a row was removed and collected there.  A row with events beyond our clock waits for the `apply`
+        that claims them, in the same hold of the lock.  Raises BadTransfer, DiskFull, JournalFailed.
         """
         self.check_usable()
         with self.lock, self.counting():
@@ -74,17 +80,20 @@ class Repairing(Receiving):
                 return 0
             self.add_actors(self.actors.unknown(part.actors))
             given = dict(part.local(self.actors.index))
-            wanted = [key for key in asked if key in held.damaged.values()]
+            broken = set(held.damaged.values())
             mended: dict[bytes, bytes | None] = {}
-            for key in wanted:
+            held.mending = {}
+            for key in asked:
                 image = given.get(key)
-                if image is None:
-                    mended[key] = None
-                elif rows_beyond([(key, image)], held.clock) < 0:
-                    mended[key] = row_mend(None, image, self.actors.ids)
+                if key not in broken:
+                    continue
+                if image is None or rows_beyond([(key, image)], held.clock) < 0:
+                    mended[key] = image
+                else:
+                    held.mending[key] = image
             if mended:
                 self._mend(held, mended)
-            return len(mended)
+            return len(mended) + len(held.mending)
 
     def _mend(self, bucket: Bucket, rows: dict[bytes, bytes | None]) -> None:
         data = payload(facts.ROWS, bucket.number, facts.rows_flat(rows))

@@ -13,7 +13,7 @@ from crdtsync.storage import facts
 from crdtsync.storage.bucket import DROPPED, HIDDEN, Bucket
 from crdtsync.storage.facts import payload
 from crdtsync.storage.receiving import Receiving
-from crdtsync.storage.staging import NO_BOUND, Staged
+from crdtsync.storage.staging import NO_BOUND, Staged, check_clock
 from crdtsync.storage.table import flat, unflat
 
 SLICE = 2_000  # rows joined under the lock at once
@@ -41,14 +41,16 @@ class Scanning(Receiving):
                 return None
             return self.actors.outward(unflat(hidden.staged["t0"])), hidden.staged["resume"]
 
-    def stage_scan(self, bucket: str, scan_clock: Clock, staged: Staged, resume: bytes, direct: bool) -> None:
-        """Add a part to the staged scan of `scan_clock`; another scan's rows are dropped.
+    def stage_scan(self, bucket: str, scan_clock: Clock, staged: Staged | None, resume: bytes, direct: bool) -> None:
+        """Add a part (None: one without rows) to the staged scan of `scan_clock`; another scan's rows are dropped.
 
         `direct` lets the rows become the bucket as they are, when it is empty.  Raises BadTransfer, DiskFull,
         JournalFailed, TableFailed.
         """
         self.check_usable()
+        staged = staged or Staged((), [])
         with self.lock, self.counting():
+            check_clock(scan_clock, "scan's clock")
             self._check_own(bucket, staged)
             self.add_actors(self.actors.unknown([*scan_clock, *staged.actors]))
             t0 = flat(self.actors.inward(scan_clock))

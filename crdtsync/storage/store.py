@@ -20,12 +20,13 @@ from crdtsync.storage.journal import Journal
 from crdtsync.storage.lmdb_map import LmdbMap
 from crdtsync.storage.maps import MemoryMap, OrderedMap
 from crdtsync.storage.repairing import Repairing
+from crdtsync.storage.restamping import Restamping
 from crdtsync.storage.scanning import Scanning
 
 Path = str | os.PathLike[str]
 
 
-class Store(Scanning, Collecting, Repairing):
+class Store(Scanning, Collecting, Repairing, Restamping):
     """State of one replica.  Any thread may call; meets replication.ports.ReplicaStore."""
 
     _directory: Directory | None = None
@@ -71,7 +72,8 @@ class Store(Scanning, Collecting, Repairing):
         self.start = max(self.start + 1, self.now_ms())
         at = ending.position
         number = max(ending.last_segment, at.segment) + 1
-        self._journal = Journal(self.disk, self.store_id, self.config.segment_bytes, number, at.record, at.seed)
+        size = self.config.segment_bytes
+        self._journal = Journal(self.disk, self.store_id, size, number, at.record, at.seed, self.appended)
         try:
             self._meta_dirty = True
             self.checkpoint()
