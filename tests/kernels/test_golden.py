@@ -1,0 +1,16 @@
+"""The bytes of rows and columns never change: both kernels give what the golden file has said from the first."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from tests.kernels.golden import PATH, from_json, to_json
+from tests.laws import KERNELS
+
+
+def test_golden_vectors(kernels: Any) -> None:
+    vectors = json.loads(PATH.read_text("ascii"))
+    assert {name for name, _, _ in vectors} == set(KERNELS)
+    for name, args, expected in vectors:
+        assert to_json(getattr(kernels, name)(*from_json(args))) == expected, (name, args)
