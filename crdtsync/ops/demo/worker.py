@@ -8,6 +8,7 @@ a few times a second, ``{"position", "clock"}``.  The end of standard input ends
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import sys
 import threading
@@ -24,6 +25,7 @@ from crdtsync.ops.demo.flights import flights_of
 from crdtsync.ops.demo.process import Task
 from crdtsync.ops.demo.replay import Replay, position
 
+RSS_UNIT = 1 if sys.platform == "darwin" else 1024  # bytes in what getrusage counts
 PROGRESS_INTERVAL = 0.25  # s between two lines of progress
 
 
@@ -119,8 +121,16 @@ class Worker:
             self.node.wait_for(token, timeout=timeout)
         return {}
 
-    def do_status(self) -> dict[str, Any]:
-        return {"digest": str(self.node.digest()), "status": self.node.status()}
+    def do_report(self) -> dict[str, Any]:
+        status = self.node.status()
+        waiting = sum(bucket["rows_waiting"] for bucket in status["collection"].values())
+        return {
+            "digest": self.node.digest(),
+            "dead": max(waiting, status["storage"]["dead_rows"]),
+            "bytes_sent": status["counters"].get("bytes_sent", 0),
+            "rows_sent": status["counters"].get("rows_sent", 0),
+            "memory": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * RSS_UNIT,
+        }
 
     def do_answers(self) -> dict[str, Any]:
         return {"answers": answers(self.node)}
