@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from itertools import islice
 from typing import Any
 
@@ -38,8 +39,11 @@ LIVE, HIDDEN, DROPPED = 0, 1, 2  # states: in use; taking in a scan; waiting for
 class Bucket:
     """Rows by row key, with the clock that says which events they hold.  Clocks are {actor index: seq}."""
 
-    def __init__(self, number: int, name: str, snapshot: Callable[[], Snapshot], cache_bytes: int) -> None:
-        """`snapshot` gives the current snapshot of the row table, renewed by the store after each commit."""
+    def __init__(
+        self, number: int, name: str, lock: AbstractContextManager[Any], snapshot: Callable[[], Snapshot], cache: int
+    ) -> None:
+        """`lock` is the store's; `snapshot` gives the current snapshot of the row table, renewed after each commit."""
+        self.lock = lock
         self.number, self.name, self.state = number, name, LIVE
         self.clock: Clock = {}
         self.synced: Clock = {}
@@ -49,7 +53,7 @@ class Bucket:
         self.table_clock: Clock = {}  # covers every log entry of the row table: beyond it no look-up is needed
         self.active = Layer()
         self.frozen: Layer | None = None
-        self.cache = Cache(cache_bytes)
+        self.cache = Cache(cache)
         self.damaged: dict[bytes, bytes] = {}  # physical key -> row key (b"" when it is lost, too) of rows set aside
         self.mending: dict[bytes, bytes] = {}  # rows set aside whose repair waits for the claim of their events
         self._dots: dict[bytes, Clock] = {}  # physical key of a row set aside -> events under which the log lists it
@@ -59,9 +63,9 @@ class Bucket:
         self.meta_dirty = False  # something besides rows is to be written by the next checkpoint
         self.table_dirty = False  # this number has, or may have, rows or log entries in the table
         self.on_damage: Callable[[Bucket], None] = _ignore
-        self.examined: tuple[Clock, int, int] | None = (
-            None  # collection: (stable, waiting, future) of the last full look
-        )
+        self.table_version = 0  # number of commits that touched this bucket
+        # Last whole look at the dead rows of the table: (stable clock, table version, rows that must wait).
+        self.examined: tuple[Clock, int, int] | None = None
         self.walk = b""  # where the next look at dead rows begins
         self._snapshot = snapshot
         self._digest: int | None = 0  # without what the layers have pending; None: must be counted from the rows
@@ -72,7 +76,10 @@ class Bucket:
     def get(self, rowkey: bytes) -> bytes | None:
         """Image of a row, or None.  Raises RowDamaged when it was set aside."""
         image = self.active.rows.get(rowkey, ABSENT)
-        return self._below(rowkey) if image is ABSENT else image
+        if image is ABSENT:
+            with self.lock:
+                image = self._below(rowkey)
+        return image
 
     def _below(self, rowkey: bytes) -> bytes | None:
         if self.frozen is not None:
@@ -101,12 +108,13 @@ class Bucket:
         """Up to `limit` rows that start with `prefix`, from `start` on, in order.  Raises RowDamaged."""
         start, stop = max(start, prefix), after(prefix) if prefix else None
         found: list[Row] = []
-        while True:
-            rows, horizon = self._slice(start, stop, limit - len(found), skip_damaged)
-            found += rows
-            if horizon is None or len(found) >= limit:
-                return found[:limit]
-            start = horizon + b"\0"
+        with self.lock:
+            while True:
+                rows, horizon = self._slice(start, stop, limit - len(found), skip_damaged)
+                found += rows
+                if horizon is None or len(found) >= limit:
+                    return found[:limit]
+                start = horizon + b"\0"
 
     def scan(self, prefix: bytes, after: bytes = b"", limit: int = 1000, skip_damaged: bool = False) -> list[Row]:
         """Up to `limit` rows that start with `prefix`, beyond the row key `after`, in order, dead ones among them.
@@ -196,7 +204,8 @@ class Bucket:
 
     def changed_since(self, clock: Clock) -> list[bytes]:
         """The keys of these rows, in order."""
-        return sorted(key for key, _ in self.rows_beyond(clock))
+        with self.lock:
+            return sorted(key for key, _ in self.rows_beyond(clock))
 
     def _candidates(self, clock: Clock) -> Iterator[bytes]:
         """Row keys of the events beyond `clock`, by the logs of all layers, rows that have moved on among them."""
@@ -297,7 +306,7 @@ class Bucket:
 
     def digest(self) -> int:
         """Sum modulo 2^128 over the live rows.  Raises RowDamaged when it must be counted and a row was set aside."""
-        with self.folding:
+        with self.lock, self.folding:
             folded = self.active.fold() + (self.frozen.fold() if self.frozen is not None else 0)
             if self._digest is None:
                 self._digest = self._count() - folded
@@ -316,6 +325,7 @@ class Bucket:
             if self._digest is not None:
                 self._digest += frozen.fold()
             self.cache.replace(frozen.rows, frozen.size)
+            self.table_version += 1
             self.frozen = None
 
     def _count(self) -> int:

@@ -34,16 +34,16 @@ class Collecting(Serving):
     def _collect(self, bucket: Bucket, stable: Clock, now_stamp: int) -> Collected:
         done = Collected()
         rows: dict[bytes, bytes] = {}
-        for key, image in self._dead_rows(bucket, stable):
-            # RULE: what is collected is covered by what every member has announced
-            if not row_covered(image, stable):
-                done.waiting += 1
-            # RULE: a deleted register waits until its stamp is in my past
-            elif row_kind(image) == LATEST and row_latest(image)[0] > now_stamp:
-                done.future += 1
-            else:
-                rows[key] = image
-        bucket.examined = (stable, done.waiting, done.future)
+        for found in (self._dead_in_memory(bucket), self._dead_in_table(bucket, stable, done)):
+            for key, image in found:
+                # RULE: what is collected is covered by what every member has announced
+                if not row_covered(image, stable):
+                    done.waiting += 1
+                # RULE: a deleted register waits until its stamp is in my past
+                elif row_kind(image) == LATEST and row_latest(image)[0] > now_stamp:
+                    done.future += 1
+                else:
+                    rows[key] = image
         if rows:
             self._forget(bucket, rows)
             done.rows = len(rows)
@@ -66,23 +66,31 @@ class Collecting(Serving):
         self.add_dirty(bucket, len(data), len(rows))
         self.counters["rows_collected"] += len(rows)
 
-    def _dead_rows(self, bucket: Bucket, stable: Clock) -> Iterator[tuple[bytes, bytes]]:
-        """Dead rows of all layers: those of memory always, those of the table from where the last look ended."""
-        seen: set[bytes] = set()
-        for layer in (bucket.active, bucket.frozen):
-            if layer is None:
-                continue
+    def _dead_in_memory(self, bucket: Bucket) -> Iterator[tuple[bytes, bytes]]:
+        """Dead rows of the active layer, then of the frozen one."""
+        active = bucket.active.rows
+        for layer in filter(None, (bucket.active, bucket.frozen)):
             for key, image in layer.rows.items():
-                if key not in seen:
-                    seen.add(key)
-                    if image is not None and row_dead(image):
-                        yield key, image
-        if bucket.table_dirty:
-            for key in self._marked(bucket):
-                if key not in seen:
-                    image = bucket.peek(key)
-                    if image is not None and row_dead(image):
-                        yield key, image
+                if image is not None and row_dead(image) and (layer.rows is active or key not in active):
+                    yield key, image
+
+    def _dead_in_table(self, bucket: Bucket, stable: Clock, done: Collected) -> Iterator[tuple[bytes, bytes]]:
+        """Dead rows of the table, from where the last look ended; none when nothing can have changed since."""
+        if not bucket.table_dirty:
+            return
+        if bucket.examined is not None and bucket.examined[:2] == (stable, bucket.table_version):
+            done.waiting += bucket.examined[2]
+            return
+        whole, before = not bucket.walk, done.waiting
+        for key in self._marked(bucket):
+            if key not in bucket.active.rows and (bucket.frozen is None or key not in bucket.frozen.rows):
+                image = bucket.peek(key)
+                if image is not None and row_dead(image):
+                    yield key, image
+        if bucket.walk:
+            done.waiting = max(done.waiting, bucket.dead)
+        elif whole and not done.future:
+            bucket.examined = (stable, bucket.table_version, done.waiting - before)
 
     def _marked(self, bucket: Bucket) -> Iterator[bytes]:
         """Row keys that the table marks as dead, a bounded number."""

@@ -147,7 +147,7 @@ class Core:
 
     def make_bucket(self, number: int, name: str) -> Bucket:
         """The object for a bucket of this store."""
-        bucket = Bucket(number, name, self.reader, self.config.cache_bytes_max)
+        bucket = Bucket(number, name, self.lock, self.reader, self.config.cache_bytes_max)
         bucket.on_damage = self._damaged
         return bucket
 
