@@ -8,6 +8,7 @@ from crdtsync.datatypes import values
 from crdtsync.datatypes.keys import Place
 from crdtsync.datatypes.registry import TYPES
 from crdtsync.datatypes.txn import Verb
+from crdtsync.errors import CrdtsyncError
 
 SLICE = 1000  # elements that an iteration fetches at a time
 
@@ -17,6 +18,9 @@ class Backend(Protocol):
 
     depth_max: int  # ClusterSettings.depth_max
     value_bytes_max: int  # ClusterSettings.value_bytes_max
+
+    def refused(self, error: CrdtsyncError) -> CrdtsyncError:
+        """Count and log a refusal; gives the error back, to be raised."""
 
     def write(self, verb: Verb, place: Place, argument: Any) -> None:
         """Do it now, or, inside a batch, note it down for the batch's end."""
@@ -67,10 +71,16 @@ class Handle:
         return self._backend.exists(self._place)
 
     def _encode(self, value: Any) -> bytes:
-        return values.encode(value, self._backend.depth_max, self._backend.value_bytes_max)
+        try:
+            return values.encode(value, self._backend.depth_max, self._backend.value_bytes_max)
+        except CrdtsyncError as error:
+            raise self._backend.refused(error) from error.__cause__
 
     def _element(self, value: Any) -> bytes:
-        return values.encode_element(value, self._backend.depth_max, self._backend.value_bytes_max)
+        try:
+            return values.encode_element(value, self._backend.depth_max, self._backend.value_bytes_max)
+        except CrdtsyncError as error:
+            raise self._backend.refused(error) from error.__cause__
 
     def __repr__(self) -> str:
         path = "".join(f"[{field!r}]" for field in self._place.fields)

@@ -7,23 +7,42 @@ from typing import Any
 
 from crdtsync.datatypes import gcounter, pncounter
 from crdtsync.datatypes.gcounter import STEP_MAX
-from crdtsync.errors import CounterOverflow, InvalidValue, NegativeStep
+from crdtsync.errors import CounterOverflow, CrdtsyncError, InvalidValue, NegativeStep
 from crdtsync.handles.base import Handle
 
 
-def _step(n: Any) -> int:
-    """A step that is not simply a positive int: whatever counts as an integer, but bool.  Raises InvalidValue."""
+def _step(n: Any, least: int = -STEP_MAX) -> int:
+    """A step that is not simply a positive int: whatever counts as an integer, but bool."""
     if isinstance(n, bool) or not hasattr(type(n), "__index__"):
         raise InvalidValue(
             f"A counter's step is of type {type(n).__name__}; it must be an int.", hint="Convert it: int(n)."
         )
     step = operator.index(n)
     if not -STEP_MAX <= step <= STEP_MAX:
-        raise CounterOverflow(f"A step of {step} is beyond 2^63 - 1.", hint="Take several steps.")
+        raise CounterOverflow("A counter's step is beyond 2^63 - 1.", hint="Take several steps.")
+    if step < least:
+        raise NegativeStep(f"A gcounter cannot go down by {-step}.")
     return step
 
 
-class GCounter(Handle):
+class _Counter(Handle):
+    """What both counters do."""
+
+    __slots__ = ()
+
+    def _checked(self, n: Any, least: int = -STEP_MAX) -> int:
+        try:
+            return _step(n, least)
+        except CrdtsyncError as error:
+            raise self._backend.refused(error) from None
+
+    @property
+    def value(self) -> int:
+        """The sum over all nodes, as far as it is known here."""
+        return int(self._backend.value(self._place))
+
+
+class GCounter(_Counter):
     """A counter that only grows."""
 
     __slots__ = ()
@@ -32,20 +51,13 @@ class GCounter(Handle):
     def increment(self, n: int = 1) -> None:
         """Add `n`, from 0 to 2^63 - 1; 0 changes nothing.  Raises NegativeStep, CounterOverflow, InvalidValue."""
         if type(n) is not int or not 0 < n <= STEP_MAX:
-            n = _step(n)
-            if n < 0:
-                raise NegativeStep(f"A gcounter cannot go down by {-n}.")
+            n = self._checked(n, 0)
             if n == 0:
                 return
         self._write(gcounter.INCREMENT, self._place, n)
 
-    @property
-    def value(self) -> int:
-        """The sum over all nodes, as far as it is known here."""
-        return int(self._backend.value(self._place))
 
-
-class PNCounter(Handle):
+class PNCounter(_Counter):
     """A counter that goes up and down."""
 
     __slots__ = ()
@@ -57,22 +69,17 @@ class PNCounter(Handle):
         A node's cell holds up to 2^63 - 1 of ups, and as much of downs, between resets.
         """
         if type(n) is not int or not 0 < n <= STEP_MAX:
-            n = _step(n)
+            n = self._checked(n)
             if n == 0:
                 return
         self._write(pncounter.ADD, self._place, n)
 
     def decrement(self, n: int = 1) -> None:
         """Subtract `n`; as `increment`."""
-        n = -_step(n)
+        n = -self._checked(n)
         if n:
             self._write(pncounter.ADD, self._place, n)
 
     def reset(self) -> None:
         """Take the sum that is known here back to 0; increments that others make meanwhile stay."""
         self._write(pncounter.RESET, self._place, None)
-
-    @property
-    def value(self) -> int:
-        """The sum over all nodes, as far as it is known here."""
-        return int(self._backend.value(self._place))

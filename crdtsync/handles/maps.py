@@ -7,6 +7,7 @@ from typing import Any
 
 from crdtsync.datatypes import map as map_type
 from crdtsync.datatypes.keys import Place, check_field
+from crdtsync.errors import CrdtsyncError
 from crdtsync.handles.base import Backend, Handle
 from crdtsync.handles.counters import GCounter, PNCounter
 from crdtsync.handles.registers import Flag, LWWRegister, MVRegister
@@ -65,7 +66,10 @@ class Map(Handle, Objects):
     CODE = map_type.CODE
 
     def _at(self, name: str, code: bytes) -> tuple[Backend, Place]:
-        return self._backend, self._place.inside(name, code, self._backend.depth_max)
+        try:
+            return self._backend, self._place.inside(name, code, self._backend.depth_max)
+        except CrdtsyncError as error:
+            raise self._backend.refused(error) from None
 
     def fields(self) -> list[str]:
         """Names of the fields that hold something, in byte order."""
@@ -73,14 +77,20 @@ class Map(Handle, Objects):
 
     def remove(self, field: str) -> None:
         """Remove everything in a field that is known here, whatever its type; nothing happens when it is absent."""
-        self._write(map_type.REMOVE, self._place, check_field(field))
+        self._write(map_type.REMOVE, self._place, self._field(field))
+
+    def _field(self, field: str) -> bytes:
+        try:
+            return check_field(field)
+        except CrdtsyncError as error:
+            raise self._backend.refused(error) from None
 
     def clear(self) -> None:
         """Remove everything in all fields that is known here."""
         self._write(map_type.CLEAR, self._place, None)
 
     def __contains__(self, field: str) -> bool:
-        return self._backend.exists(self._place.slot(check_field(field)))
+        return self._backend.exists(self._place.slot(self._field(field)))
 
     def __len__(self) -> int:
         return len(self.fields())

@@ -1,12 +1,12 @@
 """Async twins of what can wait.  Everything else takes microseconds and is called as it is, from async code too.
 
-    async with crdtsync.aio.open("data/a") as node:
-        node.pncounter("stock").increment(12)
-        await node.aio.sync()
-        async with node.aio.batch(sync=True): ...
-        await node.aio.wait_for(token, timeout=1.0)
-        async for change in node.aio.watch("product:"): ...
-        await node.aio.run(node.pncounter("stock").increment)      # with durability="each", or where writers may stall
+async with crdtsync.aio.open("data/a") as node:
+    node.pncounter("stock").increment(12)
+    await node.aio.sync()
+    async with node.aio.batch(sync=True): ...
+    await node.aio.wait_for(token, timeout=1.0)
+    async for change in node.aio.watch("product:"): ...
+    await node.aio.run(node.pncounter("stock").increment)      # with durability="each", or where writers may stall
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ from typing import Any, Protocol
 
 from crdtsync.datatypes.keys import Place
 from crdtsync.datatypes.txn import Verb
-from crdtsync.errors import BatchMisuse, BatchTooLarge
+from crdtsync.errors import BatchMisuse, BatchTooLarge, CrdtsyncError
 
 Operation = tuple[Verb, Place, Any]
 OPERATION_BYTES = 32  # what a noted operation counts beyond its names and values: about its row's context and body
@@ -31,6 +31,7 @@ class Writer(Protocol):
 
     batch_bytes_max: int
 
+    def refused(self, error: CrdtsyncError) -> CrdtsyncError: ...
     def carry_out(self, bucket: str, operations: list[Operation]) -> None: ...
     def wait_durable(self) -> None: ...
 
@@ -84,6 +85,12 @@ class BatchScope:
         self._token: Token[Batch | None] | None = None
 
     def __enter__(self) -> None:
+        try:
+            self._enter()
+        except CrdtsyncError as error:
+            raise self._writer.refused(error) from None
+
+    def _enter(self) -> None:
         if self._batch is not None:
             raise BatchMisuse("A batch is entered a second time.", hint="Call batch() for each.")
         current = CURRENT.get()

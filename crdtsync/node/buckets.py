@@ -21,6 +21,7 @@ from crdtsync.errors import CrdtsyncError, InvalidKey, InvalidValue
 from crdtsync.handles import Backend, Objects
 from crdtsync.kernels import row_dead
 from crdtsync.node.batches import CURRENT, BatchScope
+from crdtsync.replication.peers import MEMBER
 
 if TYPE_CHECKING:
     from crdtsync.node.watching import Watcher
@@ -79,6 +80,9 @@ class Bucket(Objects):
     def run(self, txn: Txn, verb: Verb, place: Place, argument: Any) -> None:
         """One operation inside a transaction."""
         try:
+            engine = self._local.engine
+            if engine is not None and engine.core.state != MEMBER:
+                self._local.check_state(engine.core.state)
             if place.levels and verb.writes:
                 self._guard.check(txn, place)
             verb.run(txn, place, argument)

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from crdtsync.config import Config
-from crdtsync.errors import CrdtsyncError, JoinError, MembershipMisuse, StartingOver, WaitTimeout
+from crdtsync.errors import CrdtsyncError, JoinError, WaitTimeout
 from crdtsync.node.looping import EngineLoop, wall_ms
 from crdtsync.node.sessions import Sessions
 from crdtsync.node.tokens import Clocks
@@ -61,6 +61,7 @@ class Network:
         rng = random.Random(secrets.randbits(128))
         self._engine = Engine(self._store, self._config, rng, time.monotonic(), wall_ms(), address)
         self._set_state(self._engine.state)
+        self._local.engine = self._engine
         self._loop.start(self._engine, Driver(self._transport, self._store.flush, self._notify))
         self._sessions.lost = self._lost
         if self._config.listen:
@@ -91,14 +92,11 @@ class Network:
     def _set_state(self, state: str) -> None:
         with self._state_changed:
             self.state = state
-            refusal = _REFUSALS.get(state)
-            if self._local.refusal is None:
-                self._local.write_refusal = None if refusal is None else refusal
             self._state_changed.notify_all()
 
     def _lost(self, wanted: Clocks) -> bool:
         """Whether it is known that nobody holds these events, nor will."""
-        return self._call(lambda engine, now, wall: engine.lost(wanted))
+        return bool(self._call(lambda engine, now, wall: engine.lost(wanted)))
 
     # -- from other threads
 
@@ -190,27 +188,4 @@ class NoTransport:
         """Nothing to stop."""
 
 
-def _starting_over() -> CrdtsyncError:
-    return StartingOver("The node takes the cluster's state anew.")
-
-
-def _left() -> CrdtsyncError:
-    return MembershipMisuse(
-        "The node has left the cluster; it takes no more writes.", hint="Open it again with join= to come back."
-    )
-
-
-def _superseded() -> CrdtsyncError:
-    return MembershipMisuse(
-        "A later start of this node is alive; this one takes no more writes, since nobody would see them.",
-        hint="Is a copy of its directory running elsewhere?  Each node needs a directory of its own.",
-    )
-
-
-_REFUSALS: dict[str, Callable[[], CrdtsyncError]] = {
-    states.STARTING_OVER: _starting_over,
-    states.LEAVING: _left,
-    states.LEFT: _left,
-    states.SUPERSEDED: _superseded,
-}
 _LEVELS = {"refused": logging.WARNING, "below_floor": logging.ERROR, "rescued": logging.ERROR, "skew": logging.WARNING}

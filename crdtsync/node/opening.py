@@ -6,6 +6,7 @@ import os
 import time
 
 from crdtsync.config import Config
+from crdtsync.storage.background import Background
 from crdtsync.storage.store import Store
 
 
@@ -15,8 +16,6 @@ class Opened:
     def __init__(self, store: Store, path: str | None) -> None:
         self.store, self.path = store, path
         self.since = time.monotonic()
-        from crdtsync.storage.background import Background
-
         self.background = Background(store)
 
     def close(self) -> None:

@@ -133,7 +133,11 @@ class Watcher:
         bucket = self._store.bucket(name)
         if bucket is None:
             return ()
-        changed = [rowkey for rowkey in bucket.changed_since(self._store.actors.inward(after)) if rowkey.startswith(self._prefix)]
+        changed = [
+            rowkey
+            for rowkey in bucket.changed_since(self._store.actors.inward(after))
+            if rowkey.startswith(self._prefix)
+        ]
         return dict.fromkeys((name, keys.object_prefix(rowkey)) for rowkey in changed)
 
     def _note(self, bucket: str, changed: Any, local: bool) -> None:

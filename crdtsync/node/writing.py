@@ -8,13 +8,15 @@ from typing import TYPE_CHECKING
 
 from crdtsync.config import Config
 from crdtsync.datatypes.txn import Txn
-from crdtsync.errors import BatchTooLarge, CrdtsyncError
+from crdtsync.errors import BatchTooLarge, CrdtsyncError, MembershipMisuse, StartingOver
 from crdtsync.node.batches import Operation
+from crdtsync.replication.peers import LEAVING, LEFT, STARTING_OVER
 
 if TYPE_CHECKING:
     from crdtsync.node.buckets import Bucket
     from crdtsync.node.sessions import Sessions
     from crdtsync.node.watching import Watcher
+    from crdtsync.replication.engine import Engine
     from crdtsync.storage.bucket import Bucket as Rows
     from crdtsync.storage.store import Store
 
@@ -32,7 +34,8 @@ class Local:
         self.sessions: Sessions
         self.watch: Callable[[str | None, str, str | None, bool], Watcher]
         self.refusal: Callable[[], CrdtsyncError] | None = None  # why nothing may be read or written: closed
-        self.write_refusal: Callable[[], CrdtsyncError] | None = None  # why nothing may be written
+        self.write_refusal: Callable[[], CrdtsyncError] | None = None  # why nothing may be written: closing
+        self.engine: Engine | None = None  # its state decides, under the store's lock, whether a write may go ahead
         self.written: Callable[[], None] | None = None  # told after every write: the engine
 
     def refused(self, error: CrdtsyncError) -> CrdtsyncError:
@@ -64,6 +67,15 @@ class Local:
         self.store.transact(bucket, run)
         if self.written is not None:
             self.written()
+
+    def check_state(self, state: str) -> None:
+        """Raise what keeps a node in this state from writing; under the store's lock, where the state cannot change."""
+        if state == STARTING_OVER:
+            raise StartingOver("The node takes the cluster's state anew.")
+        if state in (LEAVING, LEFT):
+            raise MembershipMisuse(
+                "The node has left the cluster; it takes no more writes.", hint="Open it again with join= to come back."
+            )
 
     def carry_out(self, bucket: str, operations: list[Operation]) -> None:
         """The operations of a batch, or one that may touch many rows, all or none.  Raises BatchTooLarge."""

@@ -14,7 +14,6 @@ from crdtsync.datatypes.rows import Row
 from crdtsync.datatypes.txn import Verb
 from crdtsync.kernels import row_dead, row_join
 
-
 IDS = list(range(16))  # actor index -> id: the same here
 
 

@@ -23,8 +23,8 @@ def open_node(tmp_path: Path) -> Iterator[Callable[..., Node]]:
     """Opens nodes, each in a directory of its own by name, and closes them at the end."""
     opened: list[Node] = []
 
-    def open_(name: str = "a", **settings: Any) -> Node:
-        node = crdtsync.open(tmp_path / name, **settings)
+    def open_(directory: str = "a", **settings: Any) -> Node:
+        node = crdtsync.open(tmp_path / directory, **settings)
         opened.append(node)
         return node
 

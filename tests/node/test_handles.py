@@ -304,7 +304,9 @@ def test_names_at_their_limits(node: Node) -> None:
         node.lwwregister(name).set(name)
         node.map("m").lwwregister(name).set(name)
     node.bucket("b" * 64).flag("f").enable()
-    assert {item.key: item.value for item in node.items() if item.type == "lwwregister"} == {name: name for name in names}
+    assert {item.key: item.value for item in node.items() if item.type == "lwwregister"} == {
+        name: name for name in names
+    }
     assert node.map("m").value == {name: name for name in names}
     assert list(node.keys()) == sorted([*names, "m"], key=str.encode)
     with pytest.raises(InvalidKey):

@@ -1,0 +1,202 @@
+"""Watchers on one node: what is told, in what order, coalesced, resumed, and when a reader is too slow."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from typing import Any
+
+import pytest
+
+from crdtsync import Change, Node
+from crdtsync.errors import InvalidKey, InvalidToken, SlowConsumer
+
+
+def drain(watcher: Any) -> list[Change]:
+    """Everything that is there to be told now."""
+    told = []
+    while (change := watcher.next(0)) is not None:
+        told.append(change)
+    return told
+
+
+def seen(changes: list[Change]) -> list[tuple[Any, ...]]:
+    return [(change.key, *change.path, change.type, change.value, change.deleted) for change in changes]
+
+
+def test_changes_are_told_with_their_state(node: Node) -> None:
+    node.pncounter("before").increment()
+    with node.watch() as changes:
+        assert changes.next(0) is None
+        node.pncounter("a").increment(2)
+        node.map("m").map("in").lwwregister("f").set([1])
+        node.orset("s").update(["x", "y"])
+        node.orset("s").clear()
+        node.bucket("other").flag("f").enable()
+        assert seen(drain(changes)) == [
+            ("a", "pncounter", 2, False), ("m", "in", "f", "lwwregister", [1], False), ("s", "orset", None, True),
+        ]  # fmt: skip
+        node.pncounter("a").increment()
+        assert changes.next(0) == Change("default", "a", "pncounter", (), 3, False, node.bucket("default").token())
+
+
+def test_changes_are_coalesced_by_object(node: Node) -> None:
+    with node.watch() as changes:
+        for number in range(100):
+            node.pncounter(f"c{number % 3}").increment()
+        assert seen(drain(changes)) == [(f"c{n}", "pncounter", 34 if n == 0 else 33, False) for n in range(3)]
+        node.pncounter("c1").increment()
+        node.pncounter("c0").increment()
+        assert [change.key for change in drain(changes)] == ["c1", "c0"]
+
+
+def test_prefix_bucket_and_values(node: Node) -> None:
+    other = node.bucket("other")
+    watchers = {
+        "prefix": node.watch("prod"), "other": other.watch(), "named": node.watch(bucket="other"),
+        "all": node.watch(bucket=None), "bare": node.watch("prod", values=False),
+    }  # fmt: skip
+    node.orset("product").add("x")
+    node.orset("pro").add("x")
+    other.orset("product").add("y")
+    told = {name: [(change.bucket, change.key, change.value) for change in drain(w)] for name, w in watchers.items()}
+    mine, short, theirs = ("default", "product", {"x"}), ("default", "pro", {"x"}), ("other", "product", {"y"})
+    assert told == {
+        "prefix": [mine], "other": [theirs], "named": [theirs], "all": [mine, short, theirs],
+        "bare": [("default", "product", None)],
+    }  # fmt: skip
+    node.delete("product")
+    assert [(change.value, change.deleted) for change in drain(watchers["bare"])] == [(None, True)]
+    assert len(node.status()["watchers"]) == 5
+    with pytest.raises(InvalidKey):
+        node.watch("\0")
+    with pytest.raises(InvalidToken):
+        node.watch(after="nonsense")
+
+
+def test_resuming_from_a_token_leaves_nothing_out(node: Node) -> None:
+    node.pncounter("a").increment()
+    token = node.token()
+    node.pncounter("b").increment()
+    node.orset("s").add("x")
+    node.orset("s").discard("x")
+    node.pncounter("a").increment()
+    with node.watch(after=token) as changes:
+        assert {change.key for change in drain(changes)} == {"a", "b", "s"}
+        last = changes.token
+        node.flag("f").enable()
+        assert [change.key for change in drain(changes)] == ["f"]
+    with node.watch(after=last) as changes:
+        assert [change.key for change in drain(changes)] == ["f"]
+    with node.watch(after=node.token()) as changes:
+        assert drain(changes) == []
+
+
+def test_a_token_in_the_middle_of_a_burst_repeats_rather_than_skips(node: Node) -> None:
+    for stop in range(1, 6):
+        with node.watch() as changes:
+            for number in range(5):
+                node.pncounter(f"c{number}").increment()
+            told = [changes.next(0) for _ in range(stop)]
+        assert told[-1] is not None
+        with node.watch(after=told[-1].token) as changes:
+            rest = {change.key for change in drain(changes)}
+        assert rest | {change.key for change in told if change} == {f"c{number}" for number in range(5)}
+        assert rest == set() if stop == 5 else rest
+
+
+def test_changes_during_the_telling_are_told_afterwards(node: Node) -> None:
+    with node.watch() as changes:
+        for name in "abc":
+            node.pncounter(name).increment()
+        first = changes.next(0)
+        node.pncounter("a").increment()
+        node.pncounter("c").increment()
+        rest = drain(changes)
+    assert first is not None
+    assert [change.key for change in rest] == ["b", "c", "a", "c"]
+    assert {change.key: change.value for change in rest} == {"a": 2, "b": 1, "c": 2}
+
+
+def test_a_slow_reader_is_told_so_and_can_resume(open_node: Any) -> None:
+    node = open_node(watch_pending_max=10)
+    with node.watch() as changes:
+        node.pncounter("first").increment()
+        first = changes.next(0)
+        assert first is not None
+        for number in range(11):
+            node.pncounter(f"c{number}").increment()
+        with pytest.raises(SlowConsumer):
+            changes.next(0)
+        assert list(changes) == []
+    with node.watch(after=first.token) as changes:
+        assert [change.key for change in drain(changes)] == sorted(f"c{number}" for number in range(11))
+    assert node.status()["counters"]["slow_consumer"] == 1
+
+
+def test_a_reader_waits_and_ends_with_the_node(open_node: Any) -> None:
+    node = open_node()
+    told: list[Change] = []
+    changes = node.watch()
+    reader = threading.Thread(target=lambda: told.extend(changes))
+    reader.start()
+    writers = [threading.Thread(target=lambda n=n: node.orset("s").add(n)) for n in range(4)]
+    for thread in writers:
+        thread.start()
+    for thread in writers:
+        thread.join()
+    while not (told and told[-1].value == {0, 1, 2, 3}):
+        assert reader.is_alive()
+    node.close()
+    reader.join(30)
+    assert not reader.is_alive()
+    assert changes.closed
+    assert changes.next() is None
+
+
+def test_watching_in_async_code(node: Node) -> None:
+    async def main() -> list[Change]:
+        told = []
+        async with node.aio.watch("k") as changes:
+            asyncio.get_running_loop().call_later(0.01, node.pncounter("k1").increment)
+            async for change in changes:
+                told.append(change)
+                if len(told) == 1:
+                    threading.Thread(target=node.pncounter("k2").increment).start()
+                else:
+                    break
+            assert changes.token == told[-1].token
+        return told
+
+    assert [(change.key, change.value) for change in asyncio.run(main())] == [("k1", 1), ("k2", 1)]
+    assert node.status()["watchers"] == []
+
+
+def test_many_async_watchers_end_with_the_node(open_node: Any) -> None:
+    node = open_node()
+
+    async def reader(started: asyncio.Event) -> list[str]:
+        changes = node.aio.watch()
+        started.set()
+        return [change.key async for change in changes]
+
+    async def main() -> list[list[str]]:
+        events = [asyncio.Event() for _ in range(50)]
+        tasks = [asyncio.create_task(reader(event)) for event in events]
+        for event in events:
+            await event.wait()
+        node.flag("f").enable()
+        await asyncio.sleep(0)
+        while any(watcher.pending for watcher in node.hub.watchers):
+            await asyncio.sleep(0.001)
+        await node.aio.close()
+        return await asyncio.gather(*tasks)
+
+    assert asyncio.run(main()) == [["f"]] * 50
+
+
+def test_no_watcher_no_listener(node: Node) -> None:
+    with node.watch():
+        assert node.hub.listening == 1
+    assert node.hub.listening == 0
+    assert node.local.store.on_change == []
