@@ -1,7 +1,7 @@
 """Golden vectors of the kernels: calls and what they give, as bytes for ever.
 
-`python -m tests.kernels.golden` writes tests/golden/kernels.json once and refuses to write over it: rows on disks and on
-the wire have these bytes.
+`python -m tests.kernels.golden` writes tests/golden/kernels.json once and refuses to write over it: rows on disks and
+on the wire have these bytes.
 """
 
 from __future__ import annotations

@@ -1,0 +1,1 @@
+"""Micro benchmarks: one call at a time, in one process."""
