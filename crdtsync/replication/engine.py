@@ -234,7 +234,7 @@ class Engine:
 
     def lost(self, clocks: Mapping[str, m.Clock]) -> bool:
         """`token_lost` over the clocks of several buckets."""
-        return any([self.tokens.lost(bucket, clock) for bucket, clock in clocks.items()])
+        return any(self.tokens.lost(bucket, clock) for bucket, clock in clocks.items())
 
     def status(self) -> dict[str, Any]:
         """Plain values; see `status.snapshot`."""
