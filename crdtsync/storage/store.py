@@ -85,14 +85,14 @@ class Store(Scanning, Collecting, Repairing, Restamping):
         log.info("%s: store open, start %d, %d journal records replayed", self.node, self.start, ending.records)
 
     def _take_name(self) -> None:
-        """The node's name: the one of the first open, for ever."""
+        """The node's name: the one of the first open, for ever once a peer has heard it."""
         wanted = self.config.name
-        if self.node and wanted and wanted != self.node:
+        if self.node and wanted and wanted != self.node and self.cluster():
             raise ConfigError(
                 f"name is {wanted!r}, but the directory belongs to node {self.node!r}.",
                 hint="Leave name out, or start the new node from an empty directory.",
             )
-        self.node = self.node or wanted or f"node-{self.random.getrandbits(32):08x}"
+        self.node = wanted or self.node or f"node-{self.random.getrandbits(32):08x}"
 
     def close(self) -> None:
         """Bring the table up to date and let go of everything.  A second call does nothing.
