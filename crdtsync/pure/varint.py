@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 U64_MAX = 2**64 - 1
+ONE_BYTE = [bytes((value,)) for value in range(0x80)]
 
 
 def u64(value: int) -> int:
@@ -16,6 +17,8 @@ def u64(value: int) -> int:
 
 def varint_encode(value: int) -> bytes:
     """`value` (0..2^64-1) as 1 to 10 bytes.  TypeError, OverflowError."""
+    if type(value) is int and 0 <= value < 0x80:
+        return ONE_BYTE[value]  # most varints
     rest = u64(value)
     out = bytearray()
     while rest >= 0x80:
@@ -29,6 +32,8 @@ def varint_decode(data: bytes, offset: int) -> tuple[int, int]:
     """The varint at `offset`, and the offset after it.  ValueError when cut off, longer than needed, or beyond 2^64."""
     if not isinstance(data, bytes):
         raise TypeError("data must be bytes")
+    if 0 <= offset < len(data) and data[offset] < 0x80:
+        return data[offset], offset + 1  # most varints
     value, at = 0, offset
     for shift in range(0, 70, 7):
         if not 0 <= at < len(data):
