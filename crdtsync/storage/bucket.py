@@ -157,7 +157,10 @@ class Bucket:
     def set_aside(self, key: bytes, value: bytes) -> None:
         """A row of the table fails its checksum."""
         if key not in self.damaged:
-            self.damaged[key] = rowkey_of(key, value) or b""
+            rowkey = rowkey_of(key, value) or b""
+            if rowkey in self.active.rows or (self.frozen is not None and rowkey in self.frozen.rows):
+                return  # repaired, and not yet written to the table: a scan still meets the broken image there
+            self.damaged[key] = rowkey
             self.meta_dirty = True
             self.on_damage(self)
 

@@ -15,7 +15,7 @@ from crdtsync.storage.records import (
     HEADER_SIZE,
     MORE,
     RECORD_SIZE,
-    SYNCED_AT,
+    SLOTS,
     Position,
     encode_header,
     encode_record,
@@ -52,7 +52,7 @@ class Journal:
         Raises DiskFull, JournalFailed.
         """
         self._disk, self._store, self._size, self._appended = disk, store, segment_bytes, appended
-        self._synced_offset = 0  # of the current segment
+        self._synced_offset = self._slot = 0  # of the current segment
         self.failed = ""  # why nothing can be written any more
         self.synced = record - 1  # last record known to be durable
         self._next, self._seed, self._number = record, seed, number - 1
@@ -161,7 +161,8 @@ class Journal:
         self._unsynced = [segment for segment in self._unsynced if segment not in done]
         self._full += done
         try:
-            self._segment.write(SYNCED_AT, encode_synced(self.synced))
+            self._segment.write(SLOTS[self._slot], encode_synced(self.synced))
+            self._slot = 1 - self._slot
         except (OSError, DiskFull) as error:
             log.warning("the journal's synced number could not be written: %s", error)
 

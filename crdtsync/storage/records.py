@@ -8,10 +8,11 @@ from typing import NamedTuple
 
 MAGIC, MAJOR, MINOR = b"CRDTJNL1", 1, 0
 HEADER = struct.Struct("<8sHHIQQQI")  # magic, major, minor, 0, segment, first record, store, seed; then its crc
-SYNCED = struct.Struct("<QI")  # last record known to be synced, crc; rewritten in place
+SYNCED = struct.Struct("<QI")  # last record known to be synced, crc; two slots, rewritten in place by turns
 RECORD = struct.Struct("<IIQQ")  # length and flags, crc, number, synced number
 SEALED = struct.Struct("<IQQ")  # what a record's crc covers before its payload
-SYNCED_AT, HEADER_SIZE, RECORD_SIZE = HEADER.size + 4, 64, RECORD.size
+SLOTS = (HEADER.size + 4, HEADER.size + 4 + SYNCED.size)
+HEADER_SIZE, RECORD_SIZE = 80, RECORD.size
 MORE, CONTINUED, LENGTH = 1 << 31, 1 << 30, (1 << 30) - 1  # flags of a group, and the mask of the length
 
 
@@ -31,7 +32,7 @@ class Header(NamedTuple):
     first: int
     store: int
     seed: int
-    synced: int  # 0: unknown
+    synced: int
     major: int
 
 
@@ -49,13 +50,13 @@ def segment_number(name: str) -> int | None:
 
 
 def encode_header(segment: int, first: int, store: int, seed: int, synced: int) -> bytes:
-    """The first 64 bytes of a segment in use."""
+    """The first 80 bytes of a segment in use."""
     head = HEADER.pack(MAGIC, MAJOR, MINOR, 0, segment, first, store, seed)
-    return (head + zlib.crc32(head).to_bytes(4, "little") + encode_synced(synced)).ljust(HEADER_SIZE, b"\0")
+    return (head + zlib.crc32(head).to_bytes(4, "little") + 2 * encode_synced(synced)).ljust(HEADER_SIZE, b"\0")
 
 
 def encode_synced(synced: int) -> bytes:
-    """The field that is rewritten in place after each sync."""
+    """The content of a slot, rewritten after each sync."""
     return SYNCED.pack(synced, zlib.crc32(synced.to_bytes(8, "little")))
 
 
@@ -64,12 +65,18 @@ def decode_header(data: bytes) -> Header | None:
     if len(data) < HEADER_SIZE:
         return None
     magic, major, _, _, segment, first, store, seed = HEADER.unpack_from(data)
-    if magic != MAGIC or int.from_bytes(data[HEADER.size : SYNCED_AT], "little") != zlib.crc32(data[: HEADER.size]):
+    if magic != MAGIC or int.from_bytes(data[HEADER.size : SLOTS[0]], "little") != zlib.crc32(data[: HEADER.size]):
         return None
-    synced, check = SYNCED.unpack_from(data, SYNCED_AT)
-    if check != zlib.crc32(synced.to_bytes(8, "little")):
-        synced = 0
-    return Header(segment, first, store, seed, synced, major)
+    known = [_synced(data[at : at + SYNCED.size]) for at in SLOTS]
+    # A crash can tear the slot that was being written.  It cannot tear both, and it leaves no slot empty.
+    if known == [None, None] or not all(any(data[at : at + SYNCED.size]) for at in SLOTS):
+        return None
+    return Header(segment, first, store, seed, max(number or 0 for number in known), major)
+
+
+def _synced(slot: bytes) -> int | None:
+    number, check = SYNCED.unpack(slot)
+    return number if check == zlib.crc32(slot[:8]) else None
 
 
 def encode_record(payload: bytes, flags: int, number: int, synced: int, seed: int) -> tuple[bytes, int]:
