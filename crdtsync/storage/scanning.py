@@ -116,7 +116,7 @@ class Scanning(Receiving):
             self.add_actors(self.actors.unknown([*target, *floor]))
             rows, t0 = self.local_rows(staged), unflat(hidden.staged["t0"])
             claim, low = self.actors.inward(target), self.actors.inward(floor)
-            hidden.claim(t0)
+            self.join(hidden, [], t0, {}, 0)  # what the scan held: journaled, too, or a replay would claim less
             self.join(hidden, rows, claim, low, stamp_floor)
             finish = [flat(claim), flat(low), stamp_floor]
             state = {**hidden.staged, "direct": hidden.staged["direct"] and self._is_bare(bucket), "finish": finish}
