@@ -30,6 +30,7 @@ from crdtsync.transport.shapes import (
     read_rows,
     read_settings,
     read_text,
+    rows_field,
 )
 
 NODE_STATES: dict[str, pb.NodeState] = {
@@ -182,12 +183,18 @@ def read_pull(b: pb.Pull, limits: Limits) -> m.Pull:
 
 
 def put_part(x: m.Part) -> pb.Part:
+    """All but the rows, which follow as `part_rows`."""
     return pb.Part(
         transfer=x.transfer, bucket=x.bucket, push=x.push, node=x.node, start=x.start, number=x.number,
-        base=put_clock(x.base), rows=put_rows(x.rows), last=x.last, target=put_clock(x.target),
-        floor=put_clock(x.floor), stamp_floor=x.stamp_floor, synced=put_clock(x.synced),
-        members=put_members(x.members), scan=x.scan, scan_clock=put_clock(x.scan_clock), scan_next=x.scan_next,
+        base=put_clock(x.base), last=x.last, target=put_clock(x.target), floor=put_clock(x.floor),
+        stamp_floor=x.stamp_floor, synced=put_clock(x.synced), members=put_members(x.members), scan=x.scan,
+        scan_clock=put_clock(x.scan_clock), scan_next=x.scan_next,
     )  # fmt: skip
+
+
+def part_rows(x: m.Part) -> list[bytes]:
+    """The rows of a part, in encoded pieces: protobuf takes fields in any order."""
+    return rows_field(pb.Part.ROWS_FIELD_NUMBER, x.rows)
 
 
 def read_part(b: pb.Part, limits: Limits) -> m.Part:
@@ -303,4 +310,5 @@ CODECS: dict[type[m.Message], tuple[str, Put, Read]] = {
     m.MembersUpdate: ("members_update", put_members_update, read_members_update),
     m.Bye: ("bye", put_bye, read_bye),
 }
+NUMBERS = {kind: pb.Message.DESCRIPTOR.fields_by_name[field].number for kind, (field, _, _) in CODECS.items()}
 READERS: dict[str, Read] = {field: read for field, _, read in CODECS.values()}

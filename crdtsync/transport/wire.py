@@ -12,26 +12,28 @@ from __future__ import annotations
 from google.protobuf.message import DecodeError
 
 from crdtsync.errors import BadFrame, InvariantViolated
-from crdtsync.replication.messages import Message
-from crdtsync.transport.codecs import CODECS, READERS
+from crdtsync.replication.messages import Message, Part
+from crdtsync.transport.codecs import CODECS, NUMBERS, READERS, part_rows
 from crdtsync.transport.pb import replication_pb2 as pb
-from crdtsync.transport.shapes import DEFAULT_LIMITS, Limits
+from crdtsync.transport.shapes import DEFAULT_LIMITS, Limits, bytes_field
 
 WALK_BYTES = 64 * 1024  # smaller frames cannot hold enough fields to matter
 SMALL_FIELDS = WALK_BYTES // 2  # what a frame of small messages may hold
-_MESSAGES_TAG = 0x0A  # pb.Frame.messages
+_MESSAGES = pb.Frame.MESSAGES_FIELD_NUMBER
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 _DEPTH = 3  # frame, message, body: repeated messages occur no deeper
 
 
 def encode(message: Message) -> bytes:
     """The frame of one message.  InvariantViolated when a field does not fit its type: our own bug."""
+    kind = type(message)
     try:
-        field, put, _ = CODECS[type(message)]
-        frame: bytes = pb.Frame(messages=(pb.Message(**{field: put(message)}),)).SerializeToString()
-        return frame
+        pieces = [CODECS[kind][1](message).SerializeToString()]
+        if isinstance(message, Part):
+            pieces += part_rows(message)
     except (KeyError, TypeError, ValueError) as error:
-        raise InvariantViolated(f"{type(message).__name__} cannot be encoded: {error}.") from error
+        raise InvariantViolated(f"{kind.__name__} cannot be encoded: {error}.") from error
+    return b"".join(bytes_field(_MESSAGES, *bytes_field(NUMBERS[kind], *pieces)))
 
 
 def decode(frame: bytes, limits: Limits = DEFAULT_LIMITS) -> Message:
@@ -83,7 +85,7 @@ class _Walk:
                 length, start = self._varint(start, end)
                 if length > end - start:
                     raise BadFrame(f"A field at byte {start} claims {length} bytes, {end - start} are left.")
-                if depth > 1 and (depth < _DEPTH or tag == _MESSAGES_TAG):
+                if depth > 1 and (depth < _DEPTH or tag >> 3 == _MESSAGES):
                     self.over(start, start + length, depth - 1)
                 start += length
             elif kind == _VARINT:

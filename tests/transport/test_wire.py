@@ -18,7 +18,7 @@ from crdtsync.datatypes.rows import PackedRows
 from crdtsync.errors import BadFrame, InvariantViolated
 from crdtsync.replication import messages as m
 from crdtsync.transport.pb import replication_pb2 as pb
-from crdtsync.transport.shapes import DEFAULT_LIMITS, Limits
+from crdtsync.transport.shapes import DEFAULT_LIMITS, Limits, varint
 from crdtsync.transport.wire import decode, decode_all, encode
 from tests.transport.strategies import ANY_MESSAGE, MESSAGES
 
@@ -56,6 +56,14 @@ def test_joined_frames_are_a_frame(messages: list[m.Message]) -> None:
 def test_every_field_of_a_part_crosses() -> None:
     assert all(getattr(FULL_PART, field) for field in FULL_PART.__struct_fields__), "give the new field a value here"
     assert decode(encode(FULL_PART)) == FULL_PART
+
+
+def test_a_frame_is_what_protobuf_makes_of_it() -> None:
+    """Rows are spliced in past protobuf: anybody's encoder gives the same message."""
+    parsed = pb.Frame.FromString(encode(FULL_PART))
+    assert parsed == pb.Frame.FromString(parsed.SerializeToString())
+    assert parsed.messages[0].part.rows.images == FULL_PART.rows.images
+    assert decode(parsed.SerializeToString()) == FULL_PART
 
 
 def valid_or_bad(frame: bytes) -> list[m.Message] | None:
@@ -109,14 +117,6 @@ def test_mutations_inside_an_intact_frame(message: m.Message, rng: random.Random
     number = parsed.DESCRIPTOR.fields_by_name[field].number
     inner = bytes([number << 3 | 2]) + varint(len(body)) + bytes(body)
     valid_or_bad(b"\x0a" + varint(len(inner)) + inner)
-
-
-def varint(number: int) -> bytes:
-    out = bytearray()
-    while number > 0x7F:
-        out.append(number & 0x7F | 0x80)
-        number >>= 7
-    return bytes([*out, number])
 
 
 @given(st.binary(max_size=300))
