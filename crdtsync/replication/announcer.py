@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import msgspec
 
-from crdtsync.clocks.members import counted
+from crdtsync.clocks.members import MEMBER, counted
 from crdtsync.clocks.vector import join, missing
 from crdtsync.replication import peers as states
 from crdtsync.replication.core import Core, log
@@ -114,6 +114,8 @@ class Announcer:
     def _told_to_joiner(self, peer: Peer, announce: Announce) -> None:
         """A joiner notes clocks and member lists, and counts nothing."""
         peer.announced, peer.last_announce = True, announce
+        if any(record.node == peer.node and record.state == MEMBER for record in announce.members):
+            peer.hello_state = states.MEMBER  # it was getting in itself when the link began
         for clocks in announce.buckets:
             peer.told(clocks)
         peer.uncounted.clear()

@@ -9,18 +9,16 @@ from crdtsync.clocks.members import counted
 from crdtsync.clocks.vector import covers
 from crdtsync.replication import peers as states
 from crdtsync.replication.core import Core
-from crdtsync.replication.messages import Clock
 from crdtsync.replication.ports import Collected
 
 
 class Collection:
-    """Collects each bucket now and then; looks again only where something has become stable since."""
+    """Collects each bucket now and then; the store looks at its rows only when something has moved."""
 
     def __init__(self, core: Core) -> None:
         self.core = core
         self.collect_at = core.now + core.jitter(core.settings.collect_interval)
         self.results: dict[str, Collected] = {}  # of the last look
-        self.seen: dict[str, Clock] = {}  # bucket -> what was stable then
         self.since: dict[tuple[str, str], float] = {}  # (bucket, member) -> since when it holds collection up
 
     def due(self) -> float:
@@ -39,11 +37,8 @@ class Collection:
 
     def _collect(self, bucket: str) -> None:
         core = self.core
-        stable, last = core.replica.stable(bucket), self.results.get(bucket)
-        if stable != self.seen.get(bucket) or (last is not None and last.future):
-            self.seen[bucket] = stable
-            last = self.results[bucket] = core.replica.collect(bucket, stamp_of_ms(core.wall_ms))
-            core.counters["rows_collected"] += last.rows
+        result = self.results[bucket] = core.replica.collect(bucket, stamp_of_ms(core.wall_ms))
+        core.counters["rows_collected"] += result.rows
         self._blame(bucket)
 
     def _blame(self, bucket: str) -> None:

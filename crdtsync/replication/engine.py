@@ -332,7 +332,6 @@ class Engine:
         self.gossip.out()
         self.core.replica.announced.clear()
         self.collection.results.clear()
-        self.collection.seen.clear()
         self.collection.since.clear()
 
     # -- faults

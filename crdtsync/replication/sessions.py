@@ -6,6 +6,7 @@ Both sides open with Hello and judge the other's by the table `_JUDGES`; a Refus
     cluster                     they belong to different clusters, or neither to any
     evicted, left               the other is out, and can read so in our Hello's member list: it starts over or rejoins
     superseded                  a later start of that node is alive: it stops gossiping
+    name_taken                  an empty directory asks to join under the name of a living member
     old_start                   a later start of that node has been heard, but is gone: it counts on from there
     fault                       something it said makes no sense
 """
@@ -124,7 +125,13 @@ class Sessions:
     def _judge_life(self, link: Link, hello: Hello) -> tuple[str, str, str] | None:
         """Of two lives of one node the later one counts; the earlier, if it is alive, is told."""
         core = self.core
-        if hello.node == core.store.node:
+        alive = core.peers.get(hello.node)
+        twin = hello.node == core.store.node
+        if (twin and 0 in (hello.cluster, core.store.cluster())) or (
+            hello.cluster == 0 and alive is not None and alive.link is not None
+        ):
+            return ("name_taken", f"a node named {hello.node} is alive", "Give every node a name of its own.")
+        if twin:
             if (hello.start, hello.instance) > (core.store.start, core.store.instance):
                 self.superseded()
                 return ("old_start", "", "")
@@ -196,6 +203,7 @@ class Sessions:
         self.core.counters["refused_" + code] += 1
         if text:
             log.info("%s: link %d refused: %s: %s", self.core.store.node, link.number, code, text)
+            self.core.notify("refused", address=link.address, code=code, text=text, hint=hint)
             if link.number in self.core.links:
                 self.core.send(link, Refuse(code=code, text=text, hint=hint))
         self.drop(link, code)
@@ -270,7 +278,8 @@ class Sessions:
 
 
 CODES = frozenset({
-    "protocol", "kinds", "settings", "cluster", "evicted", "left", "superseded", "old_start", "fault", "busy",
+    "protocol", "kinds", "settings", "cluster", "evicted", "left", "superseded", "name_taken", "old_start", "fault",
+    "busy",
 })  # fmt: skip
 _JUDGES: tuple[Callable[[Sessions, Link, Hello], tuple[str, str, str] | None], ...] = (
     Sessions._judge_versions,

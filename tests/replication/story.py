@@ -52,9 +52,9 @@ class Story:
         return self.cluster.nodes[name]
 
     # -- processes
-    def do_start(self, name: str, join: str = "", **settings: str) -> None:
+    def do_start(self, machine: str, join: str = "", **settings: str) -> None:
         """start NODE [join=NODE,NODE] [setting=value]: a new machine, or the process of a stopped one again."""
-        node = self.cluster.nodes.get(name) or self.cluster.node(name)
+        node = self.cluster.nodes.get(machine) or self.cluster.node(machine)
         plain: dict[str, Any] = {key: _number(value) for key, value in settings.items()}
         if join:
             plain["join"] = tuple(self._address(other) for other in join.split(","))
@@ -99,9 +99,13 @@ class Story:
         self.cluster.lose = lose
 
     # -- users
-    def do_add(self, name: str, key: str, *elements: str) -> None:
+    def do_add(self, name: str, key: str, *elements: str) -> list[str] | None:
+        """add NODE KEY ELEMENT ...: put elements into a set."""
+        if not self._node(name).engine.writable:
+            return [f"{name} is {self._node(name).engine.state}"]
         for element in elements or ["x"]:
             self._node(name).add(key, element)
+        return None
 
     def do_remove(self, name: str, key: str, *elements: str) -> None:
         for element in elements or ["x"]:
