@@ -76,12 +76,14 @@ class Conductor:
 
     def start_everybody(self) -> None:
         """The founder first; the others join through its address alone."""
-        self.start(FOUNDER, [])
-        for airport in (KILLED, CUT):
-            self.start(airport, [self.roads.address(FOUNDER)])
+        self.arrived(FOUNDER, self.start(FOUNDER))
+        started = {airport: self.start(airport) for airport in (KILLED, CUT)}
+        for airport, ready in started.items():
+            self.arrived(airport, ready)
         self.screen.say(f"Three nodes are up: {', '.join(AIRPORTS)}.")
 
-    def start(self, airport: str, join: list[str]) -> None:
+    def start(self, airport: str) -> Future[str]:
+        """Start an airport's process; the future is where its node listens."""
         task = Task(
             airport,
             str(self.directory / airport),
@@ -89,10 +91,13 @@ class Conductor:
             self.counts[airport],
             self.roads.address(airport),
             self.roads.exit(airport),
-            join,
+            [] if airport == FOUNDER else [self.roads.address(FOUNDER)],
         )
         self.notes[airport] = "starting"
-        ready = self.processes[airport].start(task)
+        return self.processes[airport].start(task)
+
+    def arrived(self, airport: str, ready: Future[str]) -> None:
+        """Wait until the node is up, and let the road to it lead there."""
         self.roads.lead_to(airport, self.wait(ready, f"{airport} to start"))
         self.notes[airport] = ""
 
@@ -107,7 +112,7 @@ class Conductor:
         events = self.behind(airport)
         restarted = time.monotonic()
         self.down.discard(airport)
-        self.start(airport, [self.roads.address(FOUNDER)])
+        self.arrived(airport, self.start(airport))
         self.allow(BEFORE_CUT)
         self.wait(process.ask("wait", tokens=missed, timeout=CATCH_UP), f"{airport} to catch up")
         self.recovered(f"{airport} since its restart", events, restarted)

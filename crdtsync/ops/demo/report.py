@@ -20,6 +20,8 @@ def print_report(outcome: Outcome) -> None:
     style = box.SIMPLE_HEAD if sys.stdout.isatty() else None
     console.print(answers_table(outcome, style))
     console.print(replicas_table(outcome, style))
+    for airport, report in outcome.reports.items():
+        console.print(f"digest of {airport}: {report['digest']}")
     for recovery in outcome.recoveries:
         console.print(f"{recovery.what}: {recovery.events:,} missed events were there after {recovery.seconds:.2f} s")
     console.print(
@@ -67,7 +69,6 @@ def replicas_table(outcome: Outcome, style: box.Box | None) -> Table:
     table.add_row("bytes sent per changed row", *(per_row(report) for report in reports))
     table.add_row("rows sent", *(f"{report['rows_sent']:,}" for report in reports))
     table.add_row("memory, MiB", *(f"{report['memory'] / 2**20:,.0f}" for report in reports))
-    table.add_row("digest", *(report["digest"] for report in reports))
     return table
 
 
