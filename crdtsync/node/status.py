@@ -17,7 +17,8 @@ def status(opened: Opened, local: Local, hub: Hub, network: Network) -> dict[str
     """The snapshot; docs/python-api.md lists its fields."""
     store, replication = opened.store, network.status()
     engine, transport = replication["engine"], replication["transport"]
-    counters = Counter(store.counters) + Counter(engine["counters"]) + Counter(transport["counters"])
+    # What passes through two of them is counted by both under one name: the greater figure is the right one.
+    counters = Counter(store.counters) | Counter(engine["counters"]) | Counter(transport["counters"])
     return {
         "node": store.node,
         "cluster": f"{store.cluster():016x}" if store.cluster() else None,
