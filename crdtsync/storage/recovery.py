@@ -15,7 +15,7 @@ from crdtsync.storage.facts import members_of, rows_of
 from crdtsync.storage.maps import Snapshot
 from crdtsync.storage.records import HEADER_SIZE, Position, segment_number
 from crdtsync.storage.replay import Ending, describe, replay
-from crdtsync.storage.table import ACTORS, BUCKETS, META, NUMBER, decode_meta, unflat, unpack
+from crdtsync.storage.table import ACTORS, BUCKETS, META, NUMBER, decode_meta, physical, unflat, unpack
 
 
 class Recovery(Checkpointing):
@@ -45,6 +45,7 @@ class Recovery(Checkpointing):
             self.counters["damage_accepted"] += 1
         for bucket in self.numbered.values():
             bucket.unsynced = {}
+            bucket.table_clock = dict(bucket.clock)  # slices of a long transfer may lie in the table beyond its clock
         return ending
 
     def _found_store(self) -> None:
@@ -94,6 +95,8 @@ class Recovery(Checkpointing):
         before = {}
         for rowkey in rows:
             before[rowkey] = bucket.peek(rowkey)
+            if bucket.damaged:  # the record holds the whole row, so what the table has no longer matters
+                bucket.clear_damaged(physical(number, rowkey))
         bucket.install(rows, before)
         self.add_dirty(bucket, sum(map(len, rows)) * 2, len(rows))
 

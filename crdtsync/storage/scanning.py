@@ -118,6 +118,7 @@ class Scanning(Receiving):
             claim, low = self.actors.inward(target), self.actors.inward(floor)
             self.join(hidden, [], t0, {}, 0)  # what the scan held: journaled, too, or a replay would claim less
             self.join(hidden, rows, claim, low, stamp_floor)
+            hidden.table_clock = join(hidden.table_clock, hidden.clock)  # the parts came before the claim
             finish = [flat(claim), flat(low), stamp_floor]
             state = {**hidden.staged, "direct": hidden.staged["direct"] and self._is_bare(bucket), "finish": finish}
             self.journal.append(payload(facts.STAGED, hidden.number, state, []))
