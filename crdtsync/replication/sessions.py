@@ -173,6 +173,10 @@ class Sessions:
         core.replica.later_start(hello.node, hello.start)
         own = next((record for record in hello.members if record.node == hello.node), None)
         epoch = own.epoch if own is not None else 0
+        if (peer.start, peer.instance) == (hello.start, hello.instance):
+            # An epoch only grows within one life.  A Hello that was sent before its sender was let in must not take a
+            # joiner, whose link was replaced meanwhile, back: its sponsor would not know its JoinDone.
+            epoch = max(epoch, peer.epoch)
         if (peer.start, peer.instance, peer.epoch) != (hello.start, hello.instance, epoch):
             core.replica.forget(hello.node)
             peer.forget(core.now)
