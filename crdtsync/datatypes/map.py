@@ -33,4 +33,7 @@ def by_field(rows: Sequence[Row], skip: int) -> Iterator[tuple[bytes, list[Row],
         yield field, list(below), skip + len(field) + 1
 
 
-VERBS = (REMOVE := Verb("map.remove", remove, writes=False, bulk=True), CLEAR := Verb("map.clear", clear, writes=False, bulk=True))
+VERBS = (
+    REMOVE := Verb("map.remove", remove, writes=False, bulk=True),
+    CLEAR := Verb("map.clear", clear, writes=False, bulk=True),
+)

@@ -1,7 +1,7 @@
 """One bucket of a node: where handles write and read, and the listing of its keys.
 
-Values of one object are read at one state, under the store's lock.  Listings and the iteration of sets go slice by slice,
-so that they neither hold up writers nor keep old snapshots alive: what changes meanwhile may or may not be told,
+Values of one object are read at one state, under the store's lock.  Listings, `len` and iteration of sets go slice by
+slice, so that they neither hold up writers nor keep old snapshots alive: what changes meanwhile may or may not be told,
 everything else is told once, in order.
 """
 

@@ -1,4 +1,4 @@
-"""The networked half of a node: transport, engine and its thread, joining, leaving, evicting, and how writes stand to it.
+"""The networked half of a node: transport, engine and its thread, joining, leaving, evicting.
 
 A node without `listen` has an engine as well, without peers: it is what collects deleted rows.  The transport, and gRPC
 with it, is loaded only for `listen`.
@@ -48,9 +48,11 @@ class Network:
     def _make_transport(self, make: Callable[[Config], Transport] | None) -> Transport:
         if not self._config.listen:
             return NoTransport()
-        if make is None:
-            from crdtsync.transport.grpc import GrpcTransport as make
-        return make(self._config)
+        if make is not None:
+            return make(self._config)
+        from crdtsync.transport.grpc import GrpcTransport
+
+        return GrpcTransport(self._config)
 
     # -- beginning
 

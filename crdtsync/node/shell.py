@@ -17,6 +17,7 @@ from crdtsync.handles import Backend, Objects
 from crdtsync.node.batches import BatchScope
 from crdtsync.node.buckets import Bucket, Item
 from crdtsync.node.opening import open_store
+from crdtsync.node.rescue import Rescue
 from crdtsync.node.sessions import Sessions
 from crdtsync.node.status import status
 from crdtsync.node.watching import Hub, Watcher
@@ -25,7 +26,6 @@ from crdtsync.node.writing import Local
 if TYPE_CHECKING:
     from crdtsync.node.aio import AioNode
     from crdtsync.node.network import Network
-    from crdtsync.node.rescue import Rescue
     from crdtsync.transport.base import Transport
 
 DEFAULT_BUCKET = "default"
@@ -34,9 +34,9 @@ DEFAULT_BUCKET = "default"
 def open(path: str | os.PathLike[str] | None, *, transport: TransportFactory | None = None, **settings: Any) -> Node:
     """Open the replica in directory `path`, making it if it is not there; None keeps everything in memory.
 
-    `settings` are the fields of crdtsync.Config.  With `listen`, the node takes part in a cluster; with `join`, an empty
-    directory waits up to `join_timeout` seconds until a member lets it in.  `transport` makes another transport than
-    gRPC, for tests.  Raises ConfigError, StoreInUse, StoreDamaged, JoinError and the other environment faults.
+    `settings` are the fields of crdtsync.Config.  With `listen`, the node takes part in a cluster; with `join`, an
+    empty directory waits up to `join_timeout` seconds until a member lets it in.  `transport` makes another transport
+    than gRPC, for tests.  Raises ConfigError, StoreInUse, StoreDamaged, JoinError and the other environment faults.
     """
     return Node(path, make_config(settings), transport)
 
@@ -62,9 +62,10 @@ class Node(Objects):
         self._default = self.bucket(DEFAULT_BUCKET)
         self._network: Network | None = None
         self._aio: AioNode | None = None
-        self._rescue: Rescue | None = None
+        self._rescue = Rescue(self.local)
         _OPEN.add(self)
         try:
+            self.rescue.settle()
             self._connect(transport)
         except BaseException:
             self.close()
@@ -136,10 +137,10 @@ class Node(Objects):
         self._default.delete(key, type)
 
     def batch(self, *, sync: bool = False) -> BatchScope:
-        """A context manager: all writes in it take effect together at its end, here and on every peer, or none of them.
+        """A context manager: all writes in it take effect together at its end, here and on every peer, or none do.
 
-        Reads inside it see the state before it.  It is bound to the bucket of its first write, and to the thread and task
-        that opened it.  Inside another batch it joins that one.  With `sync` the end waits for the disk.
+        Reads inside it see the state before it.  It is bound to the bucket of its first write, and to the thread and
+        task that opened it.  Inside another batch it joins that one.  With `sync` the end waits for the disk.
         Raises BatchTooLarge beyond `cluster.batch_bytes_max`, BatchMisuse for a second bucket; whatever an operation
         raises at the end (KeyError, FieldTypeError, CounterOverflow) leaves nothing either.
         """
@@ -163,7 +164,7 @@ class Node(Objects):
         self.local.wait_durable()
 
     def token(self) -> str:
-        """Where this replica stands, in all buckets, as a string that `wait_for` and `watch` of any member understand."""
+        """Where this replica stands, in all buckets: a string for `wait_for` and `watch` on any member."""
         return self.sessions.token()
 
     def wait_for(self, token: str, timeout: float | None = None) -> None:
@@ -178,10 +179,10 @@ class Node(Objects):
     ) -> Watcher:
         """An iterator over changes of objects whose key starts with `prefix`, as Change(bucket, key, type, path, ...).
 
-        Without `after` it tells what changes from now on; with a token it first tells what the token lacks.  Changes are
-        of state, coalesced by object: whoever reads slowly is told the latest state once.  It tells everything at least
-        once, in the order in which objects first changed, and ends when the node is closed.  `bucket=None` watches all
-        buckets.  `values=False` leaves values out, which saves reading large sets.
+        Without `after` it tells what changes from now on; with a token it first tells what the token lacks.  Changes
+        are of state, coalesced by object: whoever reads slowly is told the latest state once.  It tells everything at
+        least once, in the order in which objects first changed, and ends when the node is closed.  `bucket=None`
+        watches all buckets.  `values=False` leaves values out, which saves reading large sets.
         Raises TokenTooOld, InvalidToken; a reader that falls behind `watch_pending_max` objects gets SlowConsumer.
         """
         return self._watch(bucket, prefix, after, values)
@@ -197,9 +198,8 @@ class Node(Objects):
         return watcher
 
     def status(self) -> dict[str, Any]:
-        """One snapshot of plain values: who, where, members, peers, buckets, storage, counters.  See docs/python-api.md."""
-        self.local.check()
-        return status(self._opened, self.local, self.hub, self._network)
+        """One snapshot of plain values; docs/python-api.md lists its fields."""
+        return status(self._opened, self.local, self.hub, self._net())
 
     # -- membership
 
@@ -230,10 +230,6 @@ class Node(Objects):
     def rescue(self) -> Rescue:
         """What this node had to set aside when it started over: show, replay or drop it."""
         self.local.check()
-        if self._rescue is None:
-            from crdtsync.node.rescue import Rescue
-
-            self._rescue = Rescue(self.local)
         return self._rescue
 
     def _net(self) -> Network:
@@ -254,9 +250,9 @@ class Node(Objects):
         return self._aio
 
     def close(self) -> None:
-        """Push what peers lack (for `close_timeout` seconds at most), write everything to the table, free the directory.
+        """Push what peers lack, for `close_timeout` seconds at most, write everything down, let go of the directory.
 
-        May be called again, and from any thread; iterators of `watch` end.  Calls on the node raise Closed from then on.
+        May be called again, and from any thread; iterators of `watch` end.  Calls on the node raise Closed after it.
         """
         with self._closing:
             if self._closed:

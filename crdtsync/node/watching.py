@@ -1,11 +1,11 @@
 """Watchers: changes of state told in their order of arrival, coalesced by object, resumable from a token.
 
-The store tells the hub which rows changed, under its lock; the hub notes the objects down for each watcher; a watcher reads
-their values when it is asked for the next change.  So a slow watcher costs memory only per changed object, up to
+The store tells the hub which rows changed, under its lock; the hub notes the objects down for each watcher; a watcher
+reads their values when it is asked for the next change.  So a slow watcher costs memory only per changed object, up to
 ``watch_pending_max``, and is told the newest value of each.
 
-A change's token says: everything up to here has been told.  It moves on when all that was pending at one moment has been
-told, so that resuming from it may tell some changes again, and never leaves one out.
+A change's token says: everything up to here has been told.  It moves on when all that was pending at one moment has
+been told, so that resuming from it may tell some changes again, and never leaves one out.
 """
 
 from __future__ import annotations

@@ -36,7 +36,8 @@ def test_a_second_open_is_refused(open_node: Any, tmp_path: Path) -> None:
     open_node()
     with pytest.raises(StoreInUse):
         open_node()
-    code = f"import crdtsync\ntry: crdtsync.open({str(tmp_path / 'a')!r})\nexcept crdtsync.errors.StoreInUse: print('used')"
+    path = str(tmp_path / "a")
+    code = f"import crdtsync\ntry: crdtsync.open({path!r})\nexcept crdtsync.errors.StoreInUse: print('used')"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "used\n"
 
@@ -46,8 +47,8 @@ def calls(node: Node) -> list[Any]:
     return [
         counter.increment, lambda: counter.value, lambda: tags.add(1), lambda: len(tags), lambda: 1 in tags,
         lambda: list(tags), lambda: tags.exists, lambda: product.value, product.fields, lambda: list(node.keys()),
-        lambda: list(node.items()), lambda: node.delete("c"), node.batch().__enter__, node.token, node.digest, node.clock,
-        node.sync, node.status, node.watch, lambda: node.wait_for("x"), node.members, node.buckets,
+        lambda: list(node.items()), lambda: node.delete("c"), node.batch().__enter__, node.token, node.digest,
+        node.clock, node.sync, node.status, node.watch, lambda: node.wait_for("x"), node.members, node.buckets,
         lambda: node.rescue.show(), node.leave,
     ]  # fmt: skip
 
@@ -133,7 +134,8 @@ def test_in_memory_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.Mon
 
 def test_settings_are_checked(tmp_path: Path) -> None:
     for settings in (
-        {"durability": "maybe"}, {"unknown": 1}, {"flush_interval": -1}, {"listen": "0.0.0.0:0"}, {"join": ["127.0.0.1:1"]},
+        {"durability": "maybe"}, {"unknown": 1}, {"flush_interval": -1}, {"listen": "0.0.0.0:0"},
+        {"join": ["127.0.0.1:1"]},
     ):  # fmt: skip
         with pytest.raises(ConfigError):
             crdtsync.open(tmp_path / "a", **settings)
