@@ -25,11 +25,11 @@ from crdtsync.errors import Closed, ConfigError, CrdtsyncError, InvariantViolate
 from crdtsync.replication.messages import Message
 from crdtsync.transport.base import Ledger, TransportEvents
 from crdtsync.transport.link import Link, Stream, StreamLost
-from crdtsync.transport.loop import shared_loop
+from crdtsync.transport.loop import LOOP_THREAD, shared_loop
 
 aio: Any = grpc.aio  # its published stubs describe another API
 SERVICE, METHOD = "crdtsync.v1.Replication", "Exchange"
-START_TIMEOUT = 30.0  # s: only a machine in distress takes longer to open a port
+LOOP_TIMEOUT = 30.0  # s: opening a port takes milliseconds, stopping at most two link_drain_timeout
 HOST_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-_:%")
 
 _running: weakref.WeakSet[GrpcTransport] = weakref.WeakSet()
@@ -53,6 +53,7 @@ class GrpcTransport(Ledger):
         return self._address
 
     def start(self, events: TransportEvents) -> None:
+        self._check_thread()
         target = bindable(self._config)
         with self._state_lock:
             if self._state != "new":
@@ -93,6 +94,7 @@ class GrpcTransport(Ledger):
         return {"address": self._address, "counters": self.counted(), "links": links}
 
     def stop(self) -> None:
+        self._check_thread()
         with self._state_lock:
             state, self._state = self._state, "stopped"
             if state == "running":
@@ -100,12 +102,16 @@ class GrpcTransport(Ledger):
                 self._await(self._shut_down())
 
     # -- towards the loop
+    def _check_thread(self) -> None:
+        if threading.current_thread().name == LOOP_THREAD:
+            raise InvariantViolated("A transport cannot be started or stopped from within its own events.")
+
     def _await(self, work: Coroutine[Any, Any, None]) -> None:
         """Run on the loop and wait for the end."""
-        if threading.current_thread().name == "crdtsync-transport":
-            work.close()
-            raise InvariantViolated("A transport cannot be started or stopped from within its own events.")
-        asyncio.run_coroutine_threadsafe(work, self._loop).result(START_TIMEOUT)
+        try:
+            asyncio.run_coroutine_threadsafe(work, self._loop).result(LOOP_TIMEOUT)
+        except TimeoutError as error:
+            raise InvariantViolated(f"The transport's loop has not answered within {LOOP_TIMEOUT} s.") from error
 
     def _soon(self, call: Any, *arguments: Any) -> None:
         if self._state == "running":
@@ -130,7 +136,7 @@ class GrpcTransport(Ledger):
     async def answer(self, context: Any) -> None:
         """Carry one incoming link."""
         incoming = sum(1 for link in self._links.values() if not link.outgoing)
-        if self._state != "running" or incoming >= self._config.links_max:
+        if self._state == "stopped" or incoming >= self._config.links_max:
             self.count("links_refused")
             await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, "no more links")
         await context.send_initial_metadata(())

@@ -14,6 +14,8 @@ from typing import Any
 
 log = logging.getLogger("crdtsync.transport")
 
+LOOP_THREAD = "crdtsync-transport"
+
 _lock = threading.Lock()
 _shared: tuple[int, asyncio.AbstractEventLoop] | None = None  # (pid, loop): a forked child starts its own
 
@@ -25,7 +27,7 @@ def shared_loop() -> asyncio.AbstractEventLoop:
         if _shared is None or _shared[0] != os.getpid():
             loop = asyncio.new_event_loop()
             loop.set_exception_handler(_failed)
-            threading.Thread(target=_run, args=(loop,), name="crdtsync-transport", daemon=True).start()
+            threading.Thread(target=_run, args=(loop,), name=LOOP_THREAD, daemon=True).start()
             _shared = (os.getpid(), loop)
         return _shared[1]
 
