@@ -58,7 +58,7 @@ def begin(node, sponsor, by_scan):
     if node.rules.joiner_counted:
         # RULE: the sponsor counts the joiner, durably, before it takes the snapshot that the joiner starts from
         sponsor.note(node.name, (epoch, JOINING))
-        sponsor.announced.pop(node.name, None)
+        sponsor.drop_announcement(node.name)
         sponsor.sponsoring = {**sponsor.sponsoring, node.name: epoch}
         sponsor.sync()
     else:
@@ -73,8 +73,12 @@ def begin(node, sponsor, by_scan):
 
 
 def still_sponsors(node, sponsor):
-    entry = node.entry
-    return sponsor.serves() and sponsor.state == "member" and sponsor.sponsoring.get(node.name) == entry.epoch
+    """RULE: neither of the two knows of an end of this attempt: a joiner can expire, and be evicted."""
+    epoch = node.entry.epoch
+    known, heard = sponsor.members.get(node.name), node.members.get(node.name, (0, 0))
+    counts = known in ((epoch, JOINING), (epoch, MEMBER)) or not node.rules.joiner_counted
+    able = sponsor.serves() and sponsor.state == "member" and sponsor.sponsoring.get(node.name) == epoch
+    return able and counts and heard <= (epoch, MEMBER)
 
 
 def proceed(node, sponsor, limit, reply_lost=False):
@@ -98,7 +102,7 @@ def proceed(node, sponsor, limit, reply_lost=False):
             sponsor.sync()
         entry.transfer = sponsor.open_transfer(entry.scan.t0 if entry.scan else {})
     part = sponsor.next_part(entry.transfer, limit)
-    entry.transfer.staged.update(part.rows)
+    node.stage_entry(entry, part)
     if not part.last:
         return "more"
     if entry.scan and not (covers(part.target, entry.scan.holds()) and covers(entry.scan.t0, part.floor)):
@@ -117,41 +121,18 @@ def proceed(node, sponsor, limit, reply_lost=False):
 
 def install(node, part, entry):
     """Take the sponsor's state, whole, in one step."""
-    rows, start_over = entry.scan.rows if entry.scan else {}, node.private is None
-    if start_over:
-        write_rescue(node, part.word.clock)
-        forget(node)
+    if node.private is None:
+        node.write_rescue(part.word.clock)
+        node.forget()
     mine = dict(node.rows)
-    # RULE: a store that was never published brings its rows as its own.  Its floor tells of events that nobody else
-    # has ever seen; kept, it would make everybody else seem to be below it
-    node.world.publish(node)
-    node.floor = {}
-    if node.private is not None:
-        node.private = None
-        node.actor = node.world.mint(node.name)  # published events keep their actor, later ones belong to this start
-    node.apply(rows, entry.transfer.staged, part.target, part.floor, part.stamp_floor)
+    node.publish()
+    node.take_in(entry, part)
     node.learn(part.word.members)
     node.note(node.name, (entry.epoch, MEMBER))
     node.entry, node.state = None, "member"
     restamp(node, mine, part.stamp_floor)
     node.world.came_in(node)
     node.sync()
-
-
-def write_rescue(node, clock):
-    """RULE: rows that the member's synced clock does not cover are written down before they are forgotten."""
-    rescue = {key: row.ctx for key, row in node.rows.items() if not covers(clock, row.ctx)}
-    rescue |= {key: dots for key, dots in node.damaged.items() if not covers(clock, dots)}
-    node.world.rescued(node, rescue)
-
-
-def forget(node):
-    """Rows, clock and floor go; what comes next is written under a new actor."""
-    node.world.touch_all(node)
-    node.clock, node.rows, node.log, node.floor, node.damaged = {}, {}, {}, {}, {}
-    node.drop_scan()
-    node.sponsoring = {}
-    node.new_start()
 
 
 def restamp(node, mine, stamp_floor):
@@ -165,7 +146,7 @@ def restamp(node, mine, stamp_floor):
     low = [key for key, row in mine.items() if key[1] == LATEST and not row.dead() and row.body[0] <= stamp_floor]
     writes = [("write", key[0], mine[key].body[3]) for key in node.in_order(low) if node.rows[key].body == mine[key].body]
     if writes:
-        node.batch(writes)
+        node.rewrite(writes, stamp_floor)
 
 
 def expire(sponsor):
@@ -223,7 +204,7 @@ def _end_scan(node, server):
         node.hear(part.word)
     elif outcome == "below":
         node.must_start_over("below")
-    elif outcome != "short":
+    else:
         node.drop_scan()
 
 
@@ -278,7 +259,7 @@ def evict(node, name, reached):
     if 2 * (len(votes) + 1) <= len(counted(node.members)):
         return False
     node.note(name, (record[0], EVICTED))
-    node.announced.pop(name, None)
+    node.drop_announcement(name)
     for other in [node, *votes]:
         other.learn(node.members)
         other.sync()

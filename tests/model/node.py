@@ -322,9 +322,7 @@ class Node:
 
     def receive(self, part, staged):
         """Stage parts; apply the whole transfer with its last part, or nothing of it.  What became of it, in a word."""
-        # RULE: who joins or starts over takes nothing else, and who has set rows aside takes only a repair: merged into
-        # a row that is not there, what is missing would read as removed (row {d1} aside, {d1, d2} comes: d1 is gone)
-        if self.state not in ("member", "leaving") or self.damaged or self.private is not None:
+        if not self.takes():
             return "busy"
         if not self.takes_from(part):
             return "old"
@@ -333,14 +331,25 @@ class Node:
             if not self.rules.whole_claim:
                 self.apply({}, part.rows, {}, {}, 0)
             return "more"
-        scan = self.scan if self.scan and self.scan.whole and part.base == self.scan.t0 else None
+        scan = self.ended_by(part)
         refused = self.refuses(part, scan)
+        if refused == "short":
+            self.drop_scan()
         if refused:
             return refused
         self.apply(scan.rows if scan else {}, staged, part.target, part.floor, part.stamp_floor)
         if scan:
             self.drop_scan()
         return "applied"
+
+    def takes(self):
+        """RULE: who joins or starts over takes nothing else, and who has set rows aside takes only a repair: merged into
+        a row that is not there, what is missing would read as removed (row {d1} aside, {d1, d2} comes: d1 is gone)."""
+        return self.state in ("member", "leaving") and not self.damaged and self.private is None
+
+    def ended_by(self, part):
+        """The scan that this transfer ends, if any."""
+        return self.scan if self.scan and self.scan.whole and part.base == self.scan.t0 else None
 
     def refuses(self, part, scan):
         """Why this transfer cannot be applied, or "" if it can."""
@@ -352,7 +361,7 @@ class Node:
         if self.clock and not covers(self.clock, part.floor):
             return "below"  # RULE: I am below the sender's floor, as an old copy or an evicted replica is: start over
         if scan and not covers(part.target, scan.holds()):
-            return "short"  # RULE: what ends a scan must claim all that was staged; parts are read later than T0
+            return "short"  # RULE: what ends a scan must claim all that was staged; parts are read later than T0: afresh
         return ""
 
     def apply(self, first, then, target, floor, stamp_floor):
@@ -442,6 +451,9 @@ class Node:
         epoch, rank = self.members.get(word.author, (0, 0))
         return word.epoch > epoch or (word.epoch == epoch and rank != records.EVICTED)
 
+    def drop_announcement(self, node):
+        self.announced.pop(node, None)
+
     # ---- garbage collection by causal stability ----
 
     def stable(self):
@@ -471,6 +483,42 @@ class Node:
                 self.world.collected += 1
                 self.world.touch(self, key)
 
+    # ---- getting in (see entry.py) ----
+
+    def write_rescue(self, clock):
+        """RULE: rows that the member's synced clock does not cover are written down before they are forgotten."""
+        rescue = {key: row.ctx for key, row in self.rows.items() if not covers(clock, row.ctx)}
+        rescue |= {key: dots for key, dots in self.damaged.items() if not covers(clock, dots)}
+        self.world.rescued(self, rescue)
+
+    def forget(self):
+        """Rows, clock and floor go; what comes next is written under a new actor."""
+        self.world.touch_all(self)
+        self.clock, self.rows, self.log, self.floor, self.damaged = {}, {}, {}, {}, {}
+        self.drop_scan()
+        self.sponsoring = {}
+        self.new_start()
+
+    def publish(self):
+        """RULE: a store that was never published brings its rows as its own.  Its floor tells of events that nobody else
+        has ever seen; kept, it would make everybody else seem to be below it."""
+        self.world.publish(self)
+        self.floor = {}
+        if self.private is not None:
+            self.private = None
+            self.actor = self.world.mint(self.name)  # published events keep theirs, later ones belong to this start
+
+    def stage_entry(self, entry, part):
+        entry.transfer.staged.update(part.rows)
+
+    def take_in(self, entry, part):
+        """The sponsor's state, whole, in one step."""
+        rows = entry.scan.rows if entry.scan else {}
+        self.apply(rows, entry.transfer.staged, part.target, part.floor, part.stamp_floor)
+
+    def rewrite(self, writes, stamp_floor):
+        self.batch(writes)
+
     # ---- damage ----
 
     def damage(self, key):
@@ -499,6 +547,7 @@ class Node:
         for key, row in mended.items():
             self.put(key, row)
         self.world.touch_keys(self, self.damaged)
+        self.world.not_missed(self)
         self.damaged = {}
         self.apply({}, part.rows, part.target, part.floor, part.stamp_floor)
         # RULE: a repair is durable before anything is served again: a scan reads what is on disk, and there the row was

@@ -128,8 +128,12 @@ class World:
         self.rescues += bool(rescue)
         for key, dots in rescue.items():
             self.rescue[key].append(dots)
+        self.not_missed(node)
+
+    def not_missed(self, node):
+        """Of a register set aside only the winner is known; what that had overwritten is not missed."""
         for key in node.damaged:
-            if key[1] == LATEST:  # what its winner, which is elsewhere or in the rescue, had overwritten is not missed
+            if key[1] == LATEST:
                 self.rescue[key].append(self.aside[node, key])
 
     def publish(self, node):

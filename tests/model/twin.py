@@ -1,0 +1,452 @@
+"""A model replica with the engine's replica and store beside it: every step is done on both, and compared.
+
+The model decides what happens; the engine does the same through `Replica` and `Store`, on a simulated disk that loses
+everything unsynced in a crash.  Actor ids are the model's actor names in eight bytes, so that both order them alike.
+"""
+
+from __future__ import annotations
+
+import random
+from functools import lru_cache
+
+import pytest
+
+from crdtsync import kernels
+from crdtsync.clocks.members import EVICTED, JOINING, LEFT, MEMBER, MemberRecord
+from crdtsync.config import ClusterSettings, Config
+from crdtsync.datatypes import lwwregister, map, mvregister, orset, pncounter, values
+from crdtsync.datatypes.keys import parse, top
+from crdtsync.errors import RowDamaged
+from crdtsync.pure.image import decode
+from crdtsync.replication import replica as verdicts
+from crdtsync.replication.replica import Incoming, Replica
+from crdtsync.sim.disk import SimDisk, SimFile
+from crdtsync.storage.cache import Cache
+from crdtsync.storage.store import Store
+from crdtsync.storage.table import ROWS, physical
+
+from . import members as records
+from .node import Node
+from .rows import CELL, LATEST, SET, VALUES, Row, covers
+from .world import Violation, World
+
+BUCKET, CLUSTER = "default", 7
+BATCH_BYTES = 16 * 1024  # small segments, so that opening a store is cheap and journals have several
+SMALL = ClusterSettings(value_bytes_max=1024, batch_bytes_max=BATCH_BYTES)
+CODES = {SET: orset.CODE, VALUES: mvregister.CODE, LATEST: lwwregister.CODE, CELL: pncounter.CODE}
+KINDS = {code: kind for kind, code in CODES.items()}
+STATES = {
+    records.JOINING: JOINING, records.EXPIRED: LEFT, records.MEMBER: MEMBER, records.LEFT: LEFT,
+    records.EVICTED: EVICTED,
+}  # fmt: skip
+OUTCOMES = {
+    verdicts.STAGED: "more", verdicts.APPLIED: "applied", verdicts.EARLIER_START: "old",
+    verdicts.EVICTED_SENDER: "old", verdicts.STALE_BASE: "stale", verdicts.OLD_NEWS: "behind",
+    verdicts.BELOW_FLOOR: "below", verdicts.SHORT: "short",
+}  # fmt: skip
+
+
+class Difference(Violation):
+    """Engine and model do not agree."""
+
+
+class Losing(random.Random):
+    """Chance as a disk meets it that keeps nothing of what was not synced."""
+
+    def choice(self, options):
+        return "none" if "none" in options else super().choice(options)
+
+    def random(self):
+        return 1.0
+
+    def randint(self, low, high):
+        return low
+
+
+class Ids:
+    """What a store asks of chance: the id of the actor that the model writes under."""
+
+    def __init__(self, node):
+        self.node = node
+
+    def getrandbits(self, bits):
+        return actor_id(self.node.actor)
+
+
+@lru_cache(maxsize=4096)
+def actor_id(actor):
+    """Eight bytes in the order of the names."""
+    return int.from_bytes(actor.encode().ljust(8, b"\0"), "big")
+
+
+@lru_cache(maxsize=4096)
+def actor_name(number):
+    return number.to_bytes(8, "big").rstrip(b"\0").decode()
+
+
+def to_ids(clock):
+    return {actor_id(actor): seq for actor, seq in clock.items()}
+
+
+def place(path, kind):
+    """Where the engine keeps an object of the model."""
+    if len(path) == 1:
+        return top(path[0], CODES[kind])
+    held = top(path[0], map.CODE)
+    for field in path[1:-1]:
+        held = held.inside(field, map.CODE)
+    return held.inside(path[-1], CODES[kind])
+
+
+def to_members(members):
+    return [MemberRecord(node=node, epoch=epoch, state=STATES[rank]) for node, (epoch, rank) in members.items()]
+
+
+class Pair(World):
+    """A world of twins.  `chance` decides when they write checkpoints, apart from the schedule."""
+
+    ALL_EVERY = 20  # steps between comparisons of those, too, that should not have changed
+
+    def __init__(self, rng, count, rules=None, node_class=None):
+        self.chance = random.Random(count)
+        self.judged = self.compared = 0
+        super().__init__(rng, count, rules, Twin)
+
+    def judge(self):
+        self.judged += 1
+        changed = list(self.dirty)
+        super().judge()
+        for node in self.nodes.values() if self.judged % self.ALL_EVERY == 0 else changed:
+            node.compare()
+            self.compared += 1
+
+
+class Twin(Node):
+    """A model node that drags an engine along."""
+
+    def __init__(self, name, world):
+        self.device = SimDisk(Losing())
+        self.world, self.name, self.actor = world, name, name
+        self.born = name  # actor of the time before publication
+        self.config = Config(name=name, segment_bytes=2 * BATCH_BYTES, cluster=SMALL).validate()
+        self.copy = None
+        self.boot()
+        super().__init__(name, world)
+        self.starts = self.store.start
+        self.sync()
+
+    # ---- lives ----
+
+    def boot(self):
+        self.device.next_life()
+        self.store = Store.open(
+            None, self.config, disk=self.device, maps=lambda: self.device.map, random=Ids(self), now_ms=self.now_ms
+        )
+        self.replica = Replica(self.store, self.config)
+
+    def now_ms(self):
+        return max(self.world.now + self.world.skew[self.name], 0)
+
+    def found(self, members):
+        self.store.publish(CLUSTER)
+        self.store.put_members(to_members(members))
+        super().found(members)
+
+    def sync(self):
+        super().sync()
+        self.store.flush()
+        if self.world.chance.random() < 0.3:
+            self.store.checkpoint()
+
+    def crash(self):
+        self.store.abandon()
+        self.device.crash()
+        super().crash()
+
+    def next_start(self):
+        if self.store._journal is None:
+            self.boot()
+        else:
+            self.store.raise_start(self.store.start)
+        return self.store.start
+
+    def raise_start(self, start):
+        self.store.raise_start(start - 1)
+        assert self.store.start == start
+        super().raise_start(start)
+
+    def keep_copy(self):
+        super().keep_copy()
+        self.copy = durable_copy(self.device)
+
+    def become_copy(self):
+        self.store.abandon()
+        kept = durable_copy(self.copy)
+        self.device = kept
+        super().become_copy()
+
+    # ---- local operations ----
+
+    def batch(self, operations):
+        if not self.can_write() or any(self.hits_damage(op) for op in operations):
+            return
+        super().batch(operations)
+
+        def run(txn):
+            for operation in operations:
+                perform(txn, *operation)
+
+        self.store.transact(BUCKET, run)
+
+    def in_order(self, keys):
+        return sorted(keys, key=self.engine_key)
+
+    def engine_key(self, key):
+        """The row key of a model's key in this store."""
+        held = place(key[0], key[1])
+        if key[1] == CELL:
+            actors = self.store.actors
+            first = len(actors.ids)  # the index that an actor gets with its first write, which may be under way
+            alone = self.store.cluster() == 0 and key[2] == self.born
+            return held.prefix + (0 if alone else actors.index.get(actor_id(key[2]), first)).to_bytes(4, "big")
+        return held.prefix + (values.encode(key[2]) if key[1] == SET else b"")
+
+    # ---- transfers ----
+
+    def open_transfer(self, base):
+        transfer = super().open_transfer(base)
+        transfer.engine = self.replica.open_transfer(BUCKET, to_ids(base))
+        self.agree("serves", transfer.engine is not None, True)
+        return transfer
+
+    def next_part(self, transfer, limit):
+        part = super().next_part(transfer, limit)
+        if not transfer.engine.done:
+            transfer.last = transfer.engine.next_part(limit)
+        part.engine = transfer.last
+        self.agree("last part", part.engine.last, part.last)
+        return part
+
+    def receive(self, part, staged):
+        if not self.takes():
+            return super().receive(part, staged)
+        scan = self.ended_by(part) if part.last else None
+        if staged.engine is None:
+            staged.engine = Incoming()
+        if scan:
+            staged.engine.scan_clock = to_ids(scan.t0)
+        verdict = self.replica.receive(part.engine, staged.engine)
+        outcome = super().receive(part, staged)
+        if not (verdict == verdicts.STAGED and outcome == "old"):  # the engine judges an evicted sender at the end
+            self.agree("verdict", OUTCOMES[verdict], outcome)
+        return outcome
+
+    # ---- long transfers ----
+
+    def read_on(self, scan, limit):
+        """Objects as the engine reads them, each from state that it makes durable first."""
+        after = scan.after[0] if scan.after else b""
+        served = self.replica.open_scan(BUCKET, after, to_ids(scan.t0))
+        self.agree("scans", served is not None, True)
+        self.sync()
+        parts, keys = [], []
+        while len(parts) < limit and not served.done:
+            parts.append(served.next_part(rows_max=1))
+            keys += [key for key, _ in self.unpacked(parts[-1].rows)]
+        return {key: self.rows[key] for key in keys}, (parts[-1].scan_next, parts), served.done
+
+    def unpacked(self, packed):
+        """Rows of a part in the model's terms."""
+        plain = kernels.rows_unpack(packed.count, packed.keys, packed.images, len(packed.actors))
+        return [model_row(key, image, packed.actors, self.born) for key, image in plain]
+
+    def stage(self, scan, read):
+        taken = super().stage(scan, read)
+        taken.parts, taken.news = [*getattr(scan, "parts", ()), *read[1][1]], read[1][1]
+        return taken
+
+    def keep_scan(self, scan):
+        super().keep_scan(scan)
+        self.stage_parts(scan.news, Incoming(), direct=False)
+
+    def stage_parts(self, parts, incoming, direct):
+        for part in parts:
+            self.agree("scan", self.replica.receive_scan(part, incoming, direct), verdicts.STAGED)
+
+    def drop_scan(self):
+        super().drop_scan()
+        self.store.drop_scan(BUCKET)
+
+    # ---- getting in ----
+
+    def write_rescue(self, clock):
+        super().write_rescue(clock)
+        rescued = sum(not covers(clock, row.ctx) for row in self.rows.values())
+        self.agree("rescue", self.store.write_rescue(BUCKET, to_ids(clock)), rescued)
+
+    def forget(self):
+        super().forget()
+        self.store.reset_bucket(BUCKET)
+        self.store.new_actor()
+        self.replica.announced.clear()
+
+    def publish(self):
+        if self.store.cluster() == 0:
+            self.store.publish(CLUSTER)
+        super().publish()
+
+    def stage_entry(self, entry, part):
+        super().stage_entry(entry, part)
+        staged = entry.transfer.staged
+        if staged.engine is None:
+            staged.engine = []
+        if part.engine not in staged.engine:  # asked again when the reply was lost
+            staged.engine.append(part.engine)
+
+    def take_in(self, entry, part):
+        incoming = Incoming(joining=True)
+        if entry.scan:
+            self.stage_parts(entry.scan.parts, incoming, direct=not self.clock)
+        got = [self.replica.receive(part, incoming) for part in entry.transfer.staged.engine]
+        super().take_in(entry, part)
+        self.agree("entry", got, [verdicts.STAGED] * (len(got) - 1) + [verdicts.APPLIED])
+
+    def rewrite(self, writes, stamp_floor):
+        Node.batch(self, writes)
+        self.agree("restamped", self.store.restamp(BUCKET, [actor_id(self.born)], stamp_floor), len(writes))
+
+    # ---- damage ----
+
+    def damage(self, key):
+        rowkey = self.engine_key(key)
+        self.sync()
+        self.store.checkpoint()
+        bucket = self.store.bucket(BUCKET)
+        at, table = physical(bucket.number, rowkey), self.device.map.database(ROWS)
+        table[at] = table[at][:-1] + bytes([table[at][-1] ^ 1])
+        self.store.renew_reader()
+        bucket.cache = Cache(self.config.cache_bytes_max)
+        with pytest.raises(RowDamaged):
+            bucket.get(rowkey)
+        super().damage(key)
+
+    def repair(self, server):
+        keys = self.store.damaged_keys(BUCKET)
+        rows = server.store.rows_at(BUCKET, keys)
+        part = server.replica.open_transfer(BUCKET, to_ids(self.clock)).next_part()
+        verdict = self.replica.receive_repair(keys, rows, part, Incoming())
+        outcome = super().repair(server)
+        self.agree("repair", OUTCOMES[verdict], outcome)
+        return outcome
+
+    # ---- announcements, members, collection ----
+
+    def takes_word(self, word):
+        taken = super().takes_word(word)
+        if taken:
+            self.agree("start heard", self.replica.later_start(word.author, word.start), True)
+            self.replica.hear(BUCKET, word.author, to_ids(word.clock), to_members(word.members))
+        return taken
+
+    def learn(self, members):
+        super().learn(members)
+        self.replica.merge_members(to_members(self.members))
+
+    def note(self, node, record):
+        super().note(node, record)
+        self.store.put_members(to_members({node: record}))
+
+    def drop_announcement(self, node):
+        super().drop_announcement(node)
+        self.replica.forget(node)
+
+    def collect(self):
+        super().collect()
+        self.replica.collect(BUCKET, self.store.hybrid.now())
+
+    # ---- comparing ----
+
+    def agree(self, what, engine, model):
+        if engine != model:
+            raise Difference(f"{self.name}, {what}: engine {engine}, model {model}")
+
+    def compare(self):
+        """Everything that both have."""
+        store, bucket = self.store, self.store.bucket(BUCKET)
+        rows = [] if bucket is None else bucket.all_rows(skip_damaged=True)
+        ids = store.actors.ids
+        held = dict(model_row(key, image, ids, self.born) for key, image in rows)
+        if held != self.rows:
+            for key in sorted(held.keys() | self.rows.keys()):
+                self.agree(f"row {key}", held.get(key), self.rows.get(key))
+        named = lambda clock: {actor_name(actor) if actor else self.born: seq for actor, seq in clock.items()}  # noqa: E731
+        self.agree("clock", named(store.clock(BUCKET)), self.clock)
+        self.agree("synced clock", named(store.synced_clock(BUCKET)), self.disk["clock"])
+        self.agree("floor", named(store.floor(BUCKET)), self.floor)
+        self.agree("stamp floor", store.stamp_floor(BUCKET), self.stamp_floor)
+        told = {node: (record.epoch, record.state) for node, record in store.members().items()}
+        if self.private is None:
+            self.agree("members", told, {node: (e, STATES[rank]) for node, (e, rank) in self.members.items()})
+        self.agree("damaged", len(store.damaged(BUCKET)), len(self.damaged))
+        announced = self.replica.announced.get(BUCKET, {})
+        self.agree("announced", {n: named(c) for n, c in announced.items()}, {n: c for n, (_, c) in self.announced.items()})
+
+
+def durable_copy(device):
+    """A new disk with what is durable on another."""
+    copy = SimDisk(Losing())
+    copy.files = {name: SimFile(bytes(file.platter)) for name, file in device.files.items()}
+    copy.map.copy_from(device.map)
+    return copy
+
+
+def perform(txn, name, path, *arguments):
+    """One operation of the model, by the verb that a handle would use."""
+    if name == "add":
+        orset.add(txn, place(path, SET), values.encode("x"))
+    elif name == "remove":
+        orset.discard(txn, place(path, SET), values.encode("x"))
+    elif name == "write" and arguments[0] is not None:
+        lwwregister.write(txn, place(path, LATEST), values.encode(arguments[0]))
+    elif name == "write":
+        lwwregister.clear(txn, place(path, LATEST), None)
+    elif name == "increment":
+        pncounter.add(txn, place(path, CELL), arguments[0])
+    elif name == "reset":
+        pncounter.reset(txn, place(path, CELL), None)
+    elif name == "set_value":
+        mvregister.write(txn, place(path, VALUES), values.encode(arguments[0]))
+    elif name == "clear_values":
+        mvregister.clear(txn, place(path, VALUES), None)
+    elif len(path) == 1:
+        map.clear(txn, top(path[0], map.CODE), None)
+    else:
+        map.remove(txn, top(path[0], map.CODE), path[1].encode())
+
+
+@lru_cache(maxsize=65536)
+def _decoded(rowkey, image):
+    """A row without the meaning of its actors."""
+    parsed = parse(rowkey)
+    kind = KINDS[parsed.code]
+    path = (parsed.name, *parsed.fields)
+    return path, kind, parsed.tail, kernels.row_context(image)
+
+
+def model_row(rowkey, image, ids, born):
+    """(key, Row) of the model for a row of the engine."""
+    path, kind, tail, context = _decoded(rowkey, image)
+    name = lambda index: actor_name(ids[index]) if ids[index] else born  # noqa: E731
+    ctx = {name(actor): seq for actor, seq in context}
+    if kind == CELL:
+        cell = kernels.row_cell(image)
+        return (path, kind, name(cell[0])), Row(kind, ctx, tuple(cell[1:]))
+    if kind == LATEST:
+        stamp, actor, seq, payload, _ = kernels.row_latest(image)
+        value = None if payload is None else values.load(payload)
+        return (path, kind, ""), Row(kind, ctx, (stamp, name(actor), seq, value))
+    if kind == SET:
+        live = {(name(actor), seq): None for actor, seq in kernels.row_live_dots(image)}
+        return (path, kind, values.load(tail)), Row(kind, ctx, live)
+    live = {(name(actor), seq): values.load(payload) for actor, (seq, payload) in decode(image).live.items()}
+    return (path, kind, ""), Row(kind, ctx, live)
