@@ -128,8 +128,11 @@ class Membership:
             return
         self._found()
         # Every attempt has an epoch of its own, above all that either has heard of: late word about an earlier
-        # attempt (that it expired, say) then cannot throw the node out again.
+        # attempt (that it expired, say) then cannot throw the node out again.  A request that comes twice is one
+        # attempt: the joiner holds on to the first answer, and would not know itself under the epoch of the second.
         epoch = max(known.epoch if known is not None else 0, peer.epoch) + 1
+        if known is not None and (known.state, known.start) == (JOINING, peer.start) and peer.node in self.sponsoring:
+            epoch = known.epoch
         record = MemberRecord(node=peer.node, epoch=epoch, state=JOINING, address=request.address, start=peer.start)
         self.put(record)
         self.sponsoring[peer.node] = (epoch, core.now)
