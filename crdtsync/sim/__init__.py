@@ -9,6 +9,6 @@ step is judged by the oracles, then stops the faults and asks for agreement.  Th
 
 from __future__ import annotations
 
-from crdtsync.sim.run import Verdict, run
+from crdtsync.sim.trial import Verdict, run
 
 __all__ = ["Verdict", "run"]

@@ -7,7 +7,7 @@ import sys
 import time
 from collections import Counter
 
-from crdtsync.sim.run import Verdict, run
+from crdtsync.sim.trial import Verdict, run
 
 
 def main(arguments: list[str] | None = None) -> int:

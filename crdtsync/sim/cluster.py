@@ -28,19 +28,24 @@ class Cluster:
     # -- life
     def found(self) -> None:
         """Start the first nodes: one founds the cluster, the others join through it."""
-        first = self.add(())
+        first = self.add(None)
         for _ in range(self.plan.nodes - 1):
-            self.add((first.address,))
+            self.add(first)
 
-    def add(self, join: tuple[str, ...]) -> SimNode:
+    def add(self, sponsor: SimNode | None) -> SimNode:
         """A new machine with an empty disk."""
         name = f"n{self._names}"
         skew = self.plan.skews[self._names % len(self.plan.skews)]
         self._names += 1
-        node = SimNode(self, name, SimDisk(self.world.rng), skew, join)
+        node = SimNode(self, name, SimDisk(self.world.rng), skew, sponsor)
         self.nodes[name] = node
         node.boot()
         return node
+
+    def seeds(self, sponsor: SimNode | None) -> tuple[str, ...]:
+        """Where a node is told to look for others: its first sponsor, and some member, at their present addresses."""
+        members = [node.address for node in self.running() if node.writable()]
+        return () if sponsor is None else tuple({sponsor.address: None, **dict.fromkeys(members[:1])})
 
     def fresh_address(self) -> str:
         """An address that nobody has had."""
@@ -96,14 +101,14 @@ class Cluster:
 
     def boot_later(self, node: SimNode) -> None:
         """A node is started again after a while."""
-        self.world.after(self.world.rng.uniform(0.02, 2.0), node.boot)
+        self.world.after(self.world.rng.uniform(0.02, 1.2), node.boot)
 
     def join(self) -> bool:
         """A new node comes, by the address of some running member."""
         members = [node for node in self.running() if node.writable()]
         if not members:
             return False
-        self.add((self.world.rng.choice(members).address,))
+        self.add(self.world.rng.choice(members))
         return True
 
     def leave(self) -> bool:

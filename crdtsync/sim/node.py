@@ -26,17 +26,17 @@ from crdtsync.storage.store import Store
 if TYPE_CHECKING:
     from crdtsync.sim.cluster import Cluster
 
-FLUSH_EVERY = (0.002, 0.08)  # s between flushes of the journal
-CHECKPOINT_EVERY = (0.2, 1.5)  # s between checkpoints
+FLUSH_EVERY = (0.01, 0.2)  # s between flushes of the journal
+CHECKPOINT_EVERY = (0.3, 1.5)  # s between checkpoints
 WHOLE_CHECK_SHARE = 0.05  # of checkpoints that are followed by a judgement of every row
 
 
 class SimNode:
     """A machine with a disk, and whatever process runs on it."""
 
-    def __init__(self, cluster: Cluster, name: str, disk: SimDisk, skew: float, join: tuple[str, ...]) -> None:
+    def __init__(self, cluster: Cluster, name: str, disk: SimDisk, skew: float, sponsor: SimNode | None) -> None:
         self.cluster, self.world = cluster, cluster.world
-        self.name, self.disk, self.skew, self.join = name, disk, skew, join
+        self.name, self.disk, self.skew, self.sponsor = name, disk, skew, sponsor
         self.address = cluster.fresh_address()
         self.boots = 0
         self.up = False
@@ -47,6 +47,7 @@ class SimNode:
         self.private = -1 - len(cluster.nodes)  # stands for the private actor until it has an id
         self._durable: dict[str, Clock] = {}  # what was ever said to be on the disk, by bucket
         self._promised: dict[str, Clock] = {}  # what the next start must find
+        self._looked: dict[str, dict[int, int]] = {}  # clocks by index, as the oracles last saw them
         self._wake: Event | None = None
         self._timers: list[Event] = []
         self._paused_until = 0.0
@@ -63,12 +64,13 @@ class SimNode:
         self._guarded(self._start)
 
     def _start(self) -> None:
-        world, config = self.world, node_config(self.cluster.plan, self.name, self.address, self.join)
+        world, seeds = self.world, self.cluster.seeds(self.sponsor)
+        config = node_config(self.cluster.plan, self.name, self.address, seeds)
         chance = random.Random(world.rng.getrandbits(64))
         self.store = Store.open(
             None, config, disk=self.disk, maps=lambda: self.disk.map, random=chance, now_ms=self.wall_ms
         )
-        self.up = True
+        self.up, self._looked = True, {}
         world.note(self.name, f"boot {self.boots} at {self.address}")
         self.cluster.oracles.restarted(self, self._promised)
         self.engine = Engine(self.store, config, chance, world.now, self.wall_ms())
@@ -298,6 +300,15 @@ class SimNode:
     def actor_id(self, index: int) -> int:
         """Id of a local actor index; the private actor has a negative stand-in until it is published."""
         return self.store.actors.ids[index] or self.private
+
+    def moved(self) -> list[str]:
+        """Buckets whose clock is another than when this was last asked."""
+        moved = []
+        for name, bucket in self.store.named.items():
+            if self._looked.get(name) != bucket.clock:
+                self._looked[name] = dict(bucket.clock)
+                moved.append(name)
+        return moved
 
     def own_index(self) -> int | None:
         """Index that this start writes under; None: it has written nothing."""

@@ -81,10 +81,8 @@ class Oracles:
     def step(self, node: SimNode) -> None:
         """Judge the rows of a replica that its clock's last move can have touched."""
         judged = self._judged.setdefault(node.name, {})
-        for bucket in node.buckets():
+        for bucket in node.moved():
             clock, before = node.clock(bucket), judged.get(bucket, {})
-            if clock == before:
-                continue
             self.steps += 1
             if not covers(clock, before):
                 if not node.may_start_over():

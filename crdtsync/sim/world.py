@@ -20,14 +20,10 @@ class Violation(AssertionError):
 class Event:
     """Something that will happen; cancelled by clearing `action`, since a heap gives nothing back."""
 
-    __slots__ = ("action", "number", "time")
+    __slots__ = ("action",)
 
-    def __init__(self, time: float, number: int, action: Callable[[], None]) -> None:
-        self.time, self.number = time, number
+    def __init__(self, action: Callable[[], None]) -> None:
         self.action: Callable[[], None] | None = action
-
-    def __lt__(self, other: Event) -> bool:
-        return (self.time, self.number) < (other.time, other.number)
 
     def cancel(self) -> None:
         self.action = None
@@ -44,14 +40,14 @@ class World:
         self.lines: list[str] = []
         self._trace = trace
         self._hash = 0
-        self._events: list[Event] = []
+        self._events: list[tuple[float, int, Event]] = []
         self._numbers = 0
 
     def at(self, time: float, action: Callable[[], None]) -> Event:
         """Let `action` happen at `time`, or next when that has passed."""
         self._numbers += 1
-        event = Event(max(time, self.now), self._numbers, action)
-        heapq.heappush(self._events, event)
+        event = Event(action)
+        heapq.heappush(self._events, (max(time, self.now), self._numbers, event))
         return event
 
     def after(self, delay: float, action: Callable[[], None]) -> Event:
@@ -61,13 +57,13 @@ class World:
     def run_until(self, time: float) -> None:
         """Let everything happen that is due up to `time`."""
         events, busy = self._events, 0
-        while events and events[0].time <= time:
-            event = heapq.heappop(events)
+        while events and events[0][0] <= time:
+            due, _, event = heapq.heappop(events)
             if event.action is not None:
-                busy = busy + 1 if event.time == self.now else 0
+                busy = busy + 1 if due == self.now else 0
                 if busy > BUSY_MAX:
                     raise Violation(f"liveness: somebody is busy for ever at {self.now} s")
-                self.now = event.time
+                self.now = due
                 event.action()
         self.now = max(self.now, time)
 
