@@ -10,7 +10,7 @@ PRIVATE = 0
 
 
 class Actors:
-    """Indexes are given out in order and never taken back."""
+    """Indexes are given out in order; once journaled they are never taken back."""
 
     __slots__ = ("ids", "index")
 
@@ -25,6 +25,12 @@ class Actors:
                 self.ids.append(actor)
             self.ids[index] = actor
             self.index[actor] = index
+
+    def drop(self, first: int) -> None:
+        """Take the ids from index `first` on out again: what they were for was refused."""
+        for actor in self.ids[first:]:
+            del self.index[actor]
+        del self.ids[first:]
 
     def publish(self, actor: int) -> None:
         """Give the private actor its id.  Id 0 goes on to mean it here, for tokens from before."""

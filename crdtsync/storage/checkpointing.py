@@ -67,6 +67,8 @@ class Checkpointing(Core):
                 self._cut_record = self.journal.last
                 self._cut = [freeze(b) for b in self.numbered.values() if b.is_dirty() and b.state != DROPPED]
             cut, position, record = self._cut, self._cut_position, self._cut_record
+            self.renew_reader()
+            self.table.reserve(sum(frozen.layer.size for frozen in cut))
             saved_actors = self._write_meta(changes, position)
             self._meta_dirty = False
             dropped = [b for b in self.numbered.values() if b.state == DROPPED] if renewed else []

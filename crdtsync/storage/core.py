@@ -64,6 +64,7 @@ class Core:
         self.node, self.start, self.instance = "", 0, random.getrandbits(64)
         self.store_id = self.cluster_id = 0
         self.actors = Actors()
+        self._tried: list[int] = []  # ids that have an index for the time of one transfer, not journaled yet
         self.member_records: Members = {}
         self.named: dict[str, Bucket] = {}
         self.numbered: dict[int, Bucket] = {}
@@ -177,6 +178,24 @@ class Core:
             self.journal.append(payload(facts.ACTORS, first, ids))
             self.actors.add(first, ids)
 
+    @contextmanager
+    def trying_actors(self, ids: list[int]) -> Iterator[None]:
+        """Ids have indexes within; unless `keep_actors` has journaled them by its end, they are forgotten again."""
+        first, self._tried = len(self.actors.ids), ids
+        self.actors.add(first, ids)
+        try:
+            yield
+        finally:
+            if self._tried:
+                self.actors.drop(first)
+                self._tried = []
+
+    def keep_actors(self) -> None:
+        """Journal the ids that are being tried."""
+        if self._tried:
+            self.journal.append(payload(facts.ACTORS, len(self.actors.ids) - len(self._tried), self._tried))
+            self._tried = []
+
     def _writer(self) -> int:
         """Index that the next write goes under: the private actor before publication, else one of this start alone."""
         # RULE: an actor lives no longer than one start, so no dot is ever used twice
@@ -240,7 +259,9 @@ class Core:
         return record
 
     def tell(self, bucket: Bucket, keys: list[bytes], local: bool) -> None:
-        """Let the listeners know; a listener's error is its own."""
+        """Let the listeners know; a listener's error is its own.  What is hidden is not told."""
+        if bucket.state != LIVE:
+            return
         for listener in self.on_change:
             try:
                 listener(bucket.name, keys, local)

@@ -18,6 +18,8 @@ from crdtsync.storage.maps import Changes, Snapshot
 DATABASES = 16
 READERS = 512
 GROW_AT = 0.8  # share of the map in use at which it is doubled: even deletes need free pages
+PAGES_PER_BYTE = 4  # bytes of pages, about, that a commit touches for each byte that it puts
+HEADROOM = 4 << 20
 ROOM_FOR_ERRORS = 4 << 20  # free bytes below which an I/O error of LMDB is taken for a full disk
 META = struct.Struct("<IIQQ")  # magic, version, address, map size: what follows the page header of a meta page
 PAGE_HEADER, MAGIC, DATA_VERSION = 16, 0xBEEFC0DE, 1
@@ -35,7 +37,7 @@ class LmdbMap:
         self._generation = Forks.generation
         self._writing = threading.Lock()
         self._counting = threading.Condition()
-        self._open_snapshots = 0
+        self._open_snapshots, self._short = 0, False
         self._env = self._open(map_bytes)
         self._databases = self._existing()
         self._env.reader_check()
@@ -83,12 +85,10 @@ class LmdbMap:
         check_fork(self._generation)
         with self._writing:
             try:
-                self._grow(GROW_AT)
-                try:
-                    self._commit(changes)
-                except lmdb.MapFullError:
-                    self._grow(0.0)
-                    self._commit(changes)
+                self._commit(changes)
+            except lmdb.MapFullError as error:
+                self._short = True  # the next `reserve` doubles the map, whatever it is asked for
+                raise self._fault(error) from error
             except lmdb.Error as error:
                 raise self._fault(error) from error
 
@@ -106,13 +106,20 @@ class LmdbMap:
                 with txn.cursor(self._databases[name]) as cursor:
                     cursor.putmulti(pairs)
 
-    def _grow(self, threshold: float) -> None:
-        info = self._env.info()
-        if self.used() < threshold * info["map_size"]:
+    def reserve(self, size: int) -> None:
+        """Grow the map when a commit of `size` bytes might pass four fifths of it.
+
+        The map moves when it grows, so this waits until no transaction is open, and leaves it for later in vain.
+        """
+        needed = self.used() + PAGES_PER_BYTE * size + HEADROOM
+        room = int(self._env.info()["map_size"])
+        if needed < GROW_AT * room and not self._short:
             return
-        with self._counting:  # the map may only move while no transaction is open; snapshots are short
-            if self._counting.wait_for(lambda: self._open_snapshots == 0, timeout=10.0):
-                self._env.set_mapsize(2 * info["map_size"])
+        while needed >= GROW_AT * room or self._short:
+            room, self._short = 2 * room, False
+        with self._writing, self._counting:
+            if self._counting.wait_for(lambda: self._open_snapshots == 0, timeout=1.0):
+                self._env.set_mapsize(room)
 
     def _fault(self, error: lmdb.Error) -> DiskFull | TableFailed:
         with contextlib.suppress(OSError):

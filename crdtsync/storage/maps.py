@@ -60,6 +60,9 @@ class OrderedMap(Protocol):
     def commit(self, changes: Changes) -> None:
         """All of it or nothing, durable on return.  Raises DiskFull, TableFailed."""
 
+    def reserve(self, size: int) -> None:
+        """Make ready for a commit of about `size` bytes.  Called while no snapshot is open."""
+
     def maintain(self) -> None:
         """Housekeeping, to be called about once a minute."""
 
@@ -99,6 +102,9 @@ class MemoryMap:
                 for snapshot in self._snapshots:
                     snapshot.remember(name, [key for key, _ in pairs])
                 self.database(name).update(pairs)
+
+    def reserve(self, size: int) -> None:
+        """Memory needs no notice."""
 
     def maintain(self) -> None:
         """Memory needs none."""

@@ -37,17 +37,17 @@ class Receiving(Serving):
         self.check_usable()
         with self.lock, self.counting():
             self.check_claim(bucket, staged, target, floor, stamp_floor)
-            held = self.named.get(bucket) or self.add_bucket(self.new_bucket(bucket))
-            self.add_actors(self.actors.unknown([*target, *floor]))
-            rows = self.local_rows(staged)
-            return self.join(held, rows, self.actors.inward(target), self.actors.inward(floor), stamp_floor)
+            with self.trying_actors(self.actors.unknown(target)):
+                rows = self.local_rows(staged)
+                held = self.named.get(bucket) or self.add_bucket(self.new_bucket(bucket))
+                return self.join(held, rows, self.actors.inward(target), self.actors.inward(floor), stamp_floor)
 
     def check_claim(self, bucket: str, staged: Sequence[Staged], target: Clock, floor: Clock, stamp_floor: int) -> None:
         """Raises BadTransfer when rows or claims contradict themselves or what is known here."""
         check_clock(target, "claim")
         check_clock(floor, "floor")
-        if not 0 <= stamp_floor < 2**64:
-            raise BadTransfer(f"The stamp floor is {stamp_floor}, which cannot be.")
+        if not 0 <= stamp_floor <= STAMP_FLOOR_LAST:  # no register could be written any more
+            raise BadTransfer(f"The stamp floor is {stamp_floor}, beyond {STAMP_FLOOR_LAST}.")
         for part in staged:
             at = part.beyond(target)
             if at >= 0:
@@ -56,9 +56,18 @@ class Receiving(Serving):
             raise BadTransfer("The floor lies beyond the claim of its transfer.")
         own = self.actor()
         held = self.named.get(bucket)
+        self._check_crowd(held, target)
         written = 0 if held is None or self._own is None else held.clock.get(self._own, 0)
         if own and target.get(own, 0) > written:
             raise BadTransfer(f"The claim names event {target[own]} of our own actor; we have written {written}.")
+
+    def _check_crowd(self, held: Bucket | None, target: Clock) -> None:
+        """A clock with more actors than a part may name could never be told to anybody again.  Raises BadTransfer."""
+        clock, most = {} if held is None else held.clock, self.config.actors_per_part_max
+        if len(clock) + len(target) > most:
+            actors = len(clock) + sum(self.actors.index.get(actor, -1) not in clock for actor in target)
+            if actors > most:
+                raise BadTransfer(f"The claim brings the actors to {actors}; actors_per_part_max is {most}.")
 
     def local_rows(self, staged: Sequence[Staged]) -> list[Row]:
         """All rows of a transfer with local indexes.  Raises BadTransfer when a row comes twice."""
@@ -75,6 +84,7 @@ class Receiving(Serving):
         risen = {actor: seq for actor, seq in floor.items() if seq > bucket.floor.get(actor, 0)}
         if not (joined or news or risen or stamp_floor > bucket.stamp_floor):
             return applied
+        self.keep_actors()
         data = payload(facts.JOIN, bucket.number, flat(news), flat(risen), stamp_floor, facts.rows_flat(joined))
         self.journal.append(data)
         self.forget_damage(bucket, mended)
@@ -86,7 +96,10 @@ class Receiving(Serving):
         return applied
 
     def joined(self, bucket: Bucket, rows: list[Row], mended: set[bytes]) -> tuple[Rows, Rows, Applied]:
-        """(rows that change, what they were, what happened) when rows are joined into a bucket."""
+        """(rows that change, what they were, what happened) when rows are joined into a bucket.
+
+        Raises BadTransfer for a row that contradicts the one that is here.
+        """
         current = [None if key in mended else bucket.get(key) for key, _ in rows]
         images = rows_join(current, [image for _, image in rows], bucket.clock, self.actors.ids)
         changed: Rows = {}
@@ -97,12 +110,15 @@ class Receiving(Serving):
                 new = row_mend(None, incoming, self.actors.ids)
             if new is None:
                 continue
+            if old is not None and (fault := contradiction(old, incoming)):
+                raise BadTransfer(f"Row {key!r} contradicts the one that is here: {fault}.")
             changed[key], before[key] = new, old
-            if old is not None and row_kind(old) == LATEST and row_conflict(old, incoming):
-                self._remember(bucket, key, old, incoming)
-                applied.conflicts += 1
+        self._note_registers(bucket, changed, before, dict(rows), applied)
         applied.rows = len(changed)
         return changed, before, applied
+
+    def _note_registers(self, bucket: Bucket, changed: Rows, before: Rows, incoming: Rows, applied: Applied) -> None:
+        """Count conflicts, and registers from clocks that run far ahead."""
 
     def _remember(self, bucket: Bucket, key: bytes, old: bytes, incoming: bytes) -> None:
         """A conflict: note what lost, and to whom."""

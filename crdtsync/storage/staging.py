@@ -5,13 +5,24 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+from crdtsync.clocks.hybrid import STAMP_LAST
 from crdtsync.clocks.vector import Clock
 from crdtsync.config import Config
 from crdtsync.datatypes import values
 from crdtsync.datatypes.keys import parse
 from crdtsync.datatypes.rows import PackedRows, Row
 from crdtsync.errors import BadTransfer
-from crdtsync.kernels import LATEST, VALUES, row_kind, row_latest, row_payloads, rows_beyond, rows_remap, rows_unpack
+from crdtsync.kernels import (
+    LATEST,
+    VALUES,
+    row_cell,
+    row_kind,
+    row_latest,
+    row_payloads,
+    rows_beyond,
+    rows_remap,
+    rows_unpack,
+)
 
 NO_BOUND = 2**64 - 1
 
@@ -41,6 +52,8 @@ def check_part(part: PackedRows, config: Config) -> Staged:
         rows = rows_unpack(part.count, part.keys, part.images, len(part.actors))
         for key, image in rows:
             check_row(key, image, config)
+        if len({key for key, _ in rows}) != len(rows):
+            raise ValueError("a row comes twice")
     except (ValueError, OverflowError) as error:
         raise BadTransfer(f"A part does not check out: {error}.") from error
     return Staged(part.actors, rows)
@@ -68,7 +81,9 @@ def check_row(key: bytes, image: bytes, config: Config) -> None:
     """What the kernels do not know: values are canonical and within their bounds.  ValueError."""
     kind, bounds = row_kind(image), config.cluster
     if kind == LATEST:
-        payload = row_latest(image)[3]
+        stamp, _, _, payload, _ = row_latest(image)
+        if stamp > STAMP_LAST:  # nobody could write after it
+            raise ValueError(f"stamp {stamp} is beyond {STAMP_LAST}")
         if payload is not None:
             values.decode(payload, bounds.depth_max, bounds.value_bytes_max)
     elif kind == VALUES:
@@ -77,5 +92,7 @@ def check_row(key: bytes, image: bytes, config: Config) -> None:
     place = parse(key)
     if len(place.fields) > bounds.depth_max:
         raise ValueError(f"row key nests deeper than {bounds.depth_max} maps")
+    if place.code == b"g" and (row_cell(image)[4] or row_cell(image)[7]):
+        raise ValueError("a gcounter has gone down")
     if place.code in b"so":
         values.decode_element(place.tail, bounds.depth_max, bounds.value_bytes_max)

@@ -1,0 +1,127 @@
+"""The two threads: everything becomes durable and reaches the table without being asked; failures do not end them."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from crdtsync.errors import JournalFailed, TableFailed
+from crdtsync.storage.background import Background
+from tests.storage.helpers import add, bucket_of, check_inner, increment, open_store, rows_of
+
+
+def wait_for(condition: Callable[[], bool], seconds: float = 20.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen in time"
+        time.sleep(0.005)
+
+
+def test_writes_become_durable_and_reach_the_table(tmp_path: Path) -> None:
+    store = open_store(tmp_path / "s", checkpoint_interval=0.05)
+    background = Background(store)
+    background.start()
+    store.transact("default", lambda txn: add(txn, "s", 1))
+    wait_for(lambda: store.synced_clock("default") == {0: 1})
+    wait_for(lambda: bucket_of(store).rows == 1)
+    background.stop()
+    background.stop()
+    store.close()
+
+
+def test_many_threads_write_read_and_digest_while_checkpoints_run(tmp_path: Path) -> None:
+    store = open_store(tmp_path / "s", checkpoint_interval=0.01, segment_bytes=1 << 18, dirty_bytes_max=1 << 20)
+    background, errors = Background(store), []
+    background.start()
+
+    def work(number: int) -> None:
+        try:
+            for turn in range(150):
+                store.transact("default", lambda txn, turn=turn: [add(txn, f"s{number}", turn), increment(txn, "c")])
+                bucket_of(store).scan(b"s%d\0" % number)
+                if turn % 10 == 0:
+                    store.digest()
+                    store.wait_durable(store.last_record)
+        except BaseException as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    background.stop()
+    assert not errors
+    assert len(rows_of(store)) == 601
+    assert store.clock("default") == {0: 1200}
+    check_inner(store)
+    store.close()
+
+
+def test_a_failed_checkpoint_is_tried_again(tmp_path: Path) -> None:
+    store = open_store(tmp_path / "s", checkpoint_interval=0.01)
+    commit, failures = store.table.commit, []
+
+    def refuse(changes: object) -> None:
+        failures.append(1)
+        store.table.commit = commit  # type: ignore[method-assign]
+        raise TableFailed("no")
+
+    store.table.commit = refuse  # type: ignore[method-assign]
+    background = Background(store)
+    background.start()
+    store.transact("default", lambda txn: add(txn, "s", 1))
+    wait_for(lambda: bucket_of(store).rows == 1)
+    assert failures and store.counters["table_failed"] == 1
+    background.stop()
+    store.close()
+
+
+def test_an_unexpected_error_is_counted_and_the_thread_lives(tmp_path: Path) -> None:
+    store = open_store(tmp_path / "s", checkpoint_interval=0.01)
+    checkpoint = store.checkpoint
+
+    def broken() -> bool:
+        store.checkpoint = checkpoint  # type: ignore[method-assign]
+        raise ZeroDivisionError
+
+    store.checkpoint = broken  # type: ignore[method-assign]
+    background = Background(store)
+    background.start()
+    store.transact("default", lambda txn: add(txn, "s", 1))
+    wait_for(lambda: bucket_of(store).rows == 1)
+    assert store.counters["background_failed"] == 1
+    background.stop()
+    store.close()
+
+
+def test_a_failed_journal_ends_syncing_and_stop_still_works(tmp_path: Path) -> None:
+    store = open_store(tmp_path / "s", checkpoint_interval=60)
+    background = Background(store)
+    background.start()
+    with store.lock:
+        store.journal.fail(OSError(5, "Input/output error"))
+    store.appended.set()
+    wait_for(lambda: store.counters["journal_failed"] > 0)
+    try:
+        store.transact("default", lambda txn: add(txn, "s", 1))
+        raise AssertionError("a write was taken")
+    except JournalFailed:
+        pass
+    background.stop()
+    store.close()
+
+
+def test_durability_os_syncs_with_checkpoints_only(tmp_path: Path) -> None:
+    store = open_store(tmp_path / "s", durability="os", checkpoint_interval=0.05)
+    cuts = []
+    store.journal.cut, cut = lambda: cuts.append(1) or cut(), store.journal.cut  # type: ignore[method-assign,func-returns-value]
+    background = Background(store)
+    background.start()
+    store.transact("default", lambda txn: add(txn, "s", 1))
+    wait_for(lambda: store.synced_clock("default") == {0: 1})
+    background.stop()
+    assert not cuts
+    store.close()
