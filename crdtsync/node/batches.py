@@ -23,7 +23,7 @@ from crdtsync.datatypes.txn import Verb
 from crdtsync.errors import BatchMisuse, BatchTooLarge, CrdtsyncError
 
 Operation = tuple[Verb, Place, Any]
-OPERATION_BYTES = 32  # what a noted operation counts beyond its names and values: about its row's context and body
+OPERATION_BYTES = 64  # what a noted operation counts beyond its value; what its rows really take, the store counts
 
 
 class Writer(Protocol):
@@ -68,8 +68,9 @@ class Batch:
 
     def add(self, bucket: str, verb: Verb, place: Place, argument: Any) -> None:
         """Note one operation down.  Raises BatchMisuse, and BatchTooLarge when it cannot fit any more."""
-        self.bind(bucket)
-        self.bytes += OPERATION_BYTES + len(place.prefix) + _argument_bytes(argument)
+        if bucket != self.bucket:
+            self.bind(bucket)
+        self.bytes += OPERATION_BYTES if argument is None or type(argument) is int else _bytes_of(argument)
         if self.bytes > self.writer.batch_bytes_max:
             raise BatchTooLarge(f"A batch of {len(self.operations):,} operations takes over {self.bytes:,} bytes.")
         self.operations.append((verb, place, argument))
@@ -134,17 +135,12 @@ CURRENT: ContextVar[Batch | None] = ContextVar("crdtsync_batch", default=None)
 def _owner() -> tuple[int, object]:
     """The running thread and, in asyncio, task."""
     asyncio = sys.modules.get("asyncio")  # not loaded: no task
-    if asyncio is None:
-        return threading.get_ident(), None
-    try:
-        return threading.get_ident(), asyncio.current_task()
-    except RuntimeError:
-        return threading.get_ident(), None
+    loop = None if asyncio is None else asyncio._get_running_loop()
+    return threading.get_ident(), None if asyncio is None or loop is None else asyncio.current_task(loop)
 
 
-def _argument_bytes(argument: Any) -> int:
-    if type(argument) is bytes:
-        return len(argument)
-    if type(argument) is list:  # elements of an update
+def _bytes_of(argument: Any) -> int:
+    """About what rows of an operation on a payload, an element, or a list of elements take."""
+    if type(argument) is list:
         return sum(map(len, argument)) + OPERATION_BYTES * len(argument)
-    return 0
+    return len(argument) + OPERATION_BYTES

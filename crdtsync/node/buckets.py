@@ -7,7 +7,7 @@ everything else is told once, in order.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -20,7 +20,7 @@ from crdtsync.datatypes.txn import SLICE, Txn, Verb, first_live, rows_below
 from crdtsync.errors import CrdtsyncError, InvalidKey, InvalidValue
 from crdtsync.handles import Backend, Objects
 from crdtsync.kernels import row_dead
-from crdtsync.node.batches import CURRENT, BatchScope
+from crdtsync.node.batches import CURRENT, BatchScope, Operation
 from crdtsync.replication.peers import MEMBER
 
 if TYPE_CHECKING:
@@ -72,10 +72,15 @@ class Bucket(Objects):
             except CrdtsyncError as error:
                 raise self.refused(error) from None
             return
-        if verb.bulk:
-            self._local.carry_out(self.name, [(verb, place, argument)])
-        else:
-            self._local.change(self.name, lambda txn: self.run(txn, verb, place, argument))
+        local = self._local
+        if verb.bulk or local.write_refusal is not None:
+            local.carry_out(self.name, [(verb, place, argument)])
+            return
+        # As Local.change, without its frames: this is the way of every single write.
+        run = self.run
+        self._store.transact(self.name, lambda txn: run(txn, verb, place, argument))
+        if local.written is not None:
+            local.written()
 
     def run(self, txn: Txn, verb: Verb, place: Place, argument: Any) -> None:
         """One operation inside a transaction."""
@@ -86,6 +91,20 @@ class Bucket(Objects):
             if place.levels and verb.writes:
                 self._guard.check(txn, place)
             verb.run(txn, place, argument)
+        except CrdtsyncError as error:
+            raise self.refused(error) from None
+
+    def run_all(self, txn: Txn, operations: Sequence[Operation]) -> None:
+        """Several operations inside a transaction, as `run`."""
+        check = self._guard.check
+        try:
+            engine = self._local.engine
+            if engine is not None and engine.core.state != MEMBER:
+                self._local.check_state(engine.core.state)
+            for verb, place, argument in operations:
+                if place.levels and verb.writes:
+                    check(txn, place)
+                verb.run(txn, place, argument)
         except CrdtsyncError as error:
             raise self.refused(error) from None
 

@@ -79,14 +79,11 @@ class Local:
 
     def carry_out(self, bucket: str, operations: list[Operation]) -> None:
         """The operations of a batch, or one that may touch many rows, all or none.  Raises BatchTooLarge."""
-        run = self.buckets[bucket].run
-
-        def all_of_them(txn: Txn) -> None:
-            measured = Measured(txn, self.batch_bytes_max)
-            for verb, place, argument in operations:
-                run(measured, verb, place, argument)
-
-        self.change(bucket, all_of_them)
+        run_all = self.buckets[bucket].run_all
+        if any(verb.bulk for verb, _, _ in operations):
+            self.change(bucket, lambda txn: run_all(Measured(txn, self.batch_bytes_max), operations))
+        else:  # each puts one row, so the store's own measure comes in time
+            self.change(bucket, lambda txn: run_all(txn, operations))
 
     def wait_durable(self) -> None:
         """Return once everything written so far is on the disk."""
