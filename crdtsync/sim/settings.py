@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from crdtsync.config import KIB, ClusterSettings, Config
 from crdtsync.sim.faults import Plan
 
@@ -10,23 +12,29 @@ CLUSTER = ClusterSettings(
 )
 
 
+BASE = Config(
+    listen="127.0.0.1:0",
+    cluster=CLUSTER,
+    segment_bytes=32 * KIB,
+    heartbeat_interval=0.6,
+    pull_interval=0.6,
+    collect_interval=0.5,
+    push_delay=0.04,
+    reconnect_max=0.5,
+    connect_timeout=1.0,
+    join_timeout=30.0,
+    joining_expiry=20.0,
+).validate()
+
+
 def node_config(plan: Plan, name: str, address: str, join: tuple[str, ...]) -> Config:
-    """The Config of one simulated node."""
-    return Config(
+    """The Config of one simulated node.  (Not validated each time: BASE was, and what is replaced fits.)"""
+    return msgspec.structs.replace(
+        BASE,
         name=name,
         listen=address,
         join=join,
-        cluster=CLUSTER,
-        segment_bytes=32 * KIB,
-        heartbeat_interval=0.5,
-        pull_interval=0.5,
-        collect_interval=0.4,
-        push_delay=0.01,
-        reconnect_max=0.5,
-        connect_timeout=1.0,
-        join_timeout=30.0,
-        joining_expiry=20.0,
         part_bytes=512 if plan.small_parts else 16 * KIB,
-        transfer_bytes_max=1 * KIB if plan.long_transfers else 64 * KIB,
+        transfer_bytes_max=KIB if plan.long_transfers else 64 * KIB,
         credit_parts=2 if plan.small_parts else 4,
-    ).validate()
+    )
