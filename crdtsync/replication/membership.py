@@ -21,6 +21,7 @@ from crdtsync.replication.peers import Link, Peer
 from crdtsync.replication.sessions import Sessions
 
 LEAVING_WORD = "leaving"  # reason of a Bye that asks to be recorded as having left
+EXPIRY_LOOK = 1.0  # s between looks for joiners that have expired
 ASK_AGAIN = 1.0  # s until an unanswered question is put to another member
 
 
@@ -31,6 +32,7 @@ class Membership:
         self.core, self.sessions, self.dialer = core, sessions, dialer
         self.told_out: Callable[[str], None] = lambda reason: None
         self.sponsoring: dict[str, tuple[int, float]] = {}  # joiner -> its epoch, when it was last seen linked
+        self.look_at = core.now  # when to look for joiners that have expired
         self.ask_at = NEVER  # while leaving: when to ask (another) member to record it
         for record in core.store.members().values():
             if record.state == JOINING and record.node != core.store.node:
@@ -172,9 +174,15 @@ class Membership:
                 del self.sponsoring[node]
             elif peer is not None and peer.link is not None:
                 self.sponsoring[node] = (epoch, core.now)
-            elif core.now - seen > core.settings.joining_expiry:
+            elif core.now - seen > core.settings.joining_expiry and self._in_touch():
                 core.counters["joiners_expired"] += 1
                 self.put(msgspec.structs.replace(record, state=LEFT))
+
+    def _in_touch(self) -> bool:
+        """Whether more than half of the members are in reach: who is cut off may not have heard that a joiner is in."""
+        core = self.core
+        members = [record for record in core.store.members().values() if record.state == MEMBER]
+        return 2 * (len(core.reachable()) + 1) > len(members)
 
     # -- leaving
     def leave(self) -> None:
@@ -241,10 +249,11 @@ class Membership:
 
     # -- time
     def due(self) -> float:
-        expiry = min((seen for _, seen in self.sponsoring.values()), default=NEVER)
-        return min(self.ask_at, expiry + self.core.settings.joining_expiry + 0.001)
+        return min(self.ask_at, self.look_at if self.sponsoring else NEVER)
 
     def tick(self) -> None:
-        self._expire()
+        if self.look_at <= self.core.now:
+            self.look_at = self.core.now + EXPIRY_LOOK
+            self._expire()
         if self.core.state == states.LEAVING and self.ask_at <= self.core.now:
             self._ask_to_leave()

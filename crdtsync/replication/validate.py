@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from crdtsync.clocks.hybrid import STAMP_FLOOR_LAST
 from crdtsync.clocks.members import RANK, MemberRecord
 from crdtsync.clocks.vector import covers
 from crdtsync.config import Config
@@ -153,7 +154,7 @@ def _part(message: m.Part, settings: Config) -> None:
     _range(BadTransfer, "a transfer's id", message.transfer, 0, SEQ_MAX)
     _range(BadTransfer, "a part's number", message.number, 0, NUMBER_MAX)
     _range(BadTransfer, "a start", message.start, 0, SEQ_MAX)
-    _range(BadTransfer, "a stamp floor", message.stamp_floor, 0, ID_MAX)
+    _range(BadTransfer, "a stamp floor", message.stamp_floor, 0, STAMP_FLOOR_LAST)
     _rows(message.rows, settings)
     for what in ("base", "target", "floor", "synced", "scan_clock"):
         _clock(BadTransfer, what, getattr(message, what), settings)
