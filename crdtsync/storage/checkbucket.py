@@ -139,7 +139,7 @@ class _Looking:
                 self.report.problem(f"{self.where}: log entry ({actor}, {seq}) {what}.")
                 continue
             row = decode_row(key, held)
-            if row is not None and (actor, seq) not in row_log_dots(row[1]):
+            if row is not None and self._well_formed([row]) and (actor, seq) not in row_log_dots(row[1]):
                 self.report.problem(f"{self.where}: log entry ({actor}, {seq}) leads to a row without that event.")
 
     def marks(self) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from crdtsync.clocks.hybrid import STAMP_FLOOR_LAST, stamp_of_ms
 from crdtsync.clocks.vector import Clock, covers
 from crdtsync.datatypes.rows import Applied, PackedRows, Row
 from crdtsync.errors import BadTransfer, RowDamaged
@@ -12,6 +13,7 @@ from crdtsync.kernels import LATEST, row_conflict, row_kind, row_latest, row_men
 from crdtsync.storage import facts
 from crdtsync.storage.bucket import Bucket
 from crdtsync.storage.conflicts import Conflict
+from crdtsync.storage.contradictions import contradiction
 from crdtsync.storage.facts import payload
 from crdtsync.storage.serving import Serving
 from crdtsync.storage.staging import Staged, check_clock, check_part
@@ -40,7 +42,7 @@ class Receiving(Serving):
             with self.trying_actors(self.actors.unknown(target)):
                 rows = self.local_rows(staged)
                 held = self.named.get(bucket) or self.add_bucket(self.new_bucket(bucket))
-                return self.join(held, rows, self.actors.inward(target), self.actors.inward(floor), stamp_floor)
+                return self.join(held, rows, self.actors.inward(target), self.actors.inward(floor), stamp_floor, True)
 
     def check_claim(self, bucket: str, staged: Sequence[Staged], target: Clock, floor: Clock, stamp_floor: int) -> None:
         """Raises BadTransfer when rows or claims contradict themselves or what is known here."""
@@ -56,18 +58,9 @@ class Receiving(Serving):
             raise BadTransfer("The floor lies beyond the claim of its transfer.")
         own = self.actor()
         held = self.named.get(bucket)
-        self._check_crowd(held, target)
         written = 0 if held is None or self._own is None else held.clock.get(self._own, 0)
         if own and target.get(own, 0) > written:
             raise BadTransfer(f"The claim names event {target[own]} of our own actor; we have written {written}.")
-
-    def _check_crowd(self, held: Bucket | None, target: Clock) -> None:
-        """A clock with more actors than a part may name could never be told to anybody again.  Raises BadTransfer."""
-        clock, most = {} if held is None else held.clock, self.config.actors_per_part_max
-        if len(clock) + len(target) > most:
-            actors = len(clock) + sum(self.actors.index.get(actor, -1) not in clock for actor in target)
-            if actors > most:
-                raise BadTransfer(f"The claim brings the actors to {actors}; actors_per_part_max is {most}.")
 
     def local_rows(self, staged: Sequence[Staged]) -> list[Row]:
         """All rows of a transfer with local indexes.  Raises BadTransfer when a row comes twice."""
@@ -76,10 +69,12 @@ class Receiving(Serving):
             raise BadTransfer("A row comes twice in one transfer.")
         return rows
 
-    def join(self, bucket: Bucket, rows: list[Row], target: Clock, floor: Clock, stamp_floor: int) -> Applied:
-        """Join local rows, then the claim, in one journal record."""
+    def join(
+        self, bucket: Bucket, rows: list[Row], target: Clock, floor: Clock, stamp_floor: int, strict: bool = False
+    ) -> Applied:
+        """Join local rows, then the claim, in one journal record.  `strict`: see `joined`."""
         rows, mended = self._mended(bucket, rows, target)
-        joined, before, applied = self.joined(bucket, rows, mended)
+        joined, before, applied = self.joined(bucket, rows, mended, strict)
         news = {actor: seq for actor, seq in target.items() if seq > bucket.clock.get(actor, 0)}
         risen = {actor: seq for actor, seq in floor.items() if seq > bucket.floor.get(actor, 0)}
         if not (joined or news or risen or stamp_floor > bucket.stamp_floor):
@@ -95,30 +90,41 @@ class Receiving(Serving):
         self.tell(bucket, list(joined), False)
         return applied
 
-    def joined(self, bucket: Bucket, rows: list[Row], mended: set[bytes]) -> tuple[Rows, Rows, Applied]:
+    def joined(
+        self, bucket: Bucket, rows: list[Row], mended: set[bytes], strict: bool = False
+    ) -> tuple[Rows, Rows, Applied]:
         """(rows that change, what they were, what happened) when rows are joined into a bucket.
 
-        Raises BadTransfer for a row that contradicts the one that is here.
+        `strict` raises BadTransfer for a row that contradicts the one that is here.
         """
         current = [None if key in mended else bucket.get(key) for key, _ in rows]
         images = rows_join(current, [image for _, image in rows], bucket.clock, self.actors.ids)
         changed: Rows = {}
         before: Rows = {}
-        applied = Applied()
+        registers: list[tuple[bytes, bytes | None, bytes]] = []
         for (key, incoming), old, new in zip(rows, current, images, strict=True):
             if key in mended:
                 new = row_mend(None, incoming, self.actors.ids)
             if new is None:
                 continue
-            if old is not None and (fault := contradiction(old, incoming)):
+            if strict and old is not None and (fault := contradiction(old, incoming)):
                 raise BadTransfer(f"Row {key!r} contradicts the one that is here: {fault}.")
             changed[key], before[key] = new, old
-        self._note_registers(bucket, changed, before, dict(rows), applied)
-        applied.rows = len(changed)
-        return changed, before, applied
+            if row_kind(new) == LATEST:
+                registers.append((key, old, incoming))
+        return changed, before, Applied(rows=len(changed), conflicts=self._note_registers(bucket, registers))
 
-    def _note_registers(self, bucket: Bucket, changed: Rows, before: Rows, incoming: Rows, applied: Applied) -> None:
-        """Count conflicts, and registers from clocks that run far ahead."""
+    def _note_registers(self, bucket: Bucket, changed: list[tuple[bytes, bytes | None, bytes]]) -> int:
+        """Note registers from clocks that run far ahead, and conflicts; the number of conflicts."""
+        alarm = stamp_of_ms(self.now_ms() + int(self.config.max_clock_skew_alarm * 1000)) if changed else 0
+        conflicts = 0
+        for key, old, incoming in changed:
+            if row_latest(incoming)[0] > alarm:
+                self.counters["clock_skew_stamps"] += 1
+            if old is not None and row_conflict(old, incoming):
+                self._remember(bucket, key, old, incoming)
+                conflicts += 1
+        return conflicts
 
     def _remember(self, bucket: Bucket, key: bytes, old: bytes, incoming: bytes) -> None:
         """A conflict: note what lost, and to whom."""
