@@ -272,6 +272,12 @@ class StartingOver(EnvironmentFault):
     hint = "Wait until status()['state'] is 'member' again; unsent writes are in the rescue file."
 
 
+class ClockExhausted(EnvironmentFault, OverflowError):
+    """A register carries the last stamp there is, or the local clock stands beyond it."""
+
+    hint = "A node whose clock is broken wrote it: mend that clock, and use another key or field."
+
+
 # ---- a peer's fault ------------------------------------------------------------------------------------------------
 
 

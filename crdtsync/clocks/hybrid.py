@@ -9,8 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from crdtsync.errors import ClockExhausted
+
 COUNTER_BITS = 16
-STAMP_MAX = 2**64 - 1
+# A foreign stamp may lie years ahead, since whoever has seen it can write after it.  What nobody could write after any
+# more is refused wherever it comes from: nodes neither issue nor take a stamp above STAMP_LAST (the year 10889; the
+# kernels hold 64 bits).  A stamp floor is below all later stamps of a bucket, so it has to leave room for them: 2^40
+# writes to each of its registers.
+STAMP_ROOM = 2**40
+STAMP_LAST = 2**64 - STAMP_ROOM
+STAMP_FLOOR_LAST = STAMP_LAST - STAMP_ROOM
 
 
 def stamp_of_ms(ms: int) -> int:
@@ -38,9 +46,9 @@ class HybridClock:
         """A stamp not before local time and greater than `after`.
 
         `after` is the greater of the stamp being replaced and the stamp floor, or -1 when there is neither.  A full
-        counter carries over into the milliseconds.  OverflowError when `after` is the last stamp there is.
+        counter carries over into the milliseconds.  Raises ClockExhausted when `after` is the last stamp there is.
         """
         stamp = max(self.now(), after + 1)
-        if stamp > STAMP_MAX:
-            raise OverflowError("no stamp is left after the one being replaced")
+        if stamp > STAMP_LAST:
+            raise ClockExhausted(f"No stamp is left after {stamp - 1}.")
         return stamp

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crdtsync.clocks.hybrid import STAMP_MAX, HybridClock, ms_of_stamp, stamp_of_ms
+from crdtsync.clocks.hybrid import STAMP_LAST, HybridClock, ms_of_stamp, stamp_of_ms
+from crdtsync.errors import ClockExhausted
 
 HOUR = 3_600_000
 
@@ -57,6 +58,8 @@ def test_times_before_the_epoch_count_as_zero() -> None:
 
 def test_no_stamp_is_left_after_the_last() -> None:
     clock = HybridClock(Wall(5))
-    assert clock.stamp(STAMP_MAX - 1) == STAMP_MAX
-    with pytest.raises(OverflowError):
-        clock.stamp(STAMP_MAX)
+    assert clock.stamp(STAMP_LAST - 1) == STAMP_LAST
+    with pytest.raises(ClockExhausted):
+        clock.stamp(STAMP_LAST)
+    with pytest.raises(ClockExhausted):
+        HybridClock(Wall(2**48)).stamp(-1)
