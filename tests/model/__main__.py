@@ -9,7 +9,9 @@ from collections import Counter
 from .schedule import run
 from .world import Violation
 
-COUNTED = ("steps", "batches", "collected", "crashes", "joins", "start_overs", "rescues", "evictions", "scans", "repairs")
+COUNTED = (
+    "steps", "batches", "collected", "crashes", "joins", "start_overs", "rescues", "evictions", "scans", "repairs",
+)  # fmt: skip
 
 
 def main(first: int, last: int) -> int:

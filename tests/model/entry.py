@@ -6,7 +6,7 @@ Functions over two replicas that are linked; each is one exchange.  Whoever is i
 from __future__ import annotations
 
 from .members import EVICTED, EXPIRED, JOINING, LEFT, MEMBER, counted, is_counted
-from .node import Part, Scan, Staged, Word
+from .parts import Part, Scan, Staged
 from .rows import LATEST, covers, join
 
 
@@ -144,7 +144,8 @@ def restamp(node, mine, stamp_floor):
     if not node.rules.restamp:
         return
     low = [key for key, row in mine.items() if key[1] == LATEST and not row.dead() and row.body[0] <= stamp_floor]
-    writes = [("write", key[0], mine[key].body[3]) for key in node.in_order(low) if node.rows[key].body == mine[key].body]
+    kept = [key for key in low if node.rows[key].body == mine[key].body]
+    writes = [("write", key[0], mine[key].body[3]) for key in node.in_order(kept)]
     if writes:
         node.rewrite(writes, stamp_floor)
 
@@ -177,7 +178,7 @@ def take_scan(node, server, scan, limit, clock):
 
 
 def scan(node, server, limit):
-    """A member that is far behind: begin a long transfer, go on with it, or (when it is whole) end it by a plain one."""
+    """A member that is far behind: begin a long transfer, go on with it, or, when whole, end it by a plain one."""
     if node.state != "member" or node.damaged or node.private is not None or not server.serves():
         return
     head = Part(server, {}, {}, False)
@@ -212,7 +213,7 @@ def _end_scan(node, server):
 
 
 def leave(node, member, reply_lost):
-    """RULE: the leaver stops writing, then a member whose SYNCED clock covers its own records, durably, that it has left.
+    """RULE: the leaver stops writing; then a member whose SYNCED clock covers its own records durably that it has left.
 
     Synced: else that member's crash loses what only the leaver had.  The member's record: else two that leave at once
     may each count on the other.
@@ -245,9 +246,7 @@ def evict(node, name, reached):
     B, B evicts C and C evicts A before they have heard of each other, and nobody is left to start over from.
     """
     for other in reached:
-        if _is_out(other, node):
-            node.learn(other.members)
-        elif not _is_out(node, other):
+        if _is_out(other, node) or not _is_out(node, other):
             node.learn(other.members)
     record = node.members.get(name)
     if node.state != "member" or node.private is not None or not is_counted(node.members, name) or name == node.name:
@@ -265,8 +264,3 @@ def evict(node, name, reached):
         other.sync()
     node.world.evicted(node, name)
     return True
-
-
-__all__ = [
-    "Entry", "Word", "begin", "contact", "evict", "expire", "install", "leave", "proceed", "scan", "take_scan",
-]  # fmt: skip

@@ -59,6 +59,8 @@ class Row:
         self.kind, self.ctx, self.body = kind, ctx, body
 
     def __eq__(self, other):
+        if not isinstance(other, Row):
+            return NotImplemented
         return (self.kind, self.ctx, self.body) == (other.kind, other.ctx, other.body)
 
     def __repr__(self):
@@ -119,21 +121,15 @@ def merge(key, current, incoming, clock):
 
 def _live(current, incoming, clock):
     """RULE: a live dot stays if both have it, or if the side without it has not seen it (add wins)."""
-    body = {
-        dot: value
-        for dot, value in current.body.items()
-        if dot in incoming.body or not has(incoming.ctx, dot)
-    }
-    for dot, value in incoming.body.items():
-        if not has(current.ctx, dot) and not has(clock, dot):
-            body[dot] = value
-    return body
+    body = {dot: value for dot, value in current.body.items() if dot in incoming.body or not has(incoming.ctx, dot)}
+    news = {dot: value for dot, value in incoming.body.items() if not has(current.ctx, dot) and not has(clock, dot)}
+    return body | news
 
 
 def _base_counts(row):
     """RULE: a base from an earlier incarnation of the cell does not count."""
     body = row.body
-    return body if row.kind != CELL or body[4] >= body[0] else body[:4] + (0, 0, 0)
+    return body if row.kind != CELL or body[4] >= body[0] else (*body[:4], 0, 0, 0)
 
 
 def _seq(body):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from .members import join_records
@@ -23,7 +23,7 @@ class Rules:
     rescue_synced: bool = True
     leave_synced: bool = True
     restamp: bool = True
-    join_records: Any = staticmethod(join_records)
+    join_records: Any = field(default=join_records)
 
 
 def last_heard(ours, theirs):

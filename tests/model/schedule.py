@@ -7,7 +7,8 @@ from itertools import accumulate
 
 from . import entry
 from .members import is_counted
-from .node import Node, Staged
+from .node import Node
+from .parts import Staged
 from .rows import join
 from .world import Violation, World
 
@@ -149,10 +150,9 @@ class Schedule:
         if not self.pulls:
             return
         pull = self.rng.choice(self.pulls)
-        reader, server, transfer = pull
-        if self.rng.random() < 0.1 or not self.linked(reader, server):
-            self.pulls.remove(pull)
-        elif self.take_part(*pull, self.rng.choice([1, 2, 5])) != "more":
+        reader, server, _ = pull
+        broken = self.rng.random() < 0.1 or not self.linked(reader, server)
+        if broken or self.take_part(*pull, self.rng.choice([1, 2, 5])) != "more":
             self.pulls.remove(pull)
 
     def take_part(self, reader, server, transfer, limit):

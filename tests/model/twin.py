@@ -7,17 +7,14 @@ everything unsynced in a crash.  Actor ids are the model's actor names in eight 
 from __future__ import annotations
 
 import random
-from functools import lru_cache
 
 import pytest
 
 from crdtsync import kernels
-from crdtsync.clocks.members import EVICTED, JOINING, LEFT, MEMBER, MemberRecord
 from crdtsync.config import ClusterSettings, Config
-from crdtsync.datatypes import lwwregister, map, mvregister, orset, pncounter, values
-from crdtsync.datatypes.keys import parse, top
+from crdtsync.datatypes import values
+from crdtsync.datatypes.registry import TYPES
 from crdtsync.errors import RowDamaged
-from crdtsync.pure.image import decode
 from crdtsync.replication import replica as verdicts
 from crdtsync.replication.replica import Incoming, Replica
 from crdtsync.sim.disk import SimDisk, SimFile
@@ -25,20 +22,14 @@ from crdtsync.storage.cache import Cache
 from crdtsync.storage.store import Store
 from crdtsync.storage.table import ROWS, physical
 
-from . import members as records
 from .node import Node
-from .rows import CELL, LATEST, SET, VALUES, Row, covers
+from .rows import CELL, LATEST, SET, covers
+from .translate import STATES, actor_id, actor_name, model_row, perform, place, to_ids, to_members
 from .world import Violation, World
 
 BUCKET, CLUSTER = "default", 7
 BATCH_BYTES = 16 * 1024  # small segments, so that opening a store is cheap and journals have several
 SMALL = ClusterSettings(value_bytes_max=1024, batch_bytes_max=BATCH_BYTES)
-CODES = {SET: orset.CODE, VALUES: mvregister.CODE, LATEST: lwwregister.CODE, CELL: pncounter.CODE}
-KINDS = {code: kind for kind, code in CODES.items()}
-STATES = {
-    records.JOINING: JOINING, records.EXPIRED: LEFT, records.MEMBER: MEMBER, records.LEFT: LEFT,
-    records.EVICTED: EVICTED,
-}  # fmt: skip
 OUTCOMES = {
     verdicts.STAGED: "more", verdicts.APPLIED: "applied", verdicts.EARLIER_START: "old",
     verdicts.EVICTED_SENDER: "old", verdicts.STALE_BASE: "stale", verdicts.OLD_NEWS: "behind",
@@ -73,33 +64,12 @@ class Ids:
         return actor_id(self.node.actor)
 
 
-@lru_cache(maxsize=4096)
-def actor_id(actor):
-    """Eight bytes in the order of the names."""
-    return int.from_bytes(actor.encode().ljust(8, b"\0"), "big")
-
-
-@lru_cache(maxsize=4096)
-def actor_name(number):
-    return number.to_bytes(8, "big").rstrip(b"\0").decode()
-
-
-def to_ids(clock):
-    return {actor_id(actor): seq for actor, seq in clock.items()}
-
-
-def place(path, kind):
-    """Where the engine keeps an object of the model."""
-    if len(path) == 1:
-        return top(path[0], CODES[kind])
-    held = top(path[0], map.CODE)
-    for field in path[1:-1]:
-        held = held.inside(field, map.CODE)
-    return held.inside(path[-1], CODES[kind])
-
-
-def to_members(members):
-    return [MemberRecord(node=node, epoch=epoch, state=STATES[rank]) for node, (epoch, rank) in members.items()]
+def durable_copy(device):
+    """A new disk with what is durable on another."""
+    copy = SimDisk(Losing())
+    copy.files = {name: SimFile(bytes(file.platter)) for name, file in device.files.items()}
+    copy.map.copy_from(device.map)
+    return copy
 
 
 class Pair(World):
@@ -114,10 +84,10 @@ class Pair(World):
 
     def judge(self):
         self.judged += 1
-        changed = list(self.dirty)
+        changed = dict(self.dirty)
         super().judge()
         for node in self.nodes.values() if self.judged % self.ALL_EVERY == 0 else changed:
-            node.compare()
+            node.compare(changed.get(node, ()))
             self.compared += 1
 
 
@@ -143,6 +113,7 @@ class Twin(Node):
             None, self.config, disk=self.device, maps=lambda: self.device.map, random=Ids(self), now_ms=self.now_ms
         )
         self.replica = Replica(self.store, self.config)
+        self.decoded = {}  # (row key, image) -> (key, Row): indexes of actors mean the same throughout a life
 
     def now_ms(self):
         return max(self.world.now + self.world.skew[self.name], 0)
@@ -288,7 +259,7 @@ class Twin(Node):
         super().forget()
         self.store.reset_bucket(BUCKET)
         self.store.new_actor()
-        self.replica.announced.clear()
+        self.replica = Replica(self.store, self.config)
 
     def publish(self):
         if self.store.cluster() == 0:
@@ -349,8 +320,10 @@ class Twin(Node):
         return taken
 
     def learn(self, members):
+        before = self.members
         super().learn(members)
-        self.replica.merge_members(to_members(self.members))
+        if self.members != before:
+            self.replica.merge_members(to_members(self.members))
 
     def note(self, node, record):
         super().note(node, record)
@@ -370,12 +343,34 @@ class Twin(Node):
         if engine != model:
             raise Difference(f"{self.name}, {what}: engine {engine}, model {model}")
 
-    def compare(self):
-        """Everything that both have."""
+    def decode(self, row):
+        found = self.decoded.get(row)
+        if found is None:
+            found = self.decoded[row] = model_row(*row, self.store.actors.ids, self.born)
+        return found
+
+    def read(self, key):
+        """What a handle of the engine shows."""
+        held, bucket = place(key[0], key[1]), self.store.bucket(BUCKET)
+        rows = [] if bucket is None else [row for row in bucket.scan(held.prefix) if not kernels.row_dead(row[1])]
+        return TYPES[held.code].value(rows, len(held.prefix))
+
+    def meant(self, key):
+        """The same by the model."""
+        value = self.value(key)
+        if key[1] == CELL:
+            return value or 0
+        if key[1] == SET:
+            return set() if value is None else {key[2]}
+        if key[1] == LATEST:
+            return None if value is None else value[3]
+        return sorted({payload for _, payload in value or ()})
+
+    def compare(self, keys=()):
+        """Everything that both have; of objects the values that readers see, too."""
         store, bucket = self.store, self.store.bucket(BUCKET)
         rows = [] if bucket is None else bucket.all_rows(skip_damaged=True)
-        ids = store.actors.ids
-        held = dict(model_row(key, image, ids, self.born) for key, image in rows)
+        held = dict(self.decode(row) for row in rows)
         if held != self.rows:
             for key in sorted(held.keys() | self.rows.keys()):
                 self.agree(f"row {key}", held.get(key), self.rows.get(key))
@@ -389,64 +384,10 @@ class Twin(Node):
             self.agree("members", told, {node: (e, STATES[rank]) for node, (e, rank) in self.members.items()})
         self.agree("damaged", len(store.damaged(BUCKET)), len(self.damaged))
         announced = self.replica.announced.get(BUCKET, {})
-        self.agree("announced", {n: named(c) for n, c in announced.items()}, {n: c for n, (_, c) in self.announced.items()})
-
-
-def durable_copy(device):
-    """A new disk with what is durable on another."""
-    copy = SimDisk(Losing())
-    copy.files = {name: SimFile(bytes(file.platter)) for name, file in device.files.items()}
-    copy.map.copy_from(device.map)
-    return copy
-
-
-def perform(txn, name, path, *arguments):
-    """One operation of the model, by the verb that a handle would use."""
-    if name == "add":
-        orset.add(txn, place(path, SET), values.encode("x"))
-    elif name == "remove":
-        orset.discard(txn, place(path, SET), values.encode("x"))
-    elif name == "write" and arguments[0] is not None:
-        lwwregister.write(txn, place(path, LATEST), values.encode(arguments[0]))
-    elif name == "write":
-        lwwregister.clear(txn, place(path, LATEST), None)
-    elif name == "increment":
-        pncounter.add(txn, place(path, CELL), arguments[0])
-    elif name == "reset":
-        pncounter.reset(txn, place(path, CELL), None)
-    elif name == "set_value":
-        mvregister.write(txn, place(path, VALUES), values.encode(arguments[0]))
-    elif name == "clear_values":
-        mvregister.clear(txn, place(path, VALUES), None)
-    elif len(path) == 1:
-        map.clear(txn, top(path[0], map.CODE), None)
-    else:
-        map.remove(txn, top(path[0], map.CODE), path[1].encode())
-
-
-@lru_cache(maxsize=65536)
-def _decoded(rowkey, image):
-    """A row without the meaning of its actors."""
-    parsed = parse(rowkey)
-    kind = KINDS[parsed.code]
-    path = (parsed.name, *parsed.fields)
-    return path, kind, parsed.tail, kernels.row_context(image)
-
-
-def model_row(rowkey, image, ids, born):
-    """(key, Row) of the model for a row of the engine."""
-    path, kind, tail, context = _decoded(rowkey, image)
-    name = lambda index: actor_name(ids[index]) if ids[index] else born  # noqa: E731
-    ctx = {name(actor): seq for actor, seq in context}
-    if kind == CELL:
-        cell = kernels.row_cell(image)
-        return (path, kind, name(cell[0])), Row(kind, ctx, tuple(cell[1:]))
-    if kind == LATEST:
-        stamp, actor, seq, payload, _ = kernels.row_latest(image)
-        value = None if payload is None else values.load(payload)
-        return (path, kind, ""), Row(kind, ctx, (stamp, name(actor), seq, value))
-    if kind == SET:
-        live = {(name(actor), seq): None for actor, seq in kernels.row_live_dots(image)}
-        return (path, kind, values.load(tail)), Row(kind, ctx, live)
-    live = {(name(actor), seq): values.load(payload) for actor, (seq, payload) in decode(image).live.items()}
-    return (path, kind, ""), Row(kind, ctx, live)
+        theirs = {node: named(clock) for node, clock in announced.items()}
+        self.agree("announced", theirs, {node: clock for node, (_, clock) in self.announced.items()})
+        if not self.damaged:
+            for key in keys:
+                self.agree(f"value of {key}", self.read(key), self.meant(key))
+        staging = store.staging(BUCKET)
+        self.agree("scan", staging and named(staging[0]), self.scan and self.scan.t0)

@@ -35,7 +35,7 @@ class World:
         for _ in range(count):
             self.create()
         for node in self.nodes.values():
-            node.found({name: (1, records.MEMBER) for name in self.nodes})
+            node.found(dict.fromkeys(self.nodes, (1, records.MEMBER)))
 
     def create(self, state="member", private=False):
         name = f"n{len(self.nodes)}"
@@ -95,7 +95,7 @@ class World:
         self.inside -= lost
 
     def restored(self, node, disk):
-        """An old copy takes a replica's place: all that is newer there may be lost, and more may not know its joiners."""
+        """An old copy takes a replica's place: what is newer there may be lost, and who it let in may be unknown."""
         for actor, seq in join(node.clock, node.disk["clock"]).items():
             self.lost |= {(actor, s) for s in range(disk["clock"].get(actor, 0) + 1, seq + 1)}
         self.excused.add((node.name, disk["epoch"]))
