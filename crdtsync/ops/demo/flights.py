@@ -89,23 +89,30 @@ def flights_of(airport: str, path: Path, count: int) -> list[Flight]:
     """The first `count` flights of an airport, in the order of the replay."""
     with opened(path) as lines:
         heading = next(lines, [])
-        parse, origin = parser(heading), heading.index("origin")
-        flights = [parse(line) for line in lines if line[origin] == airport]
-    flights.sort(key=lambda flight: (flight.month, flight.day, flight.scheduled, flight.carrier, flight.number))
-    return flights[:count]
+        parse, order, origin = parser(heading), sorter(heading), heading.index("origin")
+        own = sorted((line for line in lines if line[origin] == airport), key=order)
+        return list(map(parse, own[:count]))
 
 
 def shares(path: Path, rows: int | None = None) -> dict[str, int]:
     """How many of the year's first `rows` flights (all without `rows`) start from each airport."""
     with opened(path) as lines:
         heading = next(lines, [])
-        if rows is None:
-            counts = Counter(map(itemgetter(heading.index("origin")), lines))
-            return {airport: counts[airport] for airport in AIRPORTS}
-        order = itemgetter(*(heading.index(name) for name in ORDER))
-        flights = [(int(m), int(d), int(time), line, int(n), home) for m, d, time, line, n, home in map(order, lines)]
-    counts = Counter(flight[-1] for flight in sorted(flights)[:rows])
+        origin = itemgetter(heading.index("origin"))
+        flights = lines if rows is None else sorted(lines, key=sorter(heading))[:rows]
+        counts = Counter(map(origin, flights))
     return {airport: counts[airport] for airport in AIRPORTS}
+
+
+def sorter(heading: list[str]) -> Callable[[list[str]], tuple[int, int, int, str, int, str]]:
+    """A sort key of lines: the order of the replay; the airport decides between flights of one number."""
+    columns = itemgetter(*(heading.index(name) for name in ORDER))
+
+    def key(line: list[str]) -> tuple[int, int, int, str, int, str]:
+        month, day, scheduled, carrier, number, origin = columns(line)
+        return int(month), int(day), int(scheduled), carrier, int(number), origin
+
+    return key
 
 
 def parser(heading: list[str]) -> Callable[[list[str]], Flight]:
