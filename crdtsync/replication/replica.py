@@ -37,7 +37,9 @@ BELOW_FLOOR = "below_floor"  # the sender has forgotten deletions that I never s
 OLD_NEWS = "old_news"  # the claim does not cover what I have forgotten: a late message, or the sender must start over
 DAMAGED = "damaged"  # a row is set aside here: nothing is taken in before it is repaired
 EVICTED_SENDER = "evicted"  # from a node that was evicted, or from its time before it came back
-SHORT = "short"  # the claim that ends a scan does not cover all that the scan has staged: its parts were read later
+SHORT = (
+    "short"  # the claim that ends a scan does not cover all that it has staged (parts are read later): it is dropped
+)
 
 
 class Outgoing:
