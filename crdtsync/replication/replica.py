@@ -194,14 +194,18 @@ class Replica:
             return verdict if verdict != APPLIED else self._install(part, staged)
 
     def judge(self, part: Part, staged: Incoming) -> str:
-        """APPLIED when a transfer may be applied as things are; else why not.  Raises BadTransfer for a crowd of actors."""
+        """APPLIED when a transfer may be applied as things are; else why not.  BadTransfer for a crowd of actors."""
         if self._from_evicted(part.node, part.members):
             return EVICTED_SENDER
         clock = self.store.clock(part.bucket)
         most = self.settings.actors_per_part_max
         if len(clock) + len(part.target) > most and len(clock.keys() | part.target.keys()) > most:
             raise BadTransfer(f"The claim brings the actors beyond {most}: the clock could not be told to anybody.")
-        held = clock if staged.scan_clock is None else join(clock, staged.scan_clock)
+        held = clock
+        if staged.scan_clock is not None:
+            if self.store.staging(part.bucket) != (staged.scan_clock, b""):
+                return STALE_BASE  # the scan that this would end has been dropped
+            held = join(clock, staged.scan_clock)
         if not covers(held, staged.base):
             return STALE_BASE
         if staged.joining and _strangers(clock, part):
