@@ -97,6 +97,8 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
             _check_positive(field.name, getattr(self, field.name))
         for field in msgspec.structs.fields(self.cluster):
             _check_positive(f"cluster.{field.name}", getattr(self.cluster, field.name))
+        if self.cluster.key_bytes_max > 255 or self.cluster.depth_max > 64:
+            raise ConfigError("cluster.key_bytes_max must be at most 255, and cluster.depth_max at most 64.")
         if self.cluster.batch_bytes_max >= self.cluster.part_bytes_max:
             raise ConfigError("cluster.batch_bytes_max must be below cluster.part_bytes_max: a batch is never split.")
         if self.cluster.value_bytes_max > self.cluster.batch_bytes_max // 2:

@@ -40,9 +40,9 @@ def check_name(name: str, what: str = "A key", most: int = NAME_MAX, least: int 
     return text
 
 
-def check_field(field: str) -> bytes:
+def check_field(field: str, most: int = NAME_MAX) -> bytes:
     """UTF-8 of a field name, which may be empty.  Raises InvalidKey."""
-    return check_name(field, "A field name", NAME_MAX, 0)
+    return check_name(field, "A field name", most, 0)
 
 
 def check_bucket(name: str) -> str:
@@ -100,23 +100,26 @@ class Place:
         """One field of this map whatever lives in it: a place without a type, to ask whether it exists."""
         return Place(self.name, (*self.fields, field.decode()), b"", self.field(field), ())
 
-    def inside(self, field: str, code: bytes, depth_max: int = FIELDS_MAX) -> Place:
-        """The object of type `code` in a field of this map.  Raises InvalidKey, also beyond `depth_max` fields."""
+    def inside(self, field: str, code: bytes, depth_max: int = FIELDS_MAX, most: int = NAME_MAX) -> Place:
+        """The object of type `code` in a field, of up to `most` bytes, of this map.
+
+        Raises InvalidKey, also beyond `depth_max` fields.
+        """
         if len(self.fields) >= depth_max:
             raise InvalidKey(f"A map field nests deeper than {depth_max} maps.")
-        level = self.field(check_field(field))
+        level = self.field(check_field(field, most))
         return Place(self.name, (*self.fields, field), code, level + code, (level, *self.levels))
 
 
 @lru_cache(maxsize=16_384, typed=True)
-def top_prefix(name: str, code: bytes) -> bytes:
-    """Prefix of the object of type `code` under a key.  Raises InvalidKey."""
-    return check_name(name) + b"\0" + code
+def top_prefix(name: str, code: bytes, most: int) -> bytes:
+    """Prefix of the object of type `code` under a key of up to `most` bytes.  Raises InvalidKey."""
+    return check_name(name, "A key", most) + b"\0" + code
 
 
-def top(name: str, code: bytes) -> Place:
-    """The object of type `code` under a key.  Raises InvalidKey."""
-    return Place(name, (), code, top_prefix(name, code), ())
+def top(name: str, code: bytes, most: int = NAME_MAX) -> Place:
+    """The object of type `code` under a key of up to `most` bytes.  Raises InvalidKey."""
+    return Place(name, (), code, top_prefix(name, code, most), ())
 
 
 class Parsed(NamedTuple):

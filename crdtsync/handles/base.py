@@ -17,6 +17,7 @@ class Backend(Protocol):
     """One bucket, here or elsewhere.  Elements and payloads are canonical bytes; errors are those of the package."""
 
     depth_max: int  # ClusterSettings.depth_max
+    key_bytes_max: int  # ClusterSettings.key_bytes_max
     value_bytes_max: int  # ClusterSettings.value_bytes_max
 
     def refused(self, error: CrdtsyncError) -> CrdtsyncError:

@@ -67,7 +67,8 @@ class Map(Handle, Objects):
 
     def _at(self, name: str, code: bytes) -> tuple[Backend, Place]:
         try:
-            return self._backend, self._place.inside(name, code, self._backend.depth_max)
+            backend = self._backend
+            return backend, self._place.inside(name, code, backend.depth_max, backend.key_bytes_max)
         except CrdtsyncError as error:
             raise self._backend.refused(error) from None
 

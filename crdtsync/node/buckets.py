@@ -41,7 +41,7 @@ class Item(NamedTuple):
 class Bucket(Objects):
     """A named group of keys: all handles, in this bucket.  It comes into being with its first write."""
 
-    __slots__ = ("_guard", "_local", "_store", "depth_max", "name", "value_bytes_max")
+    __slots__ = ("_guard", "_local", "_store", "depth_max", "key_bytes_max", "name", "value_bytes_max")
 
     def __init__(self, local: Local, name: str) -> None:
         self.name = name
@@ -49,11 +49,12 @@ class Bucket(Objects):
         self._store = local.store
         self._guard = FieldGuard()
         self.depth_max = local.config.cluster.depth_max
+        self.key_bytes_max = local.config.cluster.key_bytes_max
         self.value_bytes_max = local.config.cluster.value_bytes_max
 
     def _at(self, name: str, code: bytes) -> tuple[Backend, Place]:
         try:
-            return self, keys.top(name, code)
+            return self, keys.top(name, code, self.key_bytes_max)
         except InvalidKey as error:
             raise self.refused(error) from None
 

@@ -50,6 +50,8 @@ class Node(Objects):
     def __init__(
         self, path: str | os.PathLike[str] | None, config: Config, transport: TransportFactory | None = None
     ) -> None:
+        if config.name:
+            keys.check_name(config.name, "A node name", keys.BUCKET_MAX)
         self.config = config
         self._closing = threading.Lock()
         self._closed = False

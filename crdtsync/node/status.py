@@ -6,11 +6,20 @@ import time
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
+from crdtsync.clocks.hybrid import ms_of_stamp
+from crdtsync.datatypes import values
+from crdtsync.datatypes.keys import parse
+from crdtsync.node.rescue import Rescue
+from crdtsync.storage.conflicts import Conflict
+
 if TYPE_CHECKING:
     from crdtsync.node.network import Network
     from crdtsync.node.opening import Opened
     from crdtsync.node.watching import Hub
     from crdtsync.node.writing import Local
+
+CONFLICTS_SHOWN = 100  # latest conflicts in a snapshot
+VALUE_SHOWN = 200  # characters of a value
 
 
 def status(opened: Opened, local: Local, hub: Hub, network: Network) -> dict[str, Any]:
@@ -38,8 +47,36 @@ def status(opened: Opened, local: Local, hub: Hub, network: Network) -> dict[str
         "storage": store.stats(),
         "links": list(transport["links"].values()),
         "watchers": [{"bucket": each.bucket, "prefix": each.prefix, "pending": each.pending} for each in hub.watchers],
+        "conflicts": _conflicts(opened),
+        "rescue": Rescue(local).names(),
         "counters": dict(sorted(counters.items())),
     }
+
+
+def _conflicts(opened: Opened) -> list[dict[str, Any]]:
+    with opened.store.lock:
+        latest = list(opened.store.conflicts)[-CONFLICTS_SHOWN:]
+    return [_conflict(conflict) for conflict in latest]
+
+
+def _conflict(conflict: Conflict) -> dict[str, Any]:
+    place = parse(conflict.rowkey)
+    return {
+        "bucket": conflict.bucket,
+        "key": place.name,
+        "path": list(place.fields),
+        "won": _text(conflict.won),
+        "won_by": f"{conflict.winner:016x}",
+        "won_at_ms": ms_of_stamp(conflict.won_stamp),
+        "lost": _text(conflict.lost),
+        "lost_by": f"{conflict.loser:016x}",
+        "lost_at_ms": ms_of_stamp(conflict.lost_stamp),
+    }
+
+
+def _text(payload: bytes | None) -> str | None:
+    """A value as a person reads it; None for a deletion."""
+    return None if payload is None else repr(values.load(payload))[:VALUE_SHOWN]
 
 
 def _bucket(opened: Opened, name: str) -> dict[str, Any]:

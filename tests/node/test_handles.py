@@ -313,6 +313,24 @@ def test_names_at_their_limits(node: Node) -> None:
         node.bucket("b" * 65)
 
 
+def test_a_cluster_may_set_narrower_bounds() -> None:
+    bounds = {"key_bytes_max": 10, "depth_max": 2, "value_bytes_max": 100}
+    with crdtsync.open(None, cluster=bounds) as node:
+        node.map("k" * 10).map("f" * 10).lwwregister("g" * 10).set("x" * 90)
+        for call in (
+            lambda: node.flag("k" * 11), lambda: node.map("k").flag("f" * 11),
+            lambda: node.map("k").map("f").map("g").flag("h"),
+        ):  # fmt: skip
+            with pytest.raises(InvalidKey):
+                call()
+        with pytest.raises(ValueTooLarge):
+            node.lwwregister("k").set("x" * 101)
+        with pytest.raises(InvalidValue):
+            node.lwwregister("k").set([[[]]])
+    with pytest.raises(InvalidKey):
+        crdtsync.open(None, name="n" * 65)
+
+
 def test_maps_nest_to_a_depth(node: Node) -> None:
     deep = node.map("m")
     for level in range(15):
