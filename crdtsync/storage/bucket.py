@@ -11,7 +11,7 @@ from typing import Any
 from crdtsync.clocks.vector import Clock, join
 from crdtsync.datatypes.rows import Row
 from crdtsync.errors import RowDamaged
-from crdtsync.kernels import row_log_dots
+from crdtsync.kernels import LATEST, row_covered, row_log_dots
 from crdtsync.storage.cache import Cache
 from crdtsync.storage.layers import Layer
 from crdtsync.storage.maps import Snapshot
@@ -197,13 +197,11 @@ class Bucket:
 
     def rows_beyond(self, clock: Clock) -> Iterator[Row]:
         """All rows with a maximal event beyond `clock`, in no order, each once.  Raises RowDamaged."""
-        seen: set[bytes] = set()
+        active = self.active.rows
         for key in self._candidates(clock):
-            if key not in seen:
-                seen.add(key)
-                image = self.get(key)
-                if image is not None and _beyond(image, clock):
-                    yield key, image
+            image = active[key] if key in active else self.get(key)
+            if image is not None and _beyond(image, clock):
+                yield key, image
 
     def changed_since(self, clock: Clock) -> list[bytes]:
         """The keys of these rows, in order."""
@@ -211,20 +209,25 @@ class Bucket:
             return sorted(key for key, _ in self.rows_beyond(clock))
 
     def _candidates(self, clock: Clock) -> Iterator[bytes]:
-        """Row keys of the events beyond `clock`, by the logs of all layers, rows that have moved on among them."""
-        for actor, seq in self.clock.items():
-            known = clock.get(actor, 0)
-            if seq <= known:
-                continue
-            for layer in (self.active, self.frozen):
-                if layer is not None:
-                    yield from layer.beyond(actor, known)
+        """Row keys of the events beyond `clock`, each once, by the logs of all layers; some have moved on since.
+
+        What waits for a checkpoint is bounded and gathered at once; the table may hold much more: it is read as asked.
+        """
+        behind = [(actor, clock.get(actor, 0)) for actor, seq in self.clock.items() if seq > clock.get(actor, 0)]
+        found: dict[bytes, None] = {}
+        for layer in filter(None, (self.active, self.frozen)):
+            for actor, known in behind:
+                found.update(dict.fromkeys(layer.beyond(actor, known)))
+        yield from list(found)
+        for actor, known in behind:
             if self.table_clock.get(actor, 0) > known:
                 for key in self._table_beyond(actor, known):
                     if key is None:  # the log is damaged: the rows alone tell the same, slower
-                        yield from (key for key, _ in self.all_rows())
+                        yield from (key for key, _ in self.all_rows() if key not in found)
                         return
-                    yield key
+                    if key not in found:
+                        found[key] = None
+                        yield key
 
     def _table_beyond(self, actor: int, known: int) -> Iterator[bytes | None]:
         """Row keys by the log in the table; None for a damaged entry."""
@@ -367,4 +370,8 @@ def _ignore(bucket: Bucket) -> None:
 
 
 def _beyond(image: bytes, clock: Clock) -> bool:
-    return any(seq > clock.get(actor, 0) for actor, seq in row_log_dots(image))
+    """Whether a maximal event of a row lies beyond `clock`; all of a context are maximal, but of a register's one."""
+    if image[0] != LATEST:
+        return not row_covered(image, clock)
+    actor, seq = row_log_dots(image)[0]
+    return seq > clock.get(actor, 0)

@@ -54,15 +54,20 @@ class Layer:
 
     def note_dots(self, rows: dict[bytes, bytes | None], before: dict[bytes, bytes | None]) -> None:
         """The log entries of rows that came from elsewhere: their maximal events that were not there before."""
+        logs, ragged = self.log, self._ragged
         for key, image in rows.items():
             if image is None:
                 continue
             old = before[key]
-            known = row_log_dots(old) if old is not None else ()
+            known = () if old is None else row_log_dots(old)
             for dot in row_log_dots(image):
                 if dot not in known:
-                    self.log.setdefault(dot[0], {})[dot[1]] = key
-                    self._ragged.add(dot[0])
+                    actor, seq = dot
+                    if actor in logs:
+                        logs[actor][seq] = key
+                    else:
+                        logs[actor] = {seq: key}
+                    ragged.add(actor)
 
     def beyond(self, actor: int, seq: int) -> Iterator[bytes]:
         """Row keys of an actor's events after `seq`, latest first, rows that have moved on since among them."""

@@ -9,7 +9,7 @@ from crdtsync.clocks.hybrid import STAMP_FLOOR_LAST, stamp_of_ms
 from crdtsync.clocks.vector import Clock, covers
 from crdtsync.datatypes.rows import Applied, PackedRows, Row
 from crdtsync.errors import BadTransfer, RowDamaged
-from crdtsync.kernels import LATEST, row_conflict, row_kind, row_latest, row_mend, rows_beyond, rows_join
+from crdtsync.kernels import LATEST, row_conflict, row_latest, row_mend, rows_beyond, rows_join
 from crdtsync.storage import facts
 from crdtsync.storage.bucket import Bucket
 from crdtsync.storage.conflicts import Conflict
@@ -97,20 +97,21 @@ class Receiving(Serving):
 
         `strict` raises BadTransfer for a row that contradicts the one that is here.
         """
-        current = [None if key in mended else bucket.get(key) for key, _ in rows]
+        active, get = bucket.active.rows, bucket.get
+        current = [active[key] if key in active else get(key) if key not in mended else None for key, _ in rows]
         images = rows_join(current, [image for _, image in rows], bucket.clock, self.actors.ids)
         changed: Rows = {}
         before: Rows = {}
         registers: list[tuple[bytes, bytes | None, bytes]] = []
         for (key, incoming), old, new in zip(rows, current, images, strict=True):
-            if key in mended:
+            if mended and key in mended:
                 new = row_mend(None, incoming, self.actors.ids)
             if new is None:
                 continue
             if strict and old is not None and (fault := contradiction(old, incoming)):
                 raise BadTransfer(f"Row {key!r} contradicts the one that is here: {fault}.")
             changed[key], before[key] = new, old
-            if row_kind(new) == LATEST:
+            if new[0] == LATEST:
                 registers.append((key, old, incoming))
         return changed, before, Applied(rows=len(changed), conflicts=self._note_registers(bucket, registers))
 

@@ -14,9 +14,9 @@ from crdtsync.datatypes.rows import PackedRows, Row
 from crdtsync.errors import BadTransfer
 from crdtsync.kernels import (
     LATEST,
+    PRESENCE,
     VALUES,
     row_cell,
-    row_kind,
     row_latest,
     row_payloads,
     rows_beyond,
@@ -78,9 +78,11 @@ def check_clock(clock: Clock, what: str) -> None:
 
 
 def check_row(key: bytes, image: bytes, config: Config) -> None:
-    """What the kernels do not know: values are canonical and within their bounds.  ValueError."""
-    kind, bounds = row_kind(image), config.cluster
-    if kind == LATEST:
+    """What the kernels do not know: values are canonical, sums go up, all is within its bounds.  ValueError."""
+    kind, bounds = image[0], config.cluster
+    if kind == PRESENCE:
+        _check_element(key, config)
+    elif kind == LATEST:
         stamp, _, _, payload, _ = row_latest(image)
         if stamp > STAMP_LAST:  # nobody could write after it
             raise ValueError(f"stamp {stamp} is beyond {STAMP_LAST}")
@@ -89,10 +91,26 @@ def check_row(key: bytes, image: bytes, config: Config) -> None:
     elif kind == VALUES:
         for payload in row_payloads(image):
             values.decode(payload, bounds.depth_max, bounds.value_bytes_max)
-    place = parse(key)
-    if len(place.fields) > bounds.depth_max:
+    elif key[-5:-4] == b"g":  # the type byte: a cell's tail has four bytes
+        cell = row_cell(image)
+        if cell[4] or cell[7]:
+            raise ValueError("a gcounter has gone down")
+    # Every field brings one NUL, and there is one behind the name.  A tail may have more: then fields are counted out.
+    if key.count(0) > bounds.depth_max + 1 and len(parse(key).fields) > bounds.depth_max:
         raise ValueError(f"row key nests deeper than {bounds.depth_max} maps")
-    if place.code == b"g" and (row_cell(image)[4] or row_cell(image)[7]):
-        raise ValueError("a gcounter has gone down")
-    if place.code in b"so":
-        values.decode_element(place.tail, bounds.depth_max, bounds.value_bytes_max)
+
+
+def _check_element(key: bytes, config: Config) -> None:
+    """An element is canonical; short strings, which most are, are seen to be so at a glance."""
+    at = key.index(0) + 1
+    if key[at] in b"so":
+        tail = key[at + 1 :]
+    else:
+        place = parse(key)
+        if place.code == b"f":
+            return
+        tail = place.tail
+    if 0xA0 <= tail[0] <= 0xBF and len(tail) == tail[0] - 0x9F:
+        tail[1:].decode()
+        return
+    values.decode_element(tail, config.cluster.depth_max, config.cluster.value_bytes_max)
