@@ -160,7 +160,7 @@ class GrpcTransport(Ledger):
     async def _reach(self, address: str) -> None:
         """Dial, then carry the link until it ends."""
         try:
-            channel = aio.insecure_channel(dialable(address, self._config), client_options(self._config))
+            channel = aio.insecure_channel(*dialable(address, self._config))
         except CrdtsyncError as error:
             self._failed(address, error.message, error.counter)
             return
@@ -302,13 +302,18 @@ def bindable(config: Config) -> str:
     return f"[{place[0]}]:{port}" if family == socket.AF_INET6 else f"{place[0]}:{port}"
 
 
-def dialable(address: str, config: Config) -> str:
-    """The gRPC target of an address.  Peers pass addresses on, so nothing that gRPC would read as a scheme gets by."""
+def dialable(address: str, config: Config) -> tuple[str, list[tuple[str, Any]]]:
+    """The gRPC target and options of an address, which peers pass on: nothing that gRPC takes for a scheme gets by."""
     host, port = split_address("The address", address)
     if not port or not HOST_CHARACTERS.issuperset(host):
         raise ConfigError(f"The address {address!r} cannot be dialled.")
     check_address("The address", address, config.insecure)
-    return f"dns:///[{host}]:{port}" if ":" in host else f"dns:///{host}:{port}"
+    options = client_options(config)
+    target = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    if not config.connect_proxy:
+        return f"dns:///{target}", options
+    # Said this way, and not as grpc.http_proxy, the proxy holds whatever no_proxy says in the environment.
+    return f"dns:///{config.connect_proxy}", [*options, ("grpc.http_connect_server", target)]
 
 
 def plain_address(peer: str) -> str:
@@ -351,14 +356,13 @@ def server_options(config: Config) -> list[tuple[str, Any]]:
 
 
 def client_options(config: Config) -> list[tuple[str, Any]]:
-    """A connection of its own for every dial, with no retry, no service config and no proxy but the one asked for."""
+    """A connection of its own for every dial, with no retry, no service config and no proxy of the environment."""
     return [
         *_common_options(config),
         ("grpc.use_local_subchannel_pool", 1),
         ("grpc.enable_retries", 0),
         ("grpc.service_config_disable_resolution", 1),
-        ("grpc.enable_http_proxy", 1 if config.connect_proxy else 0),
-        *([("grpc.http_proxy", f"http://{config.connect_proxy}")] if config.connect_proxy else []),
+        ("grpc.enable_http_proxy", 0),
     ]
 
 

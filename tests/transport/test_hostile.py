@@ -359,8 +359,8 @@ def test_stopping_in_the_middle_of_a_dial(net: Net) -> None:
 
 
 def test_dialling_through_a_connect_proxy(net: Net, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("no_proxy", "no_grpc_proxy", "NO_PROXY"):
-        monkeypatch.delenv(name, raising=False)
+    for name in ("no_proxy", "no_grpc_proxy", "NO_PROXY"):  # common, and not about nodes
+        monkeypatch.setenv(name, "localhost,127.0.0.1")
     with Proxy(connect=True) as proxy:
         a, ours = net.started(connect_proxy=proxy.address)
         b, theirs = net.started()
