@@ -135,7 +135,8 @@ class Dialer:
             addresses = {record.address: record.node for record in others if record.node not in linked}
             addresses = self._few(addresses, len(others), len(linked))
         for address, node in self.seeds.items():
-            if not node or (node not in linked and core.is_counted(node)):
+            # Who gets in knows no members yet: it goes on asking at its seeds, whomever it has met there.
+            if not node or (node not in linked and (core.is_counted(node) or not core.whole())):
                 addresses.setdefault(address, node)
         return {address: node for address, node in addresses.items() if address not in self.mine | {core.address}}
 
