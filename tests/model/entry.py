@@ -174,7 +174,10 @@ def take_scan(node, server, scan, limit, clock):
     disk = server.disk
     if not covers(disk["clock"], scan.t0) or not covers(join(clock, scan.t0), disk["floor"]):
         return None
-    return node.stage(scan, server.read_on(scan, limit))
+    node.heard[server.name] = max(server.starts, node.heard.get(server.name, 0))
+    taken = node.stage(scan, server.read_on(scan, limit))
+    taken.start = max(scan.start, server.starts)
+    return taken
 
 
 def scan(node, server, limit):

@@ -36,13 +36,13 @@ class Mending:
             self.actor = self.world.mint(self.name)  # published events keep theirs, later ones belong to this start
 
     def stage_entry(self, entry, part):
-        self.heard[part.sender] = max(part.start, self.heard.get(part.sender, 0))
         entry.transfer.staged.update(part.rows)
 
     def take_in(self, entry, part):
         """The sponsor's state, whole, in one step."""
-        rows = entry.scan.rows if entry.scan else {}
-        self.apply(rows, entry.transfer.staged, part.target, part.floor, part.stamp_floor)
+        start = entry.scan.start if entry.scan else 0
+        self.heard[part.sender] = max(part.start, start, self.heard.get(part.sender, 0))
+        self.apply(entry.scan, entry.transfer.staged, part.target, part.floor, part.stamp_floor)
 
     def rewrite(self, writes, stamp_floor):
         self.batch(writes)
@@ -80,7 +80,7 @@ class Mending:
         self.world.touch_keys(self, self.damaged)
         self.world.not_missed(self)
         self.damaged = {}
-        self.apply({}, part.rows, part.target, part.floor, part.stamp_floor)
+        self.apply(None, part.rows, part.target, part.floor, part.stamp_floor)
         # RULE: a repair is durable before anything is served again: a scan reads what is on disk, and there the row was
         # still missing under a clock that claims it (a joiner that resumed its scan became whole without the row)
         self.sync()

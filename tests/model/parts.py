@@ -46,6 +46,7 @@ class Scan:
 
     def __init__(self, t0, rows=None, after=None, whole=False):
         self.t0, self.rows, self.after, self.whole = t0, rows or {}, after, whole
+        self.start = 0  # latest incarnation that a part came from
         self.engine = None
 
     def holds(self):

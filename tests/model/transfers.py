@@ -66,7 +66,7 @@ class Transferring:
         staged.update(part.rows)
         if not part.last:
             if not self.rules.whole_claim:
-                self.apply({}, part.rows, {}, {}, 0)
+                self.apply(None, part.rows, {}, {}, 0)
             return "more"
         scan = self.ended_by(part)
         refused = self.refuses(part, scan)
@@ -74,7 +74,7 @@ class Transferring:
             self.drop_scan()
         if refused:
             return refused
-        self.apply(scan.rows if scan else {}, staged, part.target, part.floor, part.stamp_floor)
+        self.apply(scan, staged, part.target, part.floor, part.stamp_floor)
         if scan:
             self.drop_scan()
         return "applied"
@@ -104,13 +104,12 @@ class Transferring:
             return "short"  # RULE: what ends a scan must claim all that was staged (parts are read later than T0)
         return ""
 
-    def apply(self, first, then, target, floor, stamp_floor):
+    def apply(self, scan, rows, target, floor, stamp_floor):
         """RULE: rows and claim at once, under the clock from before; floors are inherited with the claim."""
-        for rows in (first, then):
-            for key, incoming in rows.items():
-                row = merge(key, self.rows.get(key), incoming, self.clock)
-                if row is not None:
-                    self.put(key, row)
+        for key, incoming in (ended(scan, rows) if scan else rows).items():
+            row = merge(key, self.rows.get(key), incoming, self.clock)
+            if row is not None:
+                self.put(key, row)
         self.world.touch_news(self, target)
         self.floor, self.stamp_floor = join(self.floor, floor), max(self.stamp_floor, stamp_floor)
         self.clock = join(self.clock, target)
@@ -135,3 +134,16 @@ class Transferring:
 
     def drop_scan(self):
         self.scan = None
+
+
+def ended(scan, rows):
+    """What a scan has staged, joined with the rows of the transfer from T0 that ends it.
+
+    What was staged is a replica at T0 by itself; only the whole is joined into the receiver's rows.
+    """
+    whole = dict(scan.rows)
+    for key, incoming in rows.items():
+        row = merge(key, whole.get(key), incoming, scan.t0)
+        if row is not None:
+            whole[key] = row
+    return whole

@@ -198,6 +198,10 @@ class Twin(Node):
         self.agree("last part", part.engine.last, part.last)
         return part
 
+    def takes_from(self, part):
+        self.replica.later_start(part.sender, part.start)
+        return super().takes_from(part)
+
     def receive(self, part, staged):
         if not self.takes():
             return super().receive(part, staged)
