@@ -50,4 +50,11 @@ def value(rows: Sequence[Row], skip: int) -> set[Any]:
     return elements
 
 
+def plain(rows: Sequence[Row], skip: int) -> set[Any] | list[Any]:
+    """As `value`, but a list where a Python set cannot hold the elements apart: one such set spoils no listing."""
+    present = [values.load(element) for element in members(rows, skip)]
+    elements = set(present)
+    return elements if len(elements) == len(present) else present
+
+
 VERBS = (ADD := Verb("gset.add", add), UPDATE := Verb("gset.update", update, bulk=True))

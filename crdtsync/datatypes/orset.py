@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from crdtsync.datatypes import values
-from crdtsync.datatypes.gset import add, members, update, value
+from crdtsync.datatypes.gset import add, members, plain, update, value
 from crdtsync.datatypes.keys import Place
 from crdtsync.datatypes.txn import Txn, Verb, remove_below
 from crdtsync.kernels import presence_remove, row_dead
@@ -58,5 +58,6 @@ __all__ = [
     "clear",
     "discard",
     "members",
+    "plain",
     "value",
 ]

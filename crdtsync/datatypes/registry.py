@@ -15,13 +15,15 @@ from crdtsync.kernels import row_dead
 class TypeInfo(NamedTuple):
     """One data type.
 
-    `value(rows, skip)` is what the rows of one object mean; `skip` is the length of the object's prefix.
+    `value(rows, skip)` is what the rows of one object mean; `skip` is the length of the object's prefix.  `plain` is
+    the same where it stands among others (maps, listings, changes): it does not raise.
     """
 
     name: str
     code: bytes
     verbs: tuple[Verb, ...]
     value: Callable[[Sequence[Row], int], Any]
+    plain: Callable[[Sequence[Row], int], Any]
 
 
 def map_value(rows: Sequence[Row], skip: int) -> dict[str, Any]:
@@ -36,20 +38,20 @@ def map_value(rows: Sequence[Row], skip: int) -> dict[str, Any]:
 def meanings_of(rows: Sequence[Row], start: int) -> dict[str, Any]:
     """{type name: value} of the objects whose type byte stands at `start` in their row keys."""
     return {
-        TYPES[code].name: TYPES[code].value(list(below), start + 1)
+        TYPES[code].name: TYPES[code].plain(list(below), start + 1)
         for code, below in groupby(rows, lambda row: row[0][start : start + 1])
     }
 
 
 _ALL = (
-    TypeInfo(flag.NAME, flag.CODE, flag.VERBS, flag.value),
-    TypeInfo(gcounter.NAME, gcounter.CODE, gcounter.VERBS, gcounter.value),
-    TypeInfo(gset.NAME, gset.CODE, gset.VERBS, gset.value),
-    TypeInfo(lwwregister.NAME, lwwregister.CODE, lwwregister.VERBS, lwwregister.value),
-    TypeInfo(map.NAME, map.CODE, map.VERBS, map_value),
-    TypeInfo(mvregister.NAME, mvregister.CODE, mvregister.VERBS, mvregister.value),
-    TypeInfo(orset.NAME, orset.CODE, orset.VERBS, orset.value),
-    TypeInfo(pncounter.NAME, pncounter.CODE, pncounter.VERBS, pncounter.value),
+    TypeInfo(flag.NAME, flag.CODE, flag.VERBS, flag.value, flag.value),
+    TypeInfo(gcounter.NAME, gcounter.CODE, gcounter.VERBS, gcounter.value, gcounter.value),
+    TypeInfo(gset.NAME, gset.CODE, gset.VERBS, gset.value, gset.plain),
+    TypeInfo(lwwregister.NAME, lwwregister.CODE, lwwregister.VERBS, lwwregister.value, lwwregister.value),
+    TypeInfo(map.NAME, map.CODE, map.VERBS, map_value, map_value),
+    TypeInfo(mvregister.NAME, mvregister.CODE, mvregister.VERBS, mvregister.value, mvregister.value),
+    TypeInfo(orset.NAME, orset.CODE, orset.VERBS, orset.value, orset.plain),
+    TypeInfo(pncounter.NAME, pncounter.CODE, pncounter.VERBS, pncounter.value, pncounter.value),
 )
 TYPES = {info.code: info for info in _ALL}
 BY_NAME = {info.name: info for info in _ALL}

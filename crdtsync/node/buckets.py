@@ -233,7 +233,7 @@ class Bucket(Objects):
                     whole = self._rows(Place("", (), b"", head, ()))
                 if any(not row_dead(image) for _, image in whole):
                     info = TYPES[head[-1:]]
-                    yield Item(head[:-2].decode(), info.name, info.value(whole, len(head)))
+                    yield Item(head[:-2].decode(), info.name, info.plain(whole, len(head)))
                 after = keys.after_object(head)
             if len(rows) < SLICE:
                 return

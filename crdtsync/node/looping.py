@@ -111,14 +111,8 @@ class EngineLoop:
 
     def _run(self) -> None:
         while not self._stopping:
-            wakeup = self._engine.next_wakeup()
-            timeout = None if wakeup is None else max(0.0, wakeup - time.monotonic())
             try:
-                self._take(timeout)
-                if wakeup is not None and time.monotonic() >= wakeup:
-                    self._kicked = False  # before the tick: what is written from here on may be missed by its push
-                    self._engine.tick(time.monotonic(), wall_ms())
-                self._driver.apply(self._engine.take_effects())
+                self._round()
             except CrdtsyncError as error:
                 self._counters[error.counter] += 1
                 log.error("replication: %s", error)
@@ -127,6 +121,17 @@ class EngineLoop:
                 self._counters["internal_error"] += 1
                 log.exception("replication: a bug in crdtsync; it goes on with the next event")
                 time.sleep(FAULT_PAUSE)
+
+    def _round(self) -> None:
+        """Wait for events or for the time of a tick, whichever is first, and carry out what follows."""
+        wakeup = self._engine.next_wakeup()
+        try:
+            self._take(None if wakeup is None else max(0.0, wakeup - time.monotonic()))
+            if wakeup is not None and time.monotonic() >= wakeup:
+                self._kicked = False  # before the tick: what is written from here on may be missed by its push
+                self._engine.tick(time.monotonic(), wall_ms())
+        finally:  # what was decided before an error is carried out all the same
+            self._driver.apply(self._engine.take_effects())
 
     def _take(self, timeout: float | None) -> None:
         """Wait for an event and handle it, with those right behind it."""

@@ -44,6 +44,7 @@ class Network:
         self._transport = self._make_transport(transport)
         self._loop = EngineLoop(self._transport, self._store.counters)
         self._engine: Engine | None = None
+        self._snapshot: dict[str, Any] = {}  # the engine's part of the last status
 
     def _make_transport(self, make: Callable[[Config], Transport] | None) -> Transport:
         if not self._config.listen:
@@ -98,7 +99,10 @@ class Network:
 
     def _lost(self, wanted: Clocks) -> bool:
         """Whether it is known that nobody holds these events, nor will."""
-        return bool(self._call(lambda engine, now, wall: engine.lost(wanted)))
+        try:
+            return bool(self._call(lambda engine, now, wall: engine.lost(wanted)))
+        except TimeoutError:  # it is busy taking in a transfer: perhaps this very one
+            return False
 
     # -- from other threads
 
@@ -114,8 +118,13 @@ class Network:
 
     def status(self) -> dict[str, Any]:
         """What the engine tells of itself and its peers, and the transport of its links."""
-        engine = self._call(lambda engine, now, wall: engine.status())
-        return {"engine": engine, "transport": self._transport.stats()}
+        try:
+            self._snapshot = self._call(lambda engine, now, wall: engine.status())
+        except TimeoutError:
+            if not self._snapshot:
+                raise
+            log.warning("%s: the engine is busy; its part of the status is an earlier one", self._store.node)
+        return {"engine": dict(self._snapshot), "transport": self._transport.stats()}
 
     def leave(self, timeout: float | None) -> None:
         """Leave the cluster in good order."""

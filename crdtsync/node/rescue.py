@@ -163,7 +163,7 @@ def _shown(prefix: bytes, rows: dict[bytes, bytes]) -> dict[str, Any]:
         "key": parsed.name,
         "path": list(parsed.fields),
         "type": info.name,
-        "value": info.value(list(rows.items()), len(prefix)),
+        "value": info.plain(list(rows.items()), len(prefix)),
     }
 
 

@@ -37,7 +37,8 @@ class Sessions:
 
     def token_of(self, clocks: Clocks) -> str:
         """The token of given clocks."""
-        return make_token(self._store.cluster() or self._store.node, clocks)
+        published = {name: self._published(clock) for name, clock in clocks.items()}
+        return make_token(self._store.cluster() or self._store.node, published)
 
     def read(self, token: str) -> Clocks:
         """The clocks of a token.  Raises InvalidToken."""
@@ -48,7 +49,7 @@ class Sessions:
         return {name: self._published(clock) for name, clock in clocks.items()}
 
     def _published(self, clock: dict[int, int]) -> dict[int, int]:
-        """The clock of a token from before this store's first publication names its private actor 0."""
+        """A clock from before this store's first publication names its private actor 0: now it has an id."""
         private = self._store.actors.ids[0]
         return {private if actor == 0 else actor: seq for actor, seq in clock.items()} if private else clock
 

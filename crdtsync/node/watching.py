@@ -192,7 +192,7 @@ class Watcher:
         rows = self._store.bucket(bucket)
         below = [] if rows is None else list(rows_below(rows, prefix))
         deleted = all(row_dead(image) for _, image in below)
-        value = None if deleted or not self._values else info.value(below, len(prefix))
+        value = None if deleted or not self._values else info.plain(below, len(prefix))
         return Change(bucket, parsed.name, info.name, parsed.fields, value, deleted, self.token)
 
     @property

@@ -5,8 +5,11 @@ from __future__ import annotations
 import random
 import threading
 
+import pytest
+
 from crdtsync import Node
 from crdtsync.datatypes.txn import SLICE
+from crdtsync.errors import InvalidValue
 
 
 def test_keys_are_told_once_in_byte_order_while_they_are_live(node: Node) -> None:
@@ -40,6 +43,18 @@ def test_objects_that_are_larger_than_a_slice(node: Node) -> None:
     assert sizes == [("big", count // 2), ("big2", SLICE)]
     node.orset("big").clear()
     assert list(node.keys("b")) == ["big2"]
+
+
+def test_a_set_that_python_cannot_hold_spoils_no_listing(node: Node) -> None:
+    """It is a list there; only `.value` of the set itself raises."""
+    with node.watch() as changes:
+        node.orset("s").update([1, True, "x"])
+        node.map("m").gset("s").update([0, 0.0])
+        node.pncounter("z").increment()
+        assert [item.value for item in node.items()] == [{"s": [0, 0.0]}, [1, "x", True], 1]
+        assert [change.value for change in iter(lambda: changes.next(0), None)] == [[1, "x", True], [0, 0.0], 1]
+    with pytest.raises(InvalidValue):
+        _ = node.orset("s").value
 
 
 def test_a_map_of_many_fields(node: Node) -> None:
