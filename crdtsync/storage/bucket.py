@@ -86,14 +86,14 @@ class Bucket:
             image = self.frozen.rows.get(rowkey, ABSENT)
             if image is not ABSENT:
                 return image
+        if not self.table_dirty:
+            return None
         image = self.cache.get(rowkey, ABSENT)
         if image is not ABSENT:
             return image
-        image = None
-        if self.table_dirty:
-            image = read_row(self._snapshot(), self.number, rowkey, self.set_aside)
-            if self.damaged and physical(self.number, rowkey) in self.damaged:
-                raise RowDamaged(f"Row {rowkey!r} of bucket {self.name!r} fails its checksum.")
+        image = read_row(self._snapshot(), self.number, rowkey, self.set_aside)
+        if self.damaged and physical(self.number, rowkey) in self.damaged:
+            raise RowDamaged(f"Row {rowkey!r} of bucket {self.name!r} fails its checksum.")
         self.cache.put(rowkey, image)
         return image
 
@@ -324,13 +324,13 @@ class Bucket:
             folded = self.frozen.fold() if self.frozen is not None else 0
             return None if self._digest is None else (self._digest + folded) % 2**128
 
-    def melt(self) -> None:
-        """The frozen layer is in the table now."""
+    def melt(self, size: int) -> None:
+        """The frozen layer is in the table now; its keys and images take `size` bytes."""
         frozen = self.frozen
         if frozen is not None:
             if self._digest is not None:
                 self._digest += frozen.fold()
-            self.cache.replace(frozen.rows, frozen.size)
+            self.cache.replace(frozen.rows, size)
             self.table_version += 1
             self.frozen = None
 

@@ -46,7 +46,8 @@ class Cache:
         self._young_bytes += size
 
     def replace(self, rows: dict[bytes, bytes | None], size: int) -> None:
-        """Rows that a checkpoint has just written, about `size` bytes: what was known of them is out of date."""
+        """Rows that a checkpoint has just written, `size` bytes of keys and images: what was known of them is old."""
+        size += ROW_OVERHEAD * len(rows)
         if 2 * size > self.bytes_max:
             self.clear()
             return

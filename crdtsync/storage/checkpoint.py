@@ -14,6 +14,7 @@ from crdtsync.storage.table import (
     DEAD,
     LOG,
     LOG_KEY,
+    PLAIN_MAX,
     ROWS,
     encode_log,
     encode_meta,
@@ -24,6 +25,7 @@ from crdtsync.storage.table import (
 
 DROP_ROWS = 20_000  # rows of dropped buckets that one checkpoint deletes from each database
 DROPPABLE = (ROWS, LOG, DEAD)
+NO_DOTS: list[tuple[int, int]] = []
 
 
 class Frozen(NamedTuple):
@@ -46,51 +48,72 @@ def freeze(bucket: Bucket) -> Frozen:
 
 
 class Tally:
-    """How the rows of the table change in number."""
+    """How the rows of the table change in number, and the bytes that memory needs for those written."""
 
-    __slots__ = ("dead", "rows")
+    __slots__ = ("dead", "rows", "size")
 
     def __init__(self) -> None:
-        self.rows = self.dead = 0
+        self.rows = self.dead = self.size = 0
 
 
 def write_bucket(frozen: Frozen, changes: Changes) -> Tally:
-    """Add a frozen bucket's rows, log entries, dead marks and record to a commit.  Runs without the store's lock."""
-    bucket, layer, tally = frozen.bucket, frozen.layer, Tally()
-    number, origin = bucket.number, layer.origin
-    rows: Pairs = []
-    log: Pairs = []
-    marks: Pairs = []
-    gone: list[bytes] = []
-    stale: list[bytes] = []
-    alive: list[bytes] = []
-    for rowkey, image in layer.rows.items():
-        old = origin[rowkey]
-        key = physical(number, rowkey)
-        was_dead = old is not None and row_dead(old)
-        tally.rows += (image is not None) - (old is not None)
-        if image is None:
-            gone.append(key)
-            is_dead, dots = False, []
-        else:
-            rows.append((key, encode_row(key, rowkey, image)))
-            is_dead, dots = row_dead(image), row_log_dots(image)
-        if old is not None:
-            known = row_log_dots(old)
-            stale += [LOG_KEY.pack(number, actor, seq) for actor, seq in known if (actor, seq) not in dots]
-            dots = [dot for dot in dots if dot not in known]
-        for actor, seq in dots:
-            at = LOG_KEY.pack(number, actor, seq)
-            log.append((at, encode_log(at, key)))
-        if is_dead != was_dead:
-            tally.dead += is_dead - was_dead
-            (marks.append((key, b"")) if is_dead else alive.append(key))
+    """Add a frozen bucket's rows, log entries and dead marks to a commit.  Runs without the store's lock."""
+    writing = _Writing(frozen.bucket.number)
+    origin = frozen.layer.origin
+    for rowkey, image in frozen.layer.rows.items():
+        writing.row(rowkey, image, origin[rowkey])
     for database, keys in frozen.stale.items():
         changes.delete(database, keys)
-    for database, keys, pairs in ((ROWS, gone, rows), (LOG, stale, log), (DEAD, alive, marks)):
+    for database, keys, pairs in (
+        (ROWS, writing.gone, writing.rows),
+        (LOG, writing.stale, writing.log),
+        (DEAD, writing.alive, writing.marks),
+    ):
         changes.delete(database, keys)
         changes.put(database, pairs)
-    return tally
+    return writing.tally
+
+
+class _Writing:
+    """What a commit says of one bucket.  One call a row: this is most of what a checkpoint costs."""
+
+    def __init__(self, number: int) -> None:
+        self.number, self.head, self.tally = number, prefix(number), Tally()
+        self.rows: Pairs = []
+        self.log: Pairs = []
+        self.marks: Pairs = []
+        self.gone: list[bytes] = []
+        self.stale: list[bytes] = []
+        self.alive: list[bytes] = []
+
+    def row(self, rowkey: bytes, image: bytes | None, old: bytes | None) -> None:
+        """A row, and the image that the table has of it."""
+        tally = self.tally
+        key = self.head + rowkey if len(rowkey) <= PLAIN_MAX else physical(self.number, rowkey)
+        if image is None:
+            self.gone.append(key)
+            is_dead, dots = False, NO_DOTS
+        else:
+            value = encode_row(key, rowkey, image)
+            self.rows.append((key, value))
+            tally.size += len(rowkey) + len(image)
+            is_dead, dots = row_dead(image), row_log_dots(image)
+        if old is None:
+            tally.rows += image is not None
+            was_dead, known = False, NO_DOTS
+        else:
+            tally.rows -= image is None
+            was_dead, known = row_dead(old), row_log_dots(old)
+        for dot in known:
+            if dot not in dots:
+                self.stale.append(LOG_KEY.pack(self.number, *dot))
+        for dot in dots:
+            if dot not in known:
+                at = LOG_KEY.pack(self.number, *dot)
+                self.log.append((at, encode_log(at, key)))
+        if is_dead != was_dead:
+            tally.dead += is_dead - was_dead
+            (self.marks.append((key, b"")) if is_dead else self.alive.append(key))
 
 
 def write_record(frozen: Frozen, tally: Tally, digest: int | None, changes: Changes) -> None:

@@ -127,7 +127,7 @@ class Checkpointing(Core):
             bucket.table_dirty = True
             bucket.table_clock = join(bucket.table_clock, frozen.clock)
             bucket.synced = join(bucket.synced, frozen.clock)
-            bucket.melt()
+            bucket.melt(tally.size)
         while self._syncing:  # a sync may be under way on the segments that go
             self.changed.wait()
         self._position = position
