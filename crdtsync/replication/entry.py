@@ -148,6 +148,8 @@ class Entry:
             self.core.notify("rescued", bucket=bucket, rows=rows)
         store.drop_scan(bucket)
         store.reset_bucket(bucket)
+        # RULE: an announcement counts once I hold all of it, and this bucket's new clock may lie below those heard
+        self.core.replica.announced.pop(bucket, None)
 
     # -- taking its state
     def step(self) -> None:
