@@ -353,7 +353,14 @@ class Core:
             self.table.maintain()
 
     def prepare(self) -> None:
-        """Make the next journal segment while there is time, so that a full disk is met early.  Raises DiskFull."""
-        with self.lock, self.counting():
-            if self._journal is not None and self._journal.wants_spare():
-                self._journal.prepare()
+        """Make the next journal segment while there is time, so that a full disk is met early.
+
+        Writers go on meanwhile.  Called by one thread.  Raises DiskFull, JournalFailed.
+        """
+        journal = self._journal
+        if journal is None or not journal.wants_spare():
+            return
+        with self.counting():
+            segment = journal.make_spare()
+            with self.lock:
+                journal.adopt(segment)

@@ -25,6 +25,7 @@ from crdtsync.storage.records import (
 )
 
 log = logging.getLogger("crdtsync.storage")
+SPARE = "spare"  # file name of a segment that has no number yet
 
 
 class Cut:
@@ -129,14 +130,32 @@ class Journal:
 
         Raises DiskFull, JournalFailed.
         """
-        if self._spare is not None:
-            return
-        name = segment_name(self._number + 1)
+        if self._spare is None:
+            self._spare = self._create(segment_name(self._number + 1))
+
+    def make_spare(self) -> Segment:
+        """An empty segment without a number.  Takes its time, and may run without the lock.  Raises as `prepare`."""
+        return self._create(SPARE)
+
+    def _create(self, name: str) -> Segment:
         try:
             self._disk.remove(name)
-            self._spare = self._disk.create(name, self._size)
+            return self._disk.create(name, self._size)
         except OSError as error:
             raise self.fail(error) from error
+
+    def adopt(self, segment: Segment) -> None:
+        """Let an empty segment be the one that follows, unless there is one by now.  Raises JournalFailed."""
+        try:
+            if self._spare is not None or self.failed:
+                segment.close()
+                self._disk.remove(SPARE)
+                return
+            segment.name = segment_name(self._number + 1)
+            self._disk.rename(SPARE, segment.name)
+        except OSError as error:
+            raise self.fail(error) from error
+        self._spare = segment
 
     def wants_spare(self) -> bool:
         """Whether the current segment is half full and nothing is prepared to follow it."""

@@ -125,3 +125,32 @@ def test_durability_os_syncs_with_checkpoints_only(tmp_path: Path) -> None:
     background.stop()
     assert not cuts
     store.close()
+
+
+def test_the_next_segment_is_made_while_writers_go_on(tmp_path: Path) -> None:
+    store = open_store(tmp_path / "s", checkpoint_interval=60, segment_bytes=1 << 14)
+    background = Background(store)
+    background.start()
+    for number in range(300):
+        store.transact("default", lambda txn, number=number: add(txn, "s", "x" * 300 + str(number)))
+    wait_for(lambda: store.synced_record == store.last_record and not store.journal.wants_spare())
+    background.stop()
+    store.abandon()
+    assert (tmp_path / "s" / "journal" / "spare").exists() is False
+    store = open_store(tmp_path / "s", segment_bytes=1 << 14)
+    assert len(rows_of(store)) == 300
+    store.close()
+
+
+def test_a_spare_that_comes_too_late_is_let_go() -> None:
+    store = open_store()
+    spare = store.journal.make_spare()
+    store.journal.prepare()
+    store.journal.adopt(spare)
+    assert "spare" not in store.disk.list()
+    store.transact("default", lambda txn: add(txn, "s", 1))
+    store.close()
+    early = open_store()
+    early.journal.adopt(early.journal.make_spare())
+    assert not early.journal.wants_spare() and "spare" not in early.disk.list()
+    early.close()
