@@ -147,22 +147,26 @@ def test_batches_of_two_nodes_are_apart(node: Node) -> None:
     assert node.pncounter("a").value == 2
 
 
-def test_a_batch_is_bounded(node: Node) -> None:
-    before = node.digest()
-    with pytest.raises(BatchTooLarge), node.batch():
-        for number in range(10):
-            node.lwwregister(f"r{number}").set("x" * 500_000)
-    with pytest.raises(BatchTooLarge):
-        node.orset("s").update(f"{number:060}" for number in range(60_000))
-    assert node.digest() == before
-    assert node.status()["counters"]["batch_too_large"] == 2
-    for start in range(0, 60_000, 20_000):
-        node.orset("s").update(f"{number:060}" for number in range(start, start + 20_000))
-    with pytest.raises(BatchTooLarge):
-        node.orset("s").clear()
-    with pytest.raises(BatchTooLarge):
-        node.delete("s")
-    assert len(node.orset("s")) == 60_000
+def test_a_batch_is_bounded() -> None:
+    with crdtsync.open(None, cluster={"batch_bytes_max": 100_000, "value_bytes_max": 10_000}) as node:
+        before = node.digest()
+        with pytest.raises(BatchTooLarge), node.batch():
+            for number in range(11):
+                node.lwwregister(f"r{number}").set("x" * 9_900)
+        with pytest.raises(BatchTooLarge), node.batch():
+            for number in range(1_200):
+                node.map("m").map("f" * 200).pncounter(f"{number:0200}").increment()
+        with pytest.raises(BatchTooLarge):
+            node.orset("s").update(f"{number:060}" for number in range(1_500))
+        assert node.digest() == before
+        for start in range(0, 1_500, 500):
+            node.orset("s").update(f"{number:060}" for number in range(start, start + 500))
+        with pytest.raises(BatchTooLarge):
+            node.orset("s").clear()
+        with pytest.raises(BatchTooLarge):
+            node.delete("s")
+        assert len(node.orset("s")) == 1_500
+        assert node.status()["counters"]["batch_too_large"] == 5
 
 
 def test_a_batch_is_used_once(node: Node) -> None:

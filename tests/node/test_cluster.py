@@ -13,6 +13,7 @@ import pytest
 
 from crdtsync import Node
 from crdtsync.errors import (
+    FieldTypeError,
     InvalidToken,
     JoinError,
     MembershipMisuse,
@@ -303,6 +304,62 @@ def test_a_private_store_brings_its_rows(open_node: Any) -> None:
     b = open_node("b", listen="127.0.0.1:0", join=[a.address])
     converge([a, b])
     assert (a.pncounter("c").value, a.orset("s").value) == (11, {"mine"})
+
+
+def test_two_types_that_meet_on_a_field_stay_both(open_node: Any) -> None:
+    a, b = open_node("a", listen="127.0.0.1:0"), open_node("b")
+    a.map("m").map("in").pncounter("x").increment(2)
+    b.map("m").map("in").lwwregister("x").set("two")
+    b.close()
+    b = open_node("b", listen="127.0.0.1:0", join=[a.address])
+    converge([a, b])
+    for node in (a, b):
+        assert node.map("m").value == {"in": {"x": {"lwwregister": "two", "pncounter": 2}}}
+    a.map("m").map("in").pncounter("x").increment()
+    b.map("m").map("in").lwwregister("x").set("three")
+    with pytest.raises(FieldTypeError):
+        a.map("m").map("in").flag("x").enable()
+    converge([a, b])
+    assert a.map("m").value == {"in": {"x": {"lwwregister": "three", "pncounter": 3}}}
+    b.map("m").map("in").remove("x")
+    converge([a, b])
+    a.map("m").map("in").flag("x").enable()
+    assert a.map("m").value == {"in": {"x": True}}
+
+
+def test_a_type_that_a_peer_removed_is_no_longer_in_the_way(cluster: Any) -> None:
+    """What this node remembers of a hot field must not outlive the field."""
+    a, b = cluster("a", "b")
+    a.map("m").pncounter("x").increment()
+    a.map("m").pncounter("x").increment()
+    b.wait_for(a.token(), timeout=DEADLINE)
+    b.map("m").remove("x")
+    b.map("m").lwwregister("x").set(1)
+    a.wait_for(b.token(), timeout=DEADLINE)
+    with pytest.raises(FieldTypeError):
+        a.map("m").pncounter("x").increment()
+    a.map("m").lwwregister("x").set(2)
+    converge([a, b])
+    assert b.map("m").value == {"x": 2}
+
+
+def test_settings_that_differ_are_named(open_node: Any) -> None:
+    a = open_node("a", listen="127.0.0.1:0")
+    with pytest.raises(JoinError, match="depth_max"):
+        open_node("b", listen="127.0.0.1:0", join=[a.address], cluster={"depth_max": 8}, join_timeout=1.0)
+
+
+def test_conflicts_are_shown(open_node: Any) -> None:
+    a, b = open_node("a", listen="127.0.0.1:0"), open_node("b")
+    a.map("m").lwwregister("price").set("1.00")
+    b.map("m").lwwregister("price").set("2.00")
+    b.close()
+    b = open_node("b", listen="127.0.0.1:0", join=[a.address])
+    converge([a, b])
+    shown = until(lambda: a.status()["conflicts"] + b.status()["conflicts"])[0]
+    assert (shown["bucket"], shown["key"], shown["path"]) == ("default", "m", ["price"])
+    assert {shown["won"], shown["lost"]} == {"'1.00'", "'2.00'"}
+    assert shown["won"] == repr(a.map("m").lwwregister("price").value)
 
 
 def test_members_of_another_cluster_are_refused(cluster: Any, open_node: Any) -> None:

@@ -105,7 +105,7 @@ def test_iteration_while_others_write(node: Node) -> None:
 
 def test_the_value_of_an_object_is_of_one_state(node: Node) -> None:
     """A token moves between two elements, batch by batch: no reader ever sees none or both."""
-    node.orset("s").update([*range(3_000), "here"])
+    node.orset("s").update([*range(1_500), "here"])
     stop = threading.Event()
 
     def move() -> None:
@@ -119,7 +119,7 @@ def test_the_value_of_an_object_is_of_one_state(node: Node) -> None:
     thread = threading.Thread(target=move)
     thread.start()
     try:
-        for _ in range(60):
+        for _ in range(25):
             assert len(node.orset("s").value & {"here", "there"}) == 1
             [item] = list(node.items("s"))
             assert len(item.value & {"here", "there"}) == 1
