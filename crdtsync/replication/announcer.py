@@ -170,7 +170,9 @@ class Announcer:
 
     def _skew(self, peer: Peer, wall_ms: int) -> None:
         core, settings = self.core, self.core.settings
-        before, peer.skew_ms = abs(peer.skew_ms), wall_ms - core.wall_ms
+        peer.skews.append(wall_ms - core.wall_ms)
+        # An announcement that was late makes its author's clock look slow, never fast: the greatest is nearest.
+        before, peer.skew_ms = abs(peer.skew_ms), max(peer.skews)
         for name, limit in (("alarm", settings.max_clock_skew_alarm), ("warn", settings.max_clock_skew_warn)):
             if abs(peer.skew_ms) > limit * 1000:
                 core.counters["clock_skew_" + name] += 1

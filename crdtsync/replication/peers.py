@@ -15,6 +15,8 @@ A link is one connection; a peer is one node, whatever links it has had.  Everyt
 
 from __future__ import annotations
 
+from collections import deque
+
 from crdtsync.clocks.vector import join
 from crdtsync.errors import InvariantViolated
 from crdtsync.replication.failure import Detector
@@ -38,6 +40,7 @@ NODE_STATES: dict[str, frozenset[str]] = {
     SUPERSEDED: frozenset(),
 }
 WHOLE = frozenset({MEMBER, LEAVING})  # states in which a node may push, serve and take
+SKEW_SAMPLES = 8  # announcements of which the promptest tells how a peer's clock stands to ours
 
 
 def step(table: dict[str, frozenset[str]], old: str, new: str) -> str:
@@ -74,6 +77,7 @@ class Peer:
         self.link: Link | None = None  # the ready link
         self.detector = Detector(heartbeat_interval, now)
         self.skew_ms = 0
+        self.skews: deque[int] = deque(maxlen=SKEW_SAMPLES)  # ms that its clock seemed to be ahead, lately
         self.last_announce: Announce | None = None  # to be passed on: its identity and member list
         self.synced: dict[str, Clock] = {}  # what it has announced as being on its disk
         self.uncounted: set[str] = set()  # buckets whose announcement I could not count yet

@@ -189,6 +189,17 @@ def test_skew_is_counted_told_once_and_shown() -> None:
     assert nodes[0].engine.core.counters["clock_skew_alarm"] >= 4
 
 
+def test_announcements_that_come_late_are_no_skew() -> None:
+    cluster, nodes = mesh(2)
+    cluster.run(3.0)
+    punctual = nodes[1].engine.tick
+    nodes[1].engine.tick = lambda now, wall_ms: punctual(now, wall_ms - 5_000)  # type: ignore[method-assign]
+    cluster.run(3.0)
+    assert abs(nodes[0].engine.status()["peers"]["n1"]["skew"]) < 1.0
+    cluster.run(20.0)  # all of them: that is its clock
+    assert nodes[0].engine.status()["peers"]["n1"]["skew"] == pytest.approx(-5.0, abs=0.1)
+
+
 def test_a_node_alone_cannot_leave_or_evict() -> None:
     cluster = Cluster()
     node = cluster.node("a")
