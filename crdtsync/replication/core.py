@@ -114,6 +114,12 @@ class Core:
             peer = self.peers[node] = Peer(node, self.settings.heartbeat_interval, self.now)
         return peer
 
+    def forget(self, peer: Peer) -> None:
+        """A stranger has gone: names that anybody may make up are not kept."""
+        self.peers.pop(peer.node, None)
+        self.replica.heard.pop(peer.node, None)
+        self.replica.forget(peer.node)
+
     def phi(self, peer: Peer) -> float:
         return peer.detector.phi(self.now, self.lateness.current(self.now))
 

@@ -136,7 +136,9 @@ class Sessions:
                 self.superseded()
                 return ("old_start", "", "")
             return ("superseded", "this node is the later start", f"{hello.start}:{hello.instance}")
-        peer = core.peer(hello.node)
+        peer = core.peers.get(hello.node)
+        if peer is None:
+            return None
         mine, known = (hello.start, hello.instance), (peer.start, peer.instance)
         if mine == known:
             return None
@@ -265,6 +267,8 @@ class Sessions:
             core.notify("peer_down", node=peer.node, reason=reason)
             for told in self.on_lost:
                 told(link, peer)
+            if core.record(peer.node) is None:
+                core.forget(peer)
 
     # -- time
     def due(self) -> float:

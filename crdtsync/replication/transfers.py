@@ -188,6 +188,8 @@ class Transfers:
     def serve(self, link: Link, peer: Peer, pull: Pull) -> None:
         """A peer asks for everything beyond its clock."""
         core = self.core
+        for key in [k for k, one in self.served.items() if one.link is link and one.source.bucket == pull.bucket]:
+            del self.served[key]  # who asks anew has given up what it asked for before
         if not core.whole() or not core.is_counted(peer.node) or len(self.served) >= core.settings.transfers_out_max:
             core.send(link, Abort(transfer=pull.transfer, push=False, code="busy"))
             return

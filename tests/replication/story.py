@@ -199,11 +199,12 @@ class Story:
         return [f"{name}: {', '.join(f'{counter} {held[counter]}' for counter in counters)}"]
 
     def do_told(self, name: str, event: str) -> list[str]:
-        """What the embedding program was told of one kind."""
-        return [
-            f"{event} " + " ".join(f"{key}={value}" for key, value in details.items())
+        """What the embedding program was told of one kind, each line once; addresses and hints left out."""
+        told = [
+            f"{event} " + " ".join(f"{k}={v}" for k, v in details.items() if k not in ("address", "hint"))
             for kind, details in self._node(name).events if kind == event
         ]  # fmt: skip
+        return list(dict.fromkeys(told))
 
     def do_sent(self, sender: str, receiver: str) -> list[str]:
         """Kinds of messages sent since the last look."""
