@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import ipaddress
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -133,8 +134,8 @@ def make_config(settings: Mapping[str, Any]) -> Config:
 
 
 def _check_positive(name: str, value: object) -> None:
-    if isinstance(value, int | float) and not isinstance(value, bool) and value <= 0:
-        raise ConfigError(f"{name} is {value}; it must be above 0.")
+    if isinstance(value, int | float) and not isinstance(value, bool) and not 0 < value < math.inf:  # NaN is neither
+        raise ConfigError(f"{name} is {value}; it must be a number above 0.")
 
 
 def split_address(what: str, address: str) -> tuple[str, int]:

@@ -192,6 +192,8 @@ class Node(Objects):
     def _watch(self, bucket: str | None, prefix: str, after: str | None, values: bool) -> Watcher:
         self.local.check()
         try:
+            if bucket is not None:
+                keys.check_bucket(bucket)
             clocks = None if after is None else self.sessions.read(after)
             watcher = Watcher(self.local, self.sessions, self.hub, bucket, prefix, values)
             watcher.start(clocks)

@@ -19,6 +19,7 @@ from crdtsync.replication.dialer import Dialer
 from crdtsync.replication.messages import Bye, Hello, JoinAccept, JoinDone, JoinRequest, MembersUpdate
 from crdtsync.replication.peers import Link, Peer
 from crdtsync.replication.sessions import Sessions
+from crdtsync.replication.validate import NAME_BYTES_MAX
 
 LEAVING_WORD = "leaving"  # reason of a Bye that asks to be recorded as having left
 EXPIRY_LOOK = 1.0  # s between looks for joiners that have expired
@@ -236,7 +237,7 @@ class Membership:
         core = self.core
         record = core.record(node)
         if node == core.store.node or record is None or record.state not in (JOINING, MEMBER):
-            raise MembershipMisuse(f"{node!r} is not another member of this cluster.")
+            raise MembershipMisuse(f"{node[:NAME_BYTES_MAX]!r} is not another member of this cluster.")
         if core.state != states.MEMBER:
             raise MembershipMisuse(f"{core.store.node} is {core.state} and cannot evict.")
         reached = {name for name in core.reachable() if name != node} | {core.store.node}

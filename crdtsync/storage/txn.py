@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from itertools import islice, takewhile
 from typing import TYPE_CHECKING
+
+from sortedcontainers import SortedList
 
 from crdtsync.datatypes.rows import Row
 from crdtsync.errors import InvariantViolated
@@ -17,10 +20,11 @@ UNSEEN = b"unseen"  # compared by identity
 class Txn:
     """Reads see what has been put so far.  Every event goes into the `put` that follows it."""
 
-    __slots__ = ("_bucket", "_hybrid", "actor", "before", "first", "keys", "next", "rows")
+    __slots__ = ("_bucket", "_hybrid", "_order", "actor", "before", "first", "keys", "next", "rows")
 
     def __init__(self, bucket: Bucket, actor: int, hybrid: HybridClock) -> None:
         self._bucket, self._hybrid = bucket, hybrid
+        self._order: SortedList | None = None  # keys of `rows`, once a scan has asked for them
         self.actor = actor  # index that this transaction writes under
         self.first = self.next = bucket.clock.get(actor, 0) + 1  # seq of the first event, and of the next
         self.rows: dict[bytes, bytes | None] = {}  # what was put
@@ -40,7 +44,7 @@ class Txn:
         """Up to `limit` rows that start with `prefix`, beyond the row key `after`, in order.  Raises RowDamaged."""
         rows = self._bucket.scan(prefix, after, limit)
         self.before.update((key, image) for key, image in rows if key not in self.before)
-        mine = [key for key in self.rows if key.startswith(prefix) and key > after]
+        mine = self._mine(prefix, after, limit)
         if not mine:
             return rows
         merged: dict[bytes, bytes | None] = dict(rows)
@@ -48,10 +52,19 @@ class Txn:
         merged.update((key, self.rows[key]) for key in mine if horizon is None or key <= horizon)
         return [(key, image) for key, image in sorted(merged.items()) if image is not None][:limit]
 
+    def _mine(self, prefix: bytes, after: bytes, limit: int) -> list[bytes]:
+        """The first `limit` of the keys put so far that `scan` is about."""
+        if self._order is None:  # kept up from the first scan on: a batch may scan before each of its writes
+            self._order = SortedList(self.rows)
+        beyond = self._order.irange(max(prefix, after), None, inclusive=(after < prefix, True))
+        return list(islice(takewhile(lambda key: key.startswith(prefix), beyond), limit))
+
     def put(self, rowkey: bytes, image: bytes) -> None:
         """The new image of a row, made by the event just taken."""
         if rowkey not in self.before:
             self.before[rowkey] = self._bucket.get(rowkey)
+        if self._order is not None and rowkey not in self.rows:
+            self._order.add(rowkey)
         self.rows[rowkey] = image
         self.keys.append(rowkey)
         if self.first + len(self.keys) != self.next:

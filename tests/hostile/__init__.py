@@ -1,0 +1,1 @@
+"""Bad inputs of every kind: each a typed error, a named counter, and no state change."""
