@@ -1,0 +1,241 @@
+"""Who is in: records, sponsoring, leaving, evicting, founding anew, and what status() says of it."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+
+from crdtsync.clocks.members import EVICTED, JOINING, LEFT, MEMBER
+from crdtsync.errors import MembershipMisuse, QuorumMissing
+from crdtsync.replication import messages as m
+from crdtsync.replication.effects import Persist, Send
+from tests.replication.cluster import BUCKET, Cluster
+from tests.replication.test_gossip import mesh
+
+
+def test_a_sponsor_counts_its_joiner_durably_before_it_answers() -> None:
+    cluster, nodes = mesh(1)
+    sponsor = nodes[0]
+    carried_out = sponsor.driver.apply
+    lists: list[list[object]] = []
+
+    def apply(effects: object) -> None:
+        lists.append(list(effects))  # type: ignore[call-overload]
+        carried_out(lists[-1])
+
+    sponsor.driver.apply = apply  # type: ignore[method-assign]
+    joiner = cluster.node("j")
+    joiner.start(join=(sponsor.address,))
+    cluster.until(lambda: joiner.engine.state == "member")
+    flat = [effect for effects in lists for effect in effects]
+    answer = next(at for at, e in enumerate(flat) if isinstance(e, Send) and isinstance(e.message, m.JoinAccept))
+    assert any(isinstance(effect, Persist) for effect in flat[:answer])
+    accept = flat[answer].message  # type: ignore[attr-defined]
+    assert {record.node: record.state for record in accept.members} == {"n0": MEMBER, "j": JOINING}
+
+
+def test_a_joiner_writes_nothing_and_sends_nothing_before_it_is_whole() -> None:
+    cluster, nodes = mesh(1)
+    cluster.lose = lambda one, two, message: isinstance(message, m.Part)
+    joiner = cluster.node("j")
+    joiner.start(join=(nodes[0].address,))
+    cluster.run(5.0)
+    assert joiner.engine.state == "joining"
+    assert not joiner.engine.writable
+    said = {type(message) for one, _, message in cluster.sent if one == "j"}
+    assert said <= {m.Hello, m.JoinRequest, m.Pull, m.Announce, m.Abort}
+    assert not any(
+        message.buckets for one, _, message in cluster.sent if one == "j" and isinstance(message, m.Announce)
+    )
+    assert nodes[0].engine.status()["members"]["j"]["state"] == JOINING
+    cluster.lose = lambda one, two, message: False
+    cluster.until(lambda: joiner.engine.state == "member", 60.0)
+
+
+@pytest.mark.parametrize("kind", [m.JoinRequest, m.JoinAccept, m.JoinDone, m.MembersUpdate])
+def test_a_join_survives_the_loss_of_any_of_its_messages(kind: type[m.Message]) -> None:
+    cluster, nodes = mesh(2)
+    left = [2]
+
+    def lose(one: str, two: str, message: m.Message) -> bool:
+        hit = isinstance(message, kind) and "j" in (one, two) and left[0] > 0
+        left[0] -= hit
+        return hit
+
+    cluster.lose = lose
+    joiner = cluster.node("j")
+    joiner.start(join=(nodes[0].address, nodes[1].address))
+    cluster.until(lambda: joiner.engine.state == "member", 60.0)
+    cluster.until(cluster.equal)
+    cluster.run(3.0)
+    assert {node.store.members()["j"].state for node in nodes} == {MEMBER}
+
+
+def test_two_joiners_at_once() -> None:
+    cluster, nodes = mesh(1)
+    joiners = [cluster.node(name) for name in ("j1", "j2")]
+    for joiner in joiners:
+        joiner.start(join=(nodes[0].address,))
+    cluster.until(lambda: all(joiner.engine.state == "member" for joiner in joiners))
+    joiners[0].add("k", "j1")
+    joiners[1].add("k", "j2")
+    cluster.until(cluster.equal)
+
+
+def test_a_joiner_takes_all_buckets() -> None:
+    cluster, nodes = mesh(1)
+    for number in range(20):
+        nodes[0].store.transact(f"b{number}", _flag)
+    joiner = cluster.node("j")
+    joiner.start(join=(nodes[0].address,))
+    cluster.until(lambda: joiner.engine.state == "member")
+    assert joiner.store.buckets() == nodes[0].store.buckets()
+    assert cluster.equal()
+
+
+def _flag(txn):  # type: ignore[no-untyped-def]
+    from crdtsync import kernels
+
+    txn.put(b"k\0f", kernels.presence_add(None, *txn.next_event()))
+
+
+def test_leaving_waits_for_a_disk_and_not_only_a_memory() -> None:
+    cluster, nodes = mesh(2)
+    flush = nodes[1].store.flush
+    nodes[1].store.flush = lambda: None  # type: ignore[method-assign]
+    nodes[0].add("k", "last words")
+    nodes[0].engine.leave(cluster.now)
+    cluster.settle(nodes[0])
+    cluster.run(5.0)
+    assert cluster.equal()
+    assert nodes[0].engine.state == "leaving"
+    nodes[1].store.flush = flush  # type: ignore[method-assign]
+    cluster.until(lambda: nodes[0].engine.state == "left")
+
+
+def test_two_that_leave_at_once_do_not_count_on_each_other() -> None:
+    cluster, nodes = mesh(3)
+    cluster.cut("n0", "n2")
+    cluster.cut("n1", "n2")
+    cluster.run(1.0)
+    for node in nodes[:2]:
+        node.add("k", f"last words of {node.name}")
+    cluster.run(3.0)
+    for node in nodes[:2]:
+        node.engine.leave(cluster.now)
+        cluster.settle(node)
+    cluster.run(10.0)
+    assert [node.engine.state for node in nodes] == ["leaving", "leaving", "member"]
+    cluster.heal()
+    cluster.until(lambda: [node.engine.state for node in nodes] == ["left", "left", "member"])
+    assert len(nodes[2].live()) == 3
+
+
+def test_an_eviction_needs_more_than_half_of_the_members() -> None:
+    cluster, nodes = mesh(4)
+    for node in nodes[2:]:
+        node.kill()
+    cluster.until(lambda: nodes[0].engine.reachable() == ["n1"], 20.0)
+    with pytest.raises(QuorumMissing):
+        nodes[0].engine.evict("n3", False, cluster.now)
+    nodes[0].engine.evict("n3", True, cluster.now)
+    cluster.settle(nodes[0])
+    cluster.run(0.1)
+    assert nodes[1].store.members()["n3"].state == EVICTED
+    with pytest.raises(MembershipMisuse):
+        nodes[0].engine.evict("n3", True, cluster.now)
+    nodes[0].engine.evict("n2", False, cluster.now)  # two of three now
+
+
+def test_a_living_member_that_is_evicted_starts_over_at_once() -> None:
+    cluster, nodes = mesh(3)
+    nodes[0].engine.evict("n2", False, cluster.now)
+    cluster.settle(nodes[0])
+    cluster.until(lambda: nodes[2].engine.state == "starting_over")
+    assert not nodes[2].engine.writable
+    cluster.until(lambda: nodes[2].engine.state == "member")
+    nodes[2].add("k", "again")
+    cluster.until(cluster.equal)
+    assert nodes[0].store.members()["n2"].epoch == 2
+
+
+def test_a_crash_while_starting_over_goes_on_with_it() -> None:
+    cluster, nodes = mesh(3)
+    nodes[2].add("k", "theirs too")
+    cluster.until(cluster.equal)
+    nodes[0].engine.evict("n2", False, cluster.now)
+    cluster.settle(nodes[0])
+    cluster.until(lambda: nodes[2].engine.state == "starting_over")
+    nodes[2].kill()
+    nodes[2].start()
+    assert nodes[2].engine.state in ("starting_over", "joining")
+    assert not nodes[2].engine.writable
+    cluster.until(lambda: nodes[2].engine.state == "member")
+    cluster.until(cluster.equal)
+
+
+def test_news_of_an_uninformed_node_brings_nobody_back() -> None:
+    cluster, nodes = mesh(3)
+    record = nodes[0].store.members()["n2"]
+    nodes[2].kill()
+    cluster.run(1.0)
+    nodes[0].engine.evict("n2", False, cluster.now)
+    cluster.settle(nodes[0])
+    link = nodes[0].engine.core.peers["n1"].link
+    assert link is not None
+    late = msgspec.structs.replace(record, start=record.start + 5)
+    nodes[0].engine.receive(link.number, m.MembersUpdate(members=(late,)), cluster.now, cluster.wall_ms())
+    assert nodes[0].store.members()["n2"].state == EVICTED
+
+
+def test_a_cluster_restored_from_backups_is_founded_anew() -> None:
+    cluster, nodes = mesh(2)
+    cluster.copy("n0", "restored")
+    restored = cluster.nodes["restored"]
+    restored.start(new_cluster=True)
+    cluster.run(5.0)
+    assert restored.engine.state == "member"
+    assert restored.store.cluster() != nodes[0].store.cluster()
+    assert {n: r.state for n, r in restored.store.members().items()} == {"n0": MEMBER, "n1": EVICTED}
+    joiner = cluster.node("j")
+    joiner.start(join=(restored.address,))
+    cluster.until(lambda: joiner.engine.state == "member")
+    assert joiner.live() == ["k/first"]
+
+
+def test_status_says_who_everybody_is() -> None:
+    cluster, nodes = mesh(3)
+    nodes[2].kill()
+    nodes[0].add("k", "1")
+    nodes[0].add("k", "2")
+    cluster.run(10.0)
+    status = nodes[0].engine.status()
+    assert status["state"] == "member"
+    assert status["reachable"] == ["n1"]
+    assert {name: peer["state"] for name, peer in status["peers"].items()} == {"n1": "up", "n2": "down"}
+    assert status["peers"]["n2"]["lag"][BUCKET] == 2
+    assert status["peers"]["n2"]["last_heard"] >= 9.0
+    assert status["peers"]["n1"]["lag"][BUCKET] == 0
+    assert msgspec.json.encode(status)  # plain values all through
+
+
+def test_a_joiner_that_expired_is_not_counted() -> None:
+    cluster, nodes = mesh(1, joining_expiry=10.0)
+    cluster.lose = lambda one, two, message: isinstance(message, m.Part)
+    joiner = cluster.node("j")
+    joiner.start(join=(nodes[0].address,))
+    cluster.run(3.0)
+    joiner.kill()
+    cluster.lose = lambda one, two, message: False
+    cluster.until(lambda: nodes[0].store.members()["j"].state == LEFT)
+    assert nodes[0].engine.core.counters["joiners_expired"] == 1
+
+
+def test_private_stores_found_a_cluster_only_when_somebody_joins() -> None:
+    cluster = Cluster()
+    node = cluster.node("a")
+    node.start()
+    node.add("k", "1")
+    cluster.run(5.0)
+    assert node.store.cluster() == 0
+    assert node.engine.writable
