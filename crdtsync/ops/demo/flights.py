@@ -31,7 +31,7 @@ Record = dict[str, str]
 
 
 class Flight(NamedTuple):
-    """One scheduled departure; None where the file says NA."""
+    """One scheduled departure; None where the file says NA.  The first six fields are the order of the replay."""
 
     month: int
     day: int
@@ -89,30 +89,23 @@ def flights_of(airport: str, path: Path, count: int) -> list[Flight]:
     """The first `count` flights of an airport, in the order of the replay."""
     with opened(path) as lines:
         heading = next(lines, [])
-        parse, order, origin = parser(heading), sorter(heading), heading.index("origin")
-        own = sorted((line for line in lines if line[origin] == airport), key=order)
-        return list(map(parse, own[:count]))
+        parse, origin = parser(heading), heading.index("origin")
+        flights = [parse(line) for line in lines if line[origin] == airport]
+    flights.sort(key=itemgetter(*range(len(ORDER))))
+    return flights[:count]
 
 
 def shares(path: Path, rows: int | None = None) -> dict[str, int]:
     """How many of the year's first `rows` flights (all without `rows`) start from each airport."""
     with opened(path) as lines:
         heading = next(lines, [])
-        origin = itemgetter(heading.index("origin"))
-        flights = lines if rows is None else sorted(lines, key=sorter(heading))[:rows]
-        counts = Counter(map(origin, flights))
+        if rows is None:
+            counts = Counter(map(itemgetter(heading.index("origin")), lines))
+        else:
+            columns = itemgetter(*map(heading.index, ORDER))
+            orders = sorted((int(m), int(d), int(t), c, int(n), home) for m, d, t, c, n, home in map(columns, lines))
+            counts = Counter(home for *_, home in orders[:rows])
     return {airport: counts[airport] for airport in AIRPORTS}
-
-
-def sorter(heading: list[str]) -> Callable[[list[str]], tuple[int, int, int, str, int, str]]:
-    """A sort key of lines: the order of the replay; the airport decides between flights of one number."""
-    columns = itemgetter(*(heading.index(name) for name in ORDER))
-
-    def key(line: list[str]) -> tuple[int, int, int, str, int, str]:
-        month, day, scheduled, carrier, number, origin = columns(line)
-        return int(month), int(day), int(scheduled), carrier, int(number), origin
-
-    return key
 
 
 def parser(heading: list[str]) -> Callable[[list[str]], Flight]:

@@ -60,7 +60,7 @@ def title(line: Line) -> str:
 
 
 def replicas_table(outcome: Outcome, style: box.Box | None) -> Table:
-    table = Table(box=style, title="Replicas", title_justify="left")
+    table = Table(box=style, title="Replicas, each since its last start", title_justify="left")
     table.add_column("")
     for airport in outcome.reports:
         table.add_column(airport, justify="right")
