@@ -130,11 +130,23 @@ def test_more_than_so_many_transfers_are_not_served_at_once() -> None:
     link = server.engine.core.peers["n1"].link
     assert link is not None
     server.engine.take_effects()
-    for transfer in (1, 2):
-        pull = m.Pull(transfer=transfer, bucket=BUCKET, clock={})
+    for transfer, bucket in ((1, BUCKET), (2, "other")):
+        pull = m.Pull(transfer=transfer, bucket=bucket, clock={})
         server.engine.receive(link.number, pull, cluster.now, cluster.wall_ms())
     aborts = [e.message for e in server.engine.take_effects() if isinstance(e, Send) and isinstance(e.message, m.Abort)]
     assert [(abort.transfer, abort.code) for abort in aborts] == [(2, "busy")]
+
+
+def test_who_asks_anew_has_given_up_what_it_asked_for_before() -> None:
+    cluster, server, _reader = behind()
+    cluster.lose = lambda one, two, message: isinstance(message, m.Part | m.Pull)
+    heal(cluster)
+    link = server.engine.core.peers["n1"].link
+    assert link is not None
+    for transfer in range(1, 20):
+        pull = m.Pull(transfer=transfer, bucket=BUCKET, clock={})
+        server.engine.receive(link.number, pull, cluster.now, cluster.wall_ms())
+    assert [key[1] for key in server.engine.transfers.served] == [19]
 
 
 def test_an_abort_of_the_reader_ends_the_service() -> None:
