@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import threading
 from collections.abc import Callable, Generator
 from typing import Any, ParamSpec, TypeVar
 
@@ -35,7 +36,12 @@ class Opening:
         self._node: Node | None = None
 
     async def _open(self) -> Node:
-        self._node = await asyncio.to_thread(open_node, self._path, **self._settings)
+        opening = asyncio.ensure_future(asyncio.to_thread(open_node, self._path, **self._settings))
+        try:
+            self._node = await asyncio.shield(opening)
+        except asyncio.CancelledError:
+            opening.add_done_callback(_close_unwanted)  # the thread cannot be stopped: the node would stay open
+            raise
         return self._node
 
     def __await__(self) -> Generator[Any, None, Node]:
@@ -47,6 +53,11 @@ class Opening:
     async def __aexit__(self, *_: object) -> None:
         if self._node is not None:
             await self._node.aio.close()
+
+
+def _close_unwanted(opening: asyncio.Future[Node]) -> None:
+    if not opening.cancelled() and opening.exception() is None:
+        threading.Thread(target=opening.result().close, name="crdtsync-close").start()
 
 
 def open(path: str | os.PathLike[str] | None, **settings: Any) -> Opening:

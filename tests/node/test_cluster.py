@@ -84,6 +84,22 @@ def test_three_nodes_of_all_types_agree(cluster: Any) -> None:
     assert [item.key for item in nodes[0].items()] == ["owner", "price", "seen", "shown", "tags"]
 
 
+def test_another_transport_can_be_passed_in(open_node: Any) -> None:
+    from crdtsync.transport.grpc import GrpcTransport
+
+    made: list[GrpcTransport] = []
+
+    def make(config: Any) -> GrpcTransport:
+        made.append(GrpcTransport(config))
+        return made[-1]
+
+    a = open_node("a", listen="127.0.0.1:0", transport=make)
+    b = open_node("b", listen="127.0.0.1:0", join=[a.address], transport=make)
+    assert [each.address for each in made] == [a.address, b.address]
+    b.flag("f").enable()
+    converge([a, b])
+
+
 def test_random_writes_everywhere_converge(cluster: Any) -> None:
     nodes = cluster("a", "b", "c")
 

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -167,6 +168,27 @@ def test_opening_in_async_code(tmp_path: Path) -> None:
             await node.aio.close()
 
     assert asyncio.run(main()) == 2
+
+
+def test_opening_that_is_given_up_leaves_nothing_open(tmp_path: Path) -> None:
+    async def main() -> None:
+        opening = asyncio.ensure_future(crdtsync.aio.open(tmp_path / "a")._open())
+        await asyncio.sleep(0)
+        opening.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await opening
+        deadline = time.monotonic() + 30
+        while True:
+            try:
+                node = await crdtsync.aio.open(tmp_path / "a")
+            except StoreInUse:
+                assert time.monotonic() < deadline, "it is still open"
+                await asyncio.sleep(0.01)
+            else:
+                await node.aio.close()
+                return
+
+    asyncio.run(main())
 
 
 def test_status_is_plain(open_node: Any) -> None:
