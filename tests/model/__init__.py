@@ -10,9 +10,8 @@ Then it heals.  An oracle that saw all operations judges every replica after eve
 
 Where to read: rows.py (joins), writing.py, transfers.py, stability.py, mending.py and node.py (one replica), entry.py
 (exchanges of two), world.py (the oracle), schedule.py (what happens when).  rules.py lists what a test can take away:
-most rules are missed within tens of seeds, an earlier start's late messages, announcements kept over a re-entry, a
-rescue or a leave measured against what is not synced, and private registers left unstamped within thousands or never;
-they are here for the counter-examples in their comments.  twin.py and translate.py run the engine beside it.
+most rules are missed within tens of seeds; for announcements kept over a re-entry and for private registers left
+unstamped test_stories.py has the schedule in steps.  twin.py and translate.py run the engine beside it.
 
 Counter-examples that random schedules found while this was written, each now a rule:
 - A damaged row was repaired in memory; a joiner resumed its scan, which reads what is on disk, and became whole

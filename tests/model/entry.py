@@ -98,8 +98,7 @@ def proceed(node, sponsor, limit, reply_lost=False):
     if entry.transfer is None or entry.transfer.word.start != sponsor.starts:
         # RULE: what a rescue is measured against must be on the sponsor's disk; else a crash there loses what the
         # replica dropped because the sponsor had it
-        if node.rules.rescue_synced:
-            sponsor.sync()
+        sponsor.sync()
         entry.transfer = sponsor.open_transfer(entry.scan.t0 if entry.scan else {})
     part = sponsor.next_part(entry.transfer, limit)
     node.stage_entry(entry, part)
@@ -230,7 +229,7 @@ def leave(node, member, reply_lost):
     member.learn(node.members)  # RULE: the leaver hands over whom it let in
     if not (member.serves() and member.state == "member" and is_counted(member.members, node.name)):
         return
-    if not covers(member.disk["clock"] if node.rules.leave_synced else member.clock, node.clock):
+    if not covers(member.disk["clock"], node.clock):
         return
     if member.members[node.name] != (node.epoch, MEMBER):
         return

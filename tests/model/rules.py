@@ -20,8 +20,6 @@ class Rules:
     stamp_after_replaced: bool = True
     whole_batches: bool = True
     announced_by_epoch: bool = True
-    rescue_synced: bool = True
-    leave_synced: bool = True
     restamp: bool = True
     join_records: Any = field(default=join_records)
 
