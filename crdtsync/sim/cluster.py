@@ -19,8 +19,9 @@ class Cluster:
     def __init__(self, world: World, plan: Plan) -> None:
         self.world, self.plan = world, plan
         self.network = Network(world, plan.weather.calmed())
-        self.oracles = Oracles()
+        self.oracles = Oracles(world)
         self.nodes: dict[str, SimNode] = {}
+        self.evicted: set[str] = set()  # names of all that ever were
         self.operations = 0
         self._ports = FIRST_PORT
         self._names = 0
@@ -125,7 +126,10 @@ class Cluster:
         if len(members) < 3:
             return False
         operator, victim = self.world.rng.sample(members, 2)
-        return operator.evict(victim.name)
+        if not operator.evict(victim.name):
+            return False
+        self.evicted.add(victim.name)
+        return True
 
     # -- the end
     def calm(self) -> None:
@@ -138,6 +142,9 @@ class Cluster:
             node.resume()
             if not node.up:
                 node.boot()
+        for node in self.running():
+            if node.seeds and not any(address in self.network.listening for address in node.seeds):
+                self.kill(node)  # everybody it was told of has moved meanwhile: its operator tells it anew
         self.world.note("----", "calm")
 
     def members(self) -> list[SimNode]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from crdtsync.clocks.vector import join
 from crdtsync.datatypes.rows import Row
-from crdtsync.errors import EnvironmentFault, JournalFailed, MembershipMisuse, QuorumMissing
+from crdtsync.errors import EnvironmentFault, JournalFailed, MembershipMisuse, QuorumMissing, StoreDamaged
 from crdtsync.replication import peers as states
 from crdtsync.replication.driver import Driver
 from crdtsync.replication.engine import Engine
@@ -20,7 +20,7 @@ from crdtsync.sim.oracles import Change
 from crdtsync.sim.reading import actor_bytes
 from crdtsync.sim.settings import node_config
 from crdtsync.sim.workload import Operation, perform
-from crdtsync.sim.world import Event
+from crdtsync.sim.world import Event, Violation
 from crdtsync.storage.store import Store
 
 if TYPE_CHECKING:
@@ -38,6 +38,7 @@ class SimNode:
         self.cluster, self.world = cluster, cluster.world
         self.name, self.disk, self.skew, self.sponsor = name, disk, skew, sponsor
         self.address = cluster.fresh_address()
+        self.seeds: tuple[str, ...] = ()  # addresses that this start was told to join at
         self.boots = 0
         self.up = False
         self.store: Store
@@ -46,8 +47,10 @@ class SimNode:
         self.transport: SimTransport
         self.private = -1 - len(cluster.nodes)  # stands for the private actor until it has an id
         self._durable: dict[str, Clock] = {}  # what was ever said to be on the disk, by bucket
+        self.was_entering = False  # its last process ended while it took a member's state
         self._promised: dict[str, Clock] = {}  # what the next start must find
         self._looked: dict[str, dict[int, int]] = {}  # clocks by index, as the oracles last saw them
+        self.touched: dict[str, set[bytes]] = {}  # keys of rows that have changed since the oracles last looked
         self._wake: Event | None = None
         self._timers: list[Event] = []
         self._paused_until = 0.0
@@ -64,15 +67,16 @@ class SimNode:
         self._guarded(self._start)
 
     def _start(self) -> None:
-        world, seeds = self.world, self.cluster.seeds(self.sponsor)
-        config = node_config(self.cluster.plan, self.name, self.address, seeds)
+        world, self.seeds = self.world, self.cluster.seeds(self.sponsor)
+        config = node_config(self.cluster.plan, self.name, self.address, self.seeds)
         chance = random.Random(world.rng.getrandbits(64))
         self.store = Store.open(
             None, config, disk=self.disk, maps=lambda: self.disk.map, random=chance, now_ms=self.wall_ms
         )
-        self.up, self._looked = True, {}
+        self.up, self._looked, self.touched = True, {}, {}
+        self.store.on_change.append(self._touch)
         world.note(self.name, f"boot {self.boots} at {self.address}")
-        self.cluster.oracles.restarted(self, self._promised)
+        self.cluster.oracles.restarted(self, dict(self._promised))
         self.engine = Engine(self.store, config, chance, world.now, self.wall_ms())
         self.transport = SimTransport(self.cluster.network, self.name, self.address)
         self.driver = Driver(self.transport, self.store.flush, self._told)
@@ -115,6 +119,7 @@ class SimNode:
     def _remember(self, power: bool) -> None:
         """Note what the next start must find, and excuse what it need not."""
         self._promised = {}
+        self.was_entering = self.may_start_over()
         for bucket in self.buckets():
             synced = self._durable[bucket] = join(self._durable.get(bucket, {}), self.synced_clock(bucket))
             self._promised[bucket] = synced if power else join(synced, self.clock(bucket))
@@ -137,6 +142,8 @@ class SimNode:
         except Gone as gone:
             self.world.count("ended within a write")
             self._ended(gone.power)
+        except StoreDamaged as damage:
+            raise Violation(f"damage: {self.name} finds its disk damaged, which it is not: {damage}") from damage
         except EnvironmentFault as fault:
             self._trouble(fault)
 
@@ -276,11 +283,18 @@ class SimNode:
 
     def _told(self, event: str, details: dict[str, Any]) -> None:
         self.world.note(self.name, f"{event} {details}")
+        if event == "below_floor" and self.name not in self.cluster.evicted:
+            raise Violation(f"floor: {self.name} was never evicted and is below the floor of {details['node']}")
 
     # -- what oracles read
     def may_start_over(self) -> bool:
         """Whether its clock may go back: it takes a member's state instead of its own."""
         return self.engine.state in (states.STARTING_OVER, states.JOINING)
+
+    def forget_promises(self, bucket: str) -> None:
+        """It has taken a member's state instead of its own: nothing of before need be found again."""
+        self._durable.pop(bucket, None)
+        self._promised.pop(bucket, None)
 
     def others(self) -> list[SimNode]:
         """All other nodes."""
@@ -310,6 +324,9 @@ class SimNode:
                 moved.append(name)
         return moved
 
+    def _touch(self, bucket: str, keys: list[bytes], local: bool) -> None:
+        self.touched.setdefault(bucket, set()).update(keys)
+
     def own_index(self) -> int | None:
         """Index that this start writes under; None: it has written nothing."""
         return self.store._own
@@ -335,6 +352,11 @@ class SimNode:
         """All rows, dead ones among them, in order."""
         held = self.store.bucket(bucket)
         return list(held.all_rows()) if held is not None else []
+
+    def image(self, bucket: str, key: bytes) -> bytes | None:
+        """Image of a row by its key here."""
+        held = self.store.bucket(bucket)
+        return held.get(key) if held is not None else None
 
     def row(self, bucket: str, name: bytes, cell: bool) -> bytes | None:
         """Image of a row by its name in the history."""

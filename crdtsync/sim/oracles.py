@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING
 
 from crdtsync import kernels
 from crdtsync.clocks.vector import covers, join
+from crdtsync.datatypes.rows import Row
 from crdtsync.sim.history import Clock, History
 from crdtsync.sim.reading import fact_of, row_meaning, row_name
-from crdtsync.sim.world import Violation
+from crdtsync.sim.world import Violation, World
 
 if TYPE_CHECKING:
     from crdtsync.sim.node import SimNode
@@ -25,7 +26,8 @@ Change = tuple[bytes, bytes | None, bytes]  # row key, image before, image after
 class Oracles:
     """The judge of one run: the histories of all buckets, and the clock at which each replica was last found right."""
 
-    def __init__(self) -> None:
+    def __init__(self, world: World) -> None:
+        self.world = world
         self.histories: dict[str, History] = {}
         self.actors: dict[int, tuple[str, int]] = {}  # id -> (node, start) that writes under it
         self._judged: dict[str, dict[str, Clock]] = {}
@@ -90,17 +92,30 @@ class Oracles:
                 self._started_over(node, bucket, before)
                 continue
             rows = {fact.row for fact in self.history(bucket).between(before, clock)}
+            judged[bucket] = dict(clock)
             for row in sorted(rows):
                 self._row(node, bucket, row, clock)
-            judged[bucket] = dict(clock)
+        for bucket, keys in node.touched.items():
+            self._touched(node, bucket, sorted(keys))
+        node.touched.clear()
+
+    def _touched(self, node: SimNode, bucket: str, keys: list[bytes]) -> None:
+        """Rows that the store says have changed: they, too, say what the clock says, and nothing of what is beyond."""
+        clock = node.clock(bucket)
+        rows = [(key, image) for key in keys if (image := node.image(bucket, key)) is not None]
+        self._none_beyond(node, bucket, rows)
+        for key, image in rows:
+            self._row(node, bucket, row_name(key, image, node.actor_id), clock)
 
     def _started_over(self, node: SimNode, bucket: str, before: Clock) -> None:
         """A node has forgotten a bucket: what nobody else holds is in its rescue file, and gone from the cluster."""
+        self.world.count("started over")
         top: Clock = {}
         for other in node.others():
             top = join(top, other.holding(bucket))
         for actor in before:
             self.history(bucket).excuse(actor, top.get(actor, 0))
+        node.forget_promises(bucket)
         self.whole(node, bucket)
 
     def whole(self, node: SimNode, bucket: str) -> None:
@@ -111,22 +126,27 @@ class Oracles:
         for row in history.by_row:
             self._row(node, bucket, row, clock)
         rows = node.rows(bucket)
-        position = kernels.rows_beyond(rows, node.local_clock(bucket))
-        if position >= 0:
-            raise Violation(f"clock: {bucket} at {node.name}: row {rows[position][0]!r} is ahead of the clock")
+        self._none_beyond(node, bucket, rows)
         for key, image in rows:
             if not kernels.row_dead(image) and row_name(key, image, node.actor_id) not in history.by_row:
                 raise Violation(f"ghost: {bucket} at {node.name}: {key!r} was never written")
         self._judged.setdefault(node.name, {})[bucket] = dict(clock)
 
+    def _none_beyond(self, node: SimNode, bucket: str, rows: list[Row]) -> None:
+        position = kernels.rows_beyond(rows, node.local_clock(bucket))
+        if position >= 0:
+            raise Violation(f"clock: {bucket} at {node.name}: row {rows[position][0]!r} is ahead of the clock")
+
     def restarted(self, node: SimNode, promised: dict[str, Clock]) -> None:
         """A replica has started again: what it had promised to keep is there, and all of it means what it should."""
         for bucket, history in self.histories.items():
             history.truncate(node.private, node.clock(bucket).get(node.private, 0))
+        judged = self._judged.pop(node.name, {})
         for bucket, clock in promised.items():
-            if not covers(node.clock(bucket), clock):
+            if node.was_entering and not covers(node.clock(bucket), clock):
+                self._started_over(node, bucket, judged.get(bucket, {}))
+            elif not covers(node.clock(bucket), clock):
                 raise Violation(f"lost: {bucket} at {node.name} came back at {node.clock(bucket)}, had kept {clock}")
-        self._judged[node.name] = {}
         for bucket in node.buckets():
             self.whole(node, bucket)
 
