@@ -98,7 +98,7 @@ class Twin(Node):
         self.device = SimDisk(Losing())
         self.world, self.name, self.actor = world, name, name
         self.born = name  # actor of the time before publication
-        self.config = Config(name=name, segment_bytes=2 * BATCH_BYTES, cluster=SMALL).validate()
+        self.config = Config(name=name, segment_bytes=2 * BATCH_BYTES, cache_bytes_max=2000, cluster=SMALL).validate()
         self.copy = None
         self.boot()
         super().__init__(name, world)
