@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,8 +16,11 @@ import pytest
 import crdtsync
 from crdtsync.errors import EnvironmentFault
 from crdtsync.ops.demo import flights
+from crdtsync.storage.check import check
 
 TIMEOUT = 240.0  # s; a run takes about 10
+
+needs_proc = pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="looks for processes in /proc")
 
 # The command with a smaller file and shorter outages; all else is as it is.
 SMALL = """
@@ -107,23 +111,68 @@ def test_a_folder_of_something_else_is_left_alone(january: Path, tmp_path: Path)
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
 
 
-@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="looks for child processes in /proc")
+def test_the_stores_are_sound_afterwards(finished: tuple[Path, int, str, str]) -> None:
+    for airport in flights.AIRPORTS:
+        report = check(finished[0] / airport)
+        assert report.ok, report.lines()
+
+
+@needs_proc
 def test_interrupted_it_leaves_no_process_and_goes_on_later(january: Path, tmp_path: Path) -> None:
     process = demo(january, "--rows", "2000", "--keep", str(tmp_path))
-    assert process.stderr is not None
-    for line in process.stderr:
-        if "killed with kill -9" in line:
-            break
-    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
-    assert len(children) >= 2
+    children = children_when(process, "killed with kill -9")
     process.send_signal(signal.SIGINT)
     _, messages = process.communicate(timeout=TIMEOUT)
     assert process.returncode == 130
     assert f"The data is in {tmp_path}" in messages and "Traceback" not in messages
-    for child in children:
-        with pytest.raises(ProcessLookupError):
-            os.kill(int(child), 0)
+    wait_gone(children)
     process = demo(january, "--rows", "2000", "--keep", str(tmp_path))
     output, messages = process.communicate(timeout=TIMEOUT)
     assert process.returncode == 0, messages + output
     assert "\nEQUAL: " in output
+
+
+@needs_proc
+def test_a_process_that_ends_by_itself_is_status_1(january: Path, tmp_path: Path) -> None:
+    process = demo(january, "--rows", "2000", "--keep", str(tmp_path))
+    children = children_when(process, "Three nodes are up")
+    os.kill(children[0], signal.SIGKILL)
+    output, messages = process.communicate(timeout=TIMEOUT)
+    assert process.returncode == 1 and output == ""
+    assert "ended with status -9" in messages and "Traceback" not in messages
+    wait_gone(children)
+
+
+@needs_proc
+def test_a_conductor_that_is_killed_leaves_no_process(january: Path, tmp_path: Path) -> None:
+    process = demo(january, "--rows", "2000", "--keep", str(tmp_path))
+    children = children_when(process, "Three nodes are up")
+    process.kill()
+    process.communicate(timeout=TIMEOUT)
+    wait_gone(children)
+
+
+def children_when(process: subprocess.Popen[str], words: str) -> list[int]:
+    """The processes that it has started by the time it says these words."""
+    assert process.stderr is not None
+    for line in process.stderr:
+        if words in line:
+            break
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    assert len(children) >= 2
+    return [int(child) for child in children]
+
+
+def wait_gone(children: list[int]) -> None:
+    """Return when all have ended; a zombie has."""
+    deadline = time.monotonic() + 60.0
+    while alive := [child for child in children if is_alive(child)]:
+        assert time.monotonic() < deadline, f"still there: {alive}"
+        time.sleep(0.02)
+
+
+def is_alive(child: int) -> bool:
+    try:
+        return Path(f"/proc/{child}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
