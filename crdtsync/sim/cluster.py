@@ -11,6 +11,7 @@ from crdtsync.sim.workload import choose
 from crdtsync.sim.world import World
 
 FIRST_PORT = 7400
+FOUNDER = "n0"
 
 
 class Cluster:
@@ -44,9 +45,9 @@ class Cluster:
         return node
 
     def seeds(self, sponsor: SimNode | None) -> tuple[str, ...]:
-        """Where a node is told to look for others: its first sponsor, and some member, at their present addresses."""
-        members = [node.address for node in self.running() if node.writable()]
-        return () if sponsor is None else tuple({sponsor.address: None, **dict.fromkeys(members[:1])})
+        """Where a node is told to look for others: its first sponsor, and the founder, which never moves or leaves."""
+        founder = self.nodes[FOUNDER].address
+        return () if sponsor is None else tuple({sponsor.address: None, founder: None})
 
     def fresh_address(self) -> str:
         """An address that nobody has had."""
@@ -102,7 +103,7 @@ class Cluster:
 
     def boot_later(self, node: SimNode) -> None:
         """A node is started again after a while."""
-        self.world.after(self.world.rng.uniform(0.02, 1.2), node.boot)
+        self.world.after(self.world.rng.uniform(0.02, 0.8), node.boot)
 
     def join(self) -> bool:
         """A new node comes, by the address of some running member."""
@@ -115,9 +116,10 @@ class Cluster:
     def leave(self) -> bool:
         """A member leaves in good order."""
         members = [node for node in self.running() if node.writable()]
-        if len(members) <= self.plan.nodes - 1 or len(members) <= 2:
+        able = [node for node in members if node.name != FOUNDER]
+        if not able or len(members) < 3:
             return False
-        self.world.rng.choice(members).leave()
+        self.world.rng.choice(able).leave()
         return True
 
     def evict(self) -> bool:
@@ -142,9 +144,6 @@ class Cluster:
             node.resume()
             if not node.up:
                 node.boot()
-        for node in self.running():
-            if node.seeds and not any(address in self.network.listening for address in node.seeds):
-                self.kill(node)  # everybody it was told of has moved meanwhile: its operator tells it anew
         self.world.note("----", "calm")
 
     def members(self) -> list[SimNode]:

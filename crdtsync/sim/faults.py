@@ -36,7 +36,7 @@ def draw(seed: int) -> Plan:
     """The plan of a seed: at least 300 operations on at least 3 nodes, and a mixture of troubles."""
     rng = random.Random(f"plan {seed}")
     nodes = rng.choice((3, 3, 3, 3, 4, 5))
-    duration = rng.uniform(2.5, 4.5)
+    duration = rng.uniform(1.6, 3.0)
     rates = {name: rate / duration for name, rate in _troubles(rng).items()}
     return Plan(
         nodes=nodes,
@@ -144,7 +144,7 @@ class Nemesis:
         return True
 
     def _later(self, action: Callable[[], None]) -> None:
-        self.world.after(self.world.rng.uniform(0.1, 2.0), action)
+        self.world.after(self.world.rng.uniform(0.1, 1.2), action)
 
     # -- processes and machines
     def _power(self) -> bool:
@@ -175,7 +175,7 @@ class Nemesis:
     def _pause(self) -> bool:
         victims = self.cluster.running()
         if victims:
-            self.cluster.pause(self.world.rng.choice(victims), self.world.rng.uniform(0.1, 2.0))
+            self.cluster.pause(self.world.rng.choice(victims), self.world.rng.uniform(0.1, 1.2))
         return bool(victims)
 
     # -- disks and clocks

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 FLUSH_EVERY = (0.01, 0.2)  # s between flushes of the journal
 CHECKPOINT_EVERY = (0.3, 1.5)  # s between checkpoints
+JUDGED_SHARE = 0.3  # of operations whose effect on the value shown is compared with plain Python
 WHOLE_CHECK_SHARE = 0.05  # of checkpoints that are followed by a judgement of every row
 
 
@@ -38,7 +39,6 @@ class SimNode:
         self.cluster, self.world = cluster, cluster.world
         self.name, self.disk, self.skew, self.sponsor = name, disk, skew, sponsor
         self.address = cluster.fresh_address()
-        self.seeds: tuple[str, ...] = ()  # addresses that this start was told to join at
         self.boots = 0
         self.up = False
         self.store: Store
@@ -62,13 +62,13 @@ class SimNode:
             return
         self.boots += 1
         self.disk.next_life()
-        if self.boots > 1 and self.world.rng.random() < 0.3:
+        if self.boots > 1 and self.sponsor is not None and self.world.rng.random() < 0.3:
             self.address = self.cluster.fresh_address()
         self._guarded(self._start)
 
     def _start(self) -> None:
-        world, self.seeds = self.world, self.cluster.seeds(self.sponsor)
-        config = node_config(self.cluster.plan, self.name, self.address, self.seeds)
+        world, seeds = self.world, self.cluster.seeds(self.sponsor)
+        config = node_config(self.cluster.plan, self.name, self.address, seeds)
         chance = random.Random(world.rng.getrandbits(64))
         self.store = Store.open(
             None, config, disk=self.disk, maps=lambda: self.disk.map, random=chance, now_ms=self.wall_ms
@@ -198,8 +198,12 @@ class SimNode:
     def _every(self, between: tuple[float, float], action: Callable[[], object]) -> None:
         slot = len(self._timers)
 
+        def act() -> None:
+            if self.up and self.world.now >= self._paused_until:
+                action()
+
         def due() -> None:
-            self._step(lambda: (action(), None)[1])
+            self._guarded(act)
             again()
 
         def again() -> None:
@@ -226,12 +230,13 @@ class SimNode:
     def write(self, bucket: str, operations: list[Operation]) -> bool:
         """Do operations as one batch; False when the store refused it."""
         changes: list[Change] = []
+        judged = self.world.rng.random() < JUDGED_SHARE
         done = False
 
         def act() -> None:
             nonlocal done
             try:
-                self.store.transact(bucket, lambda txn: perform(txn, operations, changes))
+                self.store.transact(bucket, lambda txn: perform(txn, operations, changes, judged))
             except Gone:
                 self.cluster.oracles.in_doubt(self, bucket, changes)
                 raise

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import traceback
 from collections import Counter
@@ -50,6 +51,7 @@ def run(seed: int, trace: Callable[[str], None] | None = None, plan: Plan | None
     problem, settled_in = "", 0.0
     log = logging.getLogger("crdtsync")
     level = log.level
+    gc.disable()  # a run makes little garbage in cycles, and a great many objects to look at
     log.setLevel(logging.CRITICAL)  # faults are the point of a run: the nodes' warnings would fill any screen
     try:
         settled_in = _live(world, cluster, plan)
@@ -60,6 +62,7 @@ def run(seed: int, trace: Callable[[str], None] | None = None, plan: Plan | None
     finally:
         cluster.close()
         log.setLevel(level)
+        gc.enable()
     return Verdict(
         seed=seed,
         ok=not problem,
