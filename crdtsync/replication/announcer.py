@@ -11,6 +11,7 @@ import msgspec
 
 from crdtsync.clocks.members import MEMBER, counted
 from crdtsync.clocks.vector import join, missing
+from crdtsync.errors import BadRecord
 from crdtsync.replication import peers as states
 from crdtsync.replication.core import Core, log
 from crdtsync.replication.gossip import Gossip
@@ -84,12 +85,36 @@ class Announcer:
     # -- hearing
     def heard(self, link: Link, peer: Peer, announce: Announce) -> None:
         """An announcement, from its author or passed on."""
-        if announce.node == self.core.store.node:
-            return
-        if announce.node == peer.node:
+        core, direct = self.core, announce.node == peer.node
+        fault = self._impossible(announce, core.peers.get(announce.node))
+        if announce.node == core.store.node:
+            core.counters["self_addressed"] += 1
+        elif fault and direct:
+            raise BadRecord(fault)
+        elif fault:  # whoever passed it on could not know
+            core.counters["announcements_impossible"] += 1
+        elif direct:
             self._heard_directly(link, peer, announce)
-        elif self.core.whole() and self.core.is_counted(announce.node):
-            self._heard_of(self.core.peer(announce.node), link, announce)
+        elif core.whole() and core.is_counted(announce.node):
+            self._heard_of(core.peer(announce.node), link, announce)
+        else:
+            core.counters["announcements_unknown"] += 1
+
+    def _impossible(self, announce: Announce, author: Peer | None) -> str:
+        """Why nobody who is right can announce this; "" when it may be so.  What is kept of it stays bounded, too."""
+        store, settings = self.core.store, self.core.settings
+        own, known = store.actor(), author.clock if author is not None else {}
+        if own and announce.actor == own:
+            return f"{announce.node} writes under the actor of {store.node}."
+        for clocks in announce.buckets:
+            told = max(clocks.clock.get(own, 0), clocks.synced.get(own, 0)) if own else 0
+            if told and told > store.clock(clocks.bucket).get(own, 0):
+                return f"An announcement names event {told} of our own actor, which we never wrote."
+            if len(known.get(clocks.bucket, {})) + len(clocks.clock) > 2 * settings.actors_per_part_max:
+                return f"Announcements name more than {settings.actors_per_part_max} actors."
+        if len(known) + len(announce.buckets) > 2 * settings.buckets_max:
+            return f"Announcements name more than {settings.buckets_max} buckets."
+        return ""
 
     def _heard_directly(self, link: Link, peer: Peer, announce: Announce) -> None:
         core = self.core

@@ -112,6 +112,7 @@ class Entry:
         """A sponsor counts this node: take its state."""
         core, store = self.core, self.core.store
         if not self._waiting() or self.sponsor or peer.node != self.asked:
+            core.counters["joins_unasked"] += 1
             return
         mine = next((record for record in accept.members if record.node == store.node), None)
         if mine is None or mine.state != JOINING or (store.cluster() not in (0, accept.cluster)):

@@ -6,6 +6,7 @@ Both sides open with Hello and judge the other's by the table `_JUDGES`; a Refus
     cluster                     they belong to different clusters, or neither to any
     evicted, left               the other is out, and can read so in our Hello's member list: it starts over or rejoins
     superseded                  a later start of that node is alive: it stops gossiping
+    actor                       somebody else writes under its actor: one of the two is a copy of a running process
     name_taken                  an empty directory asks to join under the name of a living member
     old_start                   a later start of that node has been heard, but is gone: it counts on from there
     fault                       something it said makes no sense
@@ -62,9 +63,11 @@ class Sessions:
     def hello(self, link: Link, hello: Hello) -> None:
         """The far end's Hello.  A second one on a ready link is a late copy."""
         if link.state != states.GREETING:
+            self.core.counters["hellos_repeated"] += 1
             return
         store = self.core.store
         if hello.node == store.node and hello.instance == store.instance:
+            self.core.counters["refused_myself"] += 1
             self.dialer.met_myself(link.address)
             self.drop(link, "myself")
             return
@@ -150,6 +153,14 @@ class Sessions:
             return ("superseded", "a later start is alive", f"{hello.start}:{hello.instance}")
         heard = max(core.replica.heard.get(hello.node, 0), peer.start)
         return ("old_start", f"start {heard} of this node has been heard", f"{hello.start}:{hello.instance}")
+
+    def _judge_actor(self, link: Link, hello: Hello) -> tuple[str, str, str] | None:
+        """Nobody writes under an actor that somebody else is writing under: one of the two is a copy of a process."""
+        core = self.core
+        writers = {peer.actor: peer.node for peer in core.ready_peers()} | {core.store.actor(): core.store.node}
+        if hello.actor and writers.get(hello.actor, hello.node) != hello.node:
+            return ("actor", f"{writers[hello.actor]} writes under the same actor", "Start one of the two again.")
+        return None
 
     def _judge_membership(self, link: Link, hello: Hello) -> tuple[str, str, str] | None:
         if hello.state != states.MEMBER or self.core.state in (states.JOINING, states.STARTING_OVER):
@@ -286,12 +297,13 @@ class Sessions:
 
 
 CODES = frozenset({
-    "protocol", "kinds", "settings", "cluster", "evicted", "left", "superseded", "name_taken", "old_start", "fault",
-    "busy",
+    "protocol", "kinds", "settings", "cluster", "evicted", "left", "superseded", "name_taken", "old_start", "actor",
+    "fault", "busy",
 })  # fmt: skip
 _JUDGES: tuple[Callable[[Sessions, Link, Hello], tuple[str, str, str] | None], ...] = (
     Sessions._judge_versions,
     Sessions._judge_cluster,
     Sessions._judge_life,
     Sessions._judge_membership,
+    Sessions._judge_actor,
 )

@@ -84,6 +84,8 @@ class Link:
             tasks = [self._loop.create_task(self._guard(work)) for work in (self._read, self._write)]
             reason = await self._over
         finally:
+            if self._over.cancelled():  # gRPC cancels a stream that breaks, or brings a frame beyond its bound
+                self._count("streams_lost", 1)
             silence.cancel()
             self.outbox.close()
             for task in tasks:
@@ -117,6 +119,8 @@ class Link:
         try:
             await work()
         except StreamLost as error:
+            if not self._closing and not self._over.done():
+                self._count("streams_lost", 1)
             self.end(self._closing or str(error))
         except Exception as error:
             self._count("link_failures", 1)
