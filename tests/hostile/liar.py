@@ -10,7 +10,7 @@ import msgspec
 
 from crdtsync import Node
 from crdtsync.clocks.members import MEMBER
-from crdtsync.config import Config
+from crdtsync.config import MIB, Config
 from crdtsync.datatypes.rows import NO_ROWS, PackedRows
 from crdtsync.replication import messages as m
 from crdtsync.transport.grpc import GrpcTransport
@@ -29,7 +29,7 @@ class Liar:
 
     def __init__(self, node: Node, name: str = "liar") -> None:
         self.node, self.name = node, name
-        self.transport, self.owner = GrpcTransport(Config(listen="127.0.0.1:0")), Owner()
+        self.transport, self.owner = GrpcTransport(Config(listen="127.0.0.1:0", message_bytes_max=128 * MIB)), Owner()
         self.transport.start(self.owner)
         self.link = 0
         self.start = self.seq = 0
@@ -119,7 +119,7 @@ class Liar:
 
     def part(self, rows: PackedRows = NO_ROWS, target: m.Clock | None = None, **lies: Any) -> m.Part:
         """A push that is right but for what is passed.  `target` is joined into the node's clock."""
-        base = self.clock(lies.get("bucket", BUCKET))
+        base = lies.get("base", self.clock(lies.get("bucket", BUCKET)))
         plain: dict[str, Any] = {
             "transfer": next(self._transfers), "bucket": BUCKET, "push": True, "node": self.name, "start": self.start,
             "number": 0, "base": base, "rows": rows, "last": True, "target": base | (target or {}),

@@ -30,7 +30,8 @@ def values(context: Dots, live: list[tuple[int, int, bytes]]) -> bytes:
 
 
 def latest(context: Dots, actor: int, seq: int, stamp: int, payload: bytes, flags: int = 0) -> bytes:
-    return b"\2" + dots(context) + varint(actor) + varint(seq) + varint(stamp) + bytes([flags]) + varint(len(payload)) + payload
+    body = varint(actor) + varint(seq) + varint(stamp) + bytes([flags]) + varint(len(payload)) + payload
+    return b"\2" + dots(context) + body
 
 
 def cell(context: Dots, *numbers: int) -> bytes:

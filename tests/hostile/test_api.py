@@ -38,7 +38,7 @@ from tests.hostile.watch import refusal
 STEP_MAX = 2**63 - 1
 
 
-class Colour(str, enum.Enum):
+class Colour(enum.StrEnum):
     RED = "red"
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from crdtsync import Node
 from tests.integration.waiting import until
 
-DEADLINE = 3.0  # s
+DEADLINE = 20.0  # s
 
 
 def counters(node: Node) -> dict[str, int]:
