@@ -13,7 +13,6 @@ class Rules:
     own_dot_of_removal: bool = True
     start_check: bool = True
     actor_per_start: bool = True
-    start_heard: bool = True
     whole_claim: bool = True
     stability: bool = True
     joiner_counted: bool = True

@@ -61,7 +61,7 @@ class Stability:
             self.announced[word.author] = (word.epoch, join(known, word.clock))
 
     def takes_word(self, word):
-        if self.rules.start_heard and word.start < self.heard.get(word.author, 0):
+        if word.start < self.heard.get(word.author, 0):
             return False
         self.heard[word.author] = word.start
         epoch, rank = self.members.get(word.author, (0, 0))

@@ -50,7 +50,7 @@ class Transferring:
 
     def takes_from(self, part):
         """Whether news of that sender, as it was then, is still worth having."""
-        if self.rules.start_heard and part.start < self.heard.get(part.sender, 0):
+        if part.start < self.heard.get(part.sender, 0):
             return False  # RULE: an earlier incarnation's late message
         self.heard[part.sender] = part.start
         epoch, rank = self.members.get(part.sender, (0, 0))
