@@ -150,11 +150,15 @@ def test_a_frame_cut_at_every_byte(node: Node, liar: Liar) -> None:
 
 @pytest.mark.parametrize("size", [16 * MIB, 40 * MIB], ids=["16 MiB", "40 MiB"])
 def test_a_frame_beyond_the_bound(node: Node, liar: Liar, size: int) -> None:
-    """gRPC itself refuses it, before a byte of it is looked at."""
+    """gRPC itself refuses it, before a byte of it is looked at, and tells the sender alone why."""
     liar.ready()
-    with refusal(node, "streams_lost"):
-        liar.post(bytes(size + 1))
-        until(liar.is_down, DEADLINE)
+    before = state(node)
+    liar.post(bytes(size + 1))
+    until(liar.is_down, DEADLINE)
+    assert "RESOURCE_EXHAUSTED" in liar.owner.downs[-1][1]
+    until(lambda: "liar" not in node.status()["reachable"], DEADLINE)
+    assert state(node) == before
+    works(node)
 
 
 STRAYS: list[tuple[str, str, Callable[[Liar], m.Message]]] = [
