@@ -206,7 +206,14 @@ class Entry:
         core = self.core
         mine = core.me()
         told = next((record for record in records if record.node == core.store.node), None)
-        if mine is None or told is None or peer.node != self.sponsor or told.epoch != mine.epoch:
+        if mine is None or told is None or peer.node != self.sponsor:
+            return
+        if told.epoch != mine.epoch:
+            if not self.pending and self.done_at != NEVER:
+                # Its answer to JoinDone is of another attempt: it counts this one no more (its disk was set back), or
+                # never did (another sponsor answered late).  Without a new one this node would ask for ever.
+                log.warning("%s: known to its sponsor at epoch %d; starting afresh", core.store.node, told.epoch)
+                self._afresh()
             return
         if told.state == MEMBER and not self.pending and self.done_at != NEVER:
             self._in(told, records)
