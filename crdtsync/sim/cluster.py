@@ -22,7 +22,7 @@ class Cluster:
         self.network = Network(world, plan.weather.calmed())
         self.oracles = Oracles(world)
         self.nodes: dict[str, SimNode] = {}
-        self.evicted: set[str] = set()  # names of all that ever were
+        self.set_back: set[str] = set()  # names of all that were evicted, or lost their disk
         self.operations = 0
         self._ports = FIRST_PORT
         self._names = 0
@@ -97,6 +97,18 @@ class Cluster:
         node.kill()
         self.boot_later(node)
 
+    def replace_disk(self, node: SimNode, disk: SimDisk) -> None:
+        """A machine goes on with another disk; what only the old one held may be gone."""
+        node.power_off()
+        self.set_back.add(node.name)
+        self.oracles.disk_lost(node)
+        node.disk = disk
+        self.boot_later(node)
+
+    def movable(self) -> list[SimNode]:
+        """Members that are not the founder, which alone may stand at an address that everybody knows."""
+        return [node for node in self.running() if node.writable() and node.name != FOUNDER]
+
     def pause(self, node: SimNode, time: float) -> None:
         """A process stands still."""
         node.pause(time)
@@ -116,7 +128,7 @@ class Cluster:
     def leave(self) -> bool:
         """A member leaves in good order."""
         members = [node for node in self.running() if node.writable()]
-        able = [node for node in members if node.name != FOUNDER]
+        able = self.movable()
         if not able or len(members) < 3:
             return False
         self.world.rng.choice(able).leave()
@@ -130,7 +142,7 @@ class Cluster:
         operator, victim = self.world.rng.sample(members, 2)
         if not operator.evict(victim.name):
             return False
-        self.evicted.add(victim.name)
+        self.set_back.add(victim.name)
         return True
 
     # -- the end

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from crdtsync.sim.disk import SimDisk
 from crdtsync.sim.network import Weather
 from crdtsync.sim.world import World
 
@@ -84,6 +85,8 @@ def _troubles(rng: random.Random) -> dict[str, float]:
         often |= {"join": rng.choice((1, 2)), "leave": rng.choice((0, 1)), "evict": rng.choice((0, 1))}
     if rng.random() < 0.3:
         often["clock step"] = 2
+    if rng.random() < 0.1:
+        often |= {"old copy": 1, "lost disk": rng.choice((0, 0.5))}
     return often
 
 
@@ -179,6 +182,23 @@ class Nemesis:
         return bool(victims)
 
     # -- disks and clocks
+    def _old_copy(self) -> bool:
+        """A machine is set up again from a copy of its directory that was made a while ago."""
+        victims = [node for node in self.cluster.running() if node.published()]
+        if victims:
+            node = self.world.rng.choice(victims)
+            copy = SimDisk(self.world.rng)
+            copy.copy_from(node.disk)
+            self._later(lambda: self.cluster.replace_disk(node, copy))
+        return bool(victims)
+
+    def _lost_disk(self) -> bool:
+        """A machine loses its disk, and gets in again under its name."""
+        victims = self.cluster.movable()
+        if victims:
+            self.cluster.replace_disk(self.world.rng.choice(victims), SimDisk(self.world.rng))
+        return bool(victims)
+
     def _disk_full(self) -> bool:
         node = self.world.rng.choice(sorted(self.cluster.nodes.values(), key=lambda node: node.name))
         node.disk.full = True

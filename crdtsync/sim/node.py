@@ -288,16 +288,20 @@ class SimNode:
 
     def _told(self, event: str, details: dict[str, Any]) -> None:
         self.world.note(self.name, f"{event} {details}")
-        if event == "below_floor" and self.name not in self.cluster.evicted:
-            raise Violation(f"floor: {self.name} was never evicted and is below the floor of {details['node']}")
+        if event == "below_floor" and self.name not in self.cluster.set_back:
+            raise Violation(f"floor: {self.name} was never set back and is below the floor of {details['node']}")
 
     # -- what oracles read
+    def published(self) -> bool:
+        """Whether its events belong to a cluster."""
+        return self.up and self.store.cluster() != 0
+
     def may_start_over(self) -> bool:
         """Whether its clock may go back: it takes a member's state instead of its own."""
         return self.engine.state in (states.STARTING_OVER, states.JOINING)
 
     def forget_promises(self, bucket: str) -> None:
-        """It has taken a member's state instead of its own: nothing of before need be found again."""
+        """It has another state than its own of before, of which nothing need be found again."""
         self._durable.pop(bucket, None)
         self._promised.pop(bucket, None)
 

@@ -110,13 +110,22 @@ class Oracles:
     def _started_over(self, node: SimNode, bucket: str, before: Clock) -> None:
         """A node has forgotten a bucket: what nobody else holds is in its rescue file, and gone from the cluster."""
         self.world.count("started over")
+        self._alone(node, bucket, before)
+        self.whole(node, bucket)
+
+    def disk_lost(self, node: SimNode) -> None:
+        """A node has another disk than before."""
+        for bucket, before in self._judged.pop(node.name, {}).items():
+            self._alone(node, bucket, before)
+
+    def _alone(self, node: SimNode, bucket: str, before: Clock) -> None:
+        """What a node held, and nobody else has on a disk, may be gone."""
         top: Clock = {}
         for other in node.others():
             top = join(top, other.holding(bucket))
         for actor in before:
             self.history(bucket).excuse(actor, top.get(actor, 0))
         node.forget_promises(bucket)
-        self.whole(node, bucket)
 
     def whole(self, node: SimNode, bucket: str) -> None:
         """Judge all rows of a bucket: after a start, after a collection, and now and then."""

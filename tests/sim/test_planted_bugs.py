@@ -11,7 +11,7 @@ import pytest
 from crdtsync import kernels
 from crdtsync.clocks.members import MEMBER, Members
 from crdtsync.replication import replica as rules
-from crdtsync.replication.replica import APPLIED, STALE_BASE, STAGED, Incoming, Replica, split_rows
+from crdtsync.replication.replica import APPLIED, STAGED, STALE_BASE, Incoming, Replica, split_rows
 from crdtsync.replication.transfers import Transfers
 from crdtsync.sim import run
 from crdtsync.sim.trial import Verdict
@@ -22,7 +22,7 @@ from crdtsync.storage.replay import Ending
 from crdtsync.storage.store import Store
 from crdtsync.storage.txn import Txn
 
-pytestmark = pytest.mark.skipif(kernels.IMPLEMENTATION != "native", reason="what finds bugs is the same on both kernels")
+pytestmark = pytest.mark.skipif(kernels.IMPLEMENTATION != "native", reason="what finds bugs is the same on both")
 Patch = pytest.MonkeyPatch
 
 
