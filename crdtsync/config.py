@@ -21,7 +21,7 @@ DURABILITIES = ("group", "each", "os")
 class ClusterSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What every member must share; a difference is refused at the handshake with the name of the setting."""
 
-    value_bytes_max: int = MIB  # one register value or set element, encoded: a row must fit into a part with room to spare
+    value_bytes_max: int = MIB  # one value, encoded: a row must fit into a part (elements also live in row keys: 64 KiB)
     key_bytes_max: int = 255  # UTF-8 bytes of a key or a field name: an object's prefix then always fits LMDB's 511
     depth_max: int = 16  # maps within maps, and lists or dicts within a value
     part_bytes_max: int = 8 * MIB  # columns of one part; also bounds what a receiver decodes at once
@@ -46,7 +46,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     flush_interval: float = 0.002  # s: longest that a write waits for others to share its fdatasync
     flush_bytes: int = MIB  # bytes after which a flush starts at once
     segment_bytes: int = 16 * MIB  # one journal segment file
-    journal_mapped: bool | None = None  # True: mmap, False: pwrite, None: by file system (tmpfs, btrfs, zfs, network: pwrite)
+    journal_mapped: bool | None = None  # True: mmap, False: pwrite, None: by file system (tmpfs, btrfs: pwrite)
     checkpoint_interval: float = 1.0  # s between checkpoints while there is something to write
     checkpoint_bytes: int = 64 * MIB  # dirty bytes that start a checkpoint early
     dirty_bytes_max: int = 256 * MIB  # dirty bytes at which writers wait
