@@ -52,8 +52,10 @@ class Liar:
         assert self.transport.send(self.link, message)
 
     def post(self, frame: bytes) -> None:
-        """Bytes that no encoder made."""
-        self.transport._links[self.link].post(frame)
+        """Bytes that no encoder made, as a frame of their own: what waits for a link leaves joined into one."""
+        link = self.transport._links[self.link]
+        until(lambda: link.outbox.queued_bytes == 0, DEADLINE)
+        link.post(frame)
 
     def heard(self, kind: type[M], wanted: Callable[[M], bool] = lambda message: True) -> list[M]:
         return [x for x in list(self.owner.got.get(self.link, ())) if isinstance(x, kind) and wanted(x)]
