@@ -187,7 +187,8 @@ class Bucket:
             return
         snapshot, head = self._snapshot(), NUMBER.pack(self.number)
         entries = snapshot.range(LOG, head, NUMBER.pack(self.number + 1))
-        self.stale.setdefault(LOG, []).extend(at for at, value in entries if decode_log(at, value) in (key, None))
+        # Damaged entries stay: they may lead to other rows, and keep `rows_beyond` from trusting the log.
+        self.stale.setdefault(LOG, []).extend(at for at, value in entries if decode_log(at, value) == key)
         self.stale.setdefault(DEAD, []).append(key)
         self.rows -= 1
         self.dead -= snapshot.get(DEAD, key) is not None
@@ -295,6 +296,11 @@ class Bucket:
                 self.floor[actor] = seq
         self.stamp_floor = max(self.stamp_floor, stamp_floor)
         self.meta_dirty = True
+
+    def drop(self) -> None:
+        """Nothing reads or writes it any more."""
+        self.state, self.staged, self.meta_dirty = DROPPED, None, True
+        self.active, self.unsynced = Layer(), {}
 
     def is_dirty(self) -> bool:
         """Whether a checkpoint has something to write."""

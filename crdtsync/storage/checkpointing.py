@@ -38,10 +38,12 @@ class Checkpointing(Core):
             if not (retried or self.is_dirty()):
                 return False
             self._checkpointing = True
+        done = False
         try:
             if retried:  # the cut that could not be written; what came since follows in a second one
                 self._checkpoint(renewed=False)
             self._checkpoint(renewed=True)
+            done = True
         except CrdtsyncError as error:
             self.checkpoint_error = error
             self.refused(error)
@@ -49,6 +51,7 @@ class Checkpointing(Core):
         finally:
             with self.lock:
                 self._checkpointing = False
+                self._meta_dirty |= not done  # members, actors and the position have still to be written
                 self.changed.notify_all()
         return True
 
@@ -130,6 +133,7 @@ class Checkpointing(Core):
             bucket.melt(tally.size)
         while self._syncing:  # a sync may be under way on the segments that go
             self.changed.wait()
+        self._cut = []  # its layers are large
         self._position = position
         self.journal.settle_until(record)
         self.journal.release(position)

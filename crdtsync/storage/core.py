@@ -16,6 +16,7 @@ from typing import Protocol, TypeVar
 
 from crdtsync.clocks.hybrid import HybridClock
 from crdtsync.clocks.members import Members
+from crdtsync.clocks.vector import join
 from crdtsync.config import Config
 from crdtsync.errors import (
     BatchTooLarge,
@@ -166,6 +167,11 @@ class Core:
             self.named[bucket.name] = bucket
         for held in self.numbered.values():  # the bound is the store's: buckets share it
             held.cache.bytes_max = self.config.cache_bytes_max // len(self.numbered)
+
+    def drop_bucket(self, bucket: Bucket) -> None:
+        """A bucket's time is over: checkpoints delete what the table has of it, and write no more of it."""
+        self.dirty -= bucket.active.size
+        bucket.drop()
 
     def _damaged(self, bucket: Bucket) -> None:
         self.counters["rows_damaged"] += 1
@@ -333,7 +339,7 @@ class Core:
                 raise journal.fail(failure) from failure
             journal.settle(cut)
             for bucket, entries in moved:
-                bucket.synced.update(entries)
+                bucket.synced = join(bucket.synced, entries)  # a checkpoint may have come further meanwhile
             self.changed.notify_all()
 
     def wait_durable(self, record: int) -> None:

@@ -44,18 +44,27 @@ class Journal:
     """The segment being written, the one prepared to follow it, and those not yet synced."""
 
     def __init__(
-        self, disk: Disk, store: int, segment_bytes: int, number: int, record: int, seed: int, appended: Event
+        self,
+        disk: Disk,
+        store: int,
+        segment_bytes: int,
+        number: int,
+        record: int,
+        seed: int,
+        synced: int,
+        appended: Event,
     ) -> None:
-        """Start a new segment, durable on return.  `record` is the number of the first record to come.
+        """Start a new segment, durable on return.
 
-        `appended` is set by every record.
+        `record` is the number of the first record to come, `synced` the last one known to be durable, as long as no
+        checkpoint has taken in what lies between; `appended` is set by every record.
 
         Raises DiskFull, JournalFailed.
         """
         self._disk, self._store, self._size, self._appended = disk, store, segment_bytes, appended
         self._synced_offset = self._slot = 0  # of the current segment
         self.failed = ""  # why nothing can be written any more
-        self.synced = record - 1  # last record known to be durable
+        self.synced = synced  # last record known to be durable
         self._next, self._seed, self._number = record, seed, number - 1
         self._spare: Segment | None = None
         self._unsynced: list[Segment] = []  # full segments with records that are not known to be durable

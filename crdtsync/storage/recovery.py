@@ -140,7 +140,7 @@ class Recovery(Checkpointing):
             bucket.staged = state
             bucket.meta_dirty = True
             if state is None:
-                bucket.state = DROPPED
+                self.drop_bucket(bucket)
 
     def set_published(self, cluster: int, private: int, found: bool) -> None:
         """The store belongs to a cluster from now on; `found`: to a new one, so earlier members are forgotten."""
@@ -158,7 +158,7 @@ class Recovery(Checkpointing):
         """A hidden bucket takes the place of a named one."""
         old, bucket = self.numbered.get(replaced), self.numbered.get(number)
         if old is not None:
-            old.state, old.meta_dirty = DROPPED, True
+            self.drop_bucket(old)
         if bucket is not None:
             bucket.state, bucket.staged, bucket.meta_dirty = LIVE, None, True
             self.named[bucket.name] = bucket

@@ -7,10 +7,10 @@ from typing import Any
 
 from crdtsync.clocks.vector import Clock, covers, join
 from crdtsync.datatypes.rows import Applied
-from crdtsync.errors import BadTransfer
+from crdtsync.errors import BadTransfer, RowDamaged
 from crdtsync.kernels import rows_beyond
 from crdtsync.storage import facts
-from crdtsync.storage.bucket import DROPPED, HIDDEN, Bucket
+from crdtsync.storage.bucket import HIDDEN, Bucket
 from crdtsync.storage.facts import payload
 from crdtsync.storage.receiving import Receiving
 from crdtsync.storage.staging import NO_BOUND, Staged, check_clock
@@ -94,13 +94,14 @@ class Scanning(Receiving):
             hidden = self._hidden(bucket)
             if hidden is not None:
                 self.journal.append(payload(facts.STAGED, hidden.number, None, []))
-                hidden.staged, hidden.state, hidden.meta_dirty = None, DROPPED, True
+                self.drop_bucket(hidden)
 
     def finish_scan(self, bucket: str, staged: Sequence[Any], target: Clock, floor: Clock, stamp_floor: int) -> Applied:
         """Apply what was staged, then `staged` with the claim.
 
         Into an empty bucket: at once.  Else in slices; readers see rows of the transfer before its claim then, and a
-        crash in between is made good at the next open.  Raises as `apply` does; BadTransfer drops the scan.
+        crash in between is made good at the next open.  Raises as `apply` does; BadTransfer, and
+        RowDamaged for a staged row, drop the scan.
         """
         self.check_usable()
         hidden = self._hidden(bucket)
@@ -110,7 +111,7 @@ class Scanning(Receiving):
             try:
                 self.check_claim(bucket, staged, target, floor, stamp_floor)
                 self._check_scan(hidden, target)
-            except BadTransfer:
+            except (BadTransfer, RowDamaged):  # a staged row that was set aside comes again with another scan
                 self.drop_scan(bucket)
                 raise
             self.add_actors(self.actors.unknown([*target, *floor]))
@@ -146,9 +147,10 @@ class Scanning(Receiving):
                 self._finish(hidden)
 
     def _finish(self, hidden: Bucket) -> Applied:
-        assert hidden.staged is not None
-        if hidden.staged["direct"] and self._is_bare(hidden.name):
-            return self._adopt(hidden)
+        with self.lock:  # nobody writes between the look and the adoption
+            assert hidden.staged is not None
+            if hidden.staged["direct"] and self._is_bare(hidden.name):
+                return self._adopt(hidden)
         return self._join_slices(hidden)
 
     def _adopt(self, hidden: Bucket) -> Applied:

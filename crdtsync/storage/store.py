@@ -73,7 +73,8 @@ class Store(Scanning, Collecting, Repairing, Restamping):
         at = ending.position
         number = max(ending.last_segment, at.segment) + 1
         size = self.config.segment_bytes
-        self._journal = Journal(self.disk, self.store_id, size, number, at.record, at.seed, self.appended)
+        synced = min(ending.synced, at.record - 1)  # what was replayed may lie in the page cache alone
+        self._journal = Journal(self.disk, self.store_id, size, number, at.record, at.seed, synced, self.appended)
         try:
             self._meta_dirty = True
             self.checkpoint()
