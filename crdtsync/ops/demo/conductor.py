@@ -43,10 +43,9 @@ HALF, BEFORE_KILL, WHILE_DEAD, BEFORE_CUT, WHILE_CUT, TO_THE_END = 0.5, 0.6, 0.7
 class Conductor:
     """One run, in one directory."""
 
-    def __init__(self, directory: Path, rows: int | None, screen: Screen) -> None:
-        self.directory, self.rows, self.screen = directory, rows, screen
-        self.file = data_file()
-        self.counts = shares(self.file, rows)
+    def __init__(self, file: Path, directory: Path, rows: int | None, screen: Screen) -> None:
+        self.file, self.directory, self.rows, self.screen = file, directory, rows, screen
+        self.counts = shares(file, rows)
         self.roads = Roads(AIRPORTS)
         self.processes = {airport: Process(airport, directory / f"{airport}.log") for airport in AIRPORTS}
         self.outcome = Outcome(sum(self.counts.values()))
@@ -238,12 +237,13 @@ class Conductor:
 
 def run(rows: int | None, keep: Path | None) -> int:
     """The whole demonstration; 0 when every replica shows what the file says, 1 otherwise, 130 when interrupted."""
+    file = data_file()
     directory = prepare(rows, keep)
     screen = make_screen()
     status = 1
     try:
         with terminable(), screen:
-            status = perform(directory, rows, screen)
+            status = perform(file, directory, rows, screen)
     except KeyboardInterrupt:
         status = 130
         screen.say("Interrupted; all processes have been stopped.")
@@ -255,8 +255,9 @@ def run(rows: int | None, keep: Path | None) -> int:
     return status
 
 
-def perform(directory: Path, rows: int | None, screen: Screen) -> int:
-    conductor = Conductor(directory, rows, screen)
+def perform(file: Path, directory: Path, rows: int | None, screen: Screen) -> int:
+    """Play it to the end and print the report; the exit status."""
+    conductor = Conductor(file, directory, rows, screen)
     try:
         outcome = conductor.play()
     finally:
