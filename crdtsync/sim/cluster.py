@@ -8,7 +8,7 @@ from crdtsync.sim.network import Network
 from crdtsync.sim.node import SimNode
 from crdtsync.sim.oracles import Oracles
 from crdtsync.sim.workload import choose
-from crdtsync.sim.world import World
+from crdtsync.sim.world import Violation, World
 
 FIRST_PORT = 7400
 FOUNDER = "n0"
@@ -22,7 +22,8 @@ class Cluster:
         self.network = Network(world, plan.weather.calmed())
         self.oracles = Oracles(world)
         self.nodes: dict[str, SimNode] = {}
-        self.set_back: set[str] = set()  # names of all that were evicted, or lost their disk
+        self.evicted: set[str] = set()  # names of all that ever were
+        self.disks_replaced = 0
         self.operations = 0
         self._ports = FIRST_PORT
         self._names = 0
@@ -100,7 +101,7 @@ class Cluster:
     def replace_disk(self, node: SimNode, disk: SimDisk) -> None:
         """A machine goes on with another disk; what only the old one held may be gone."""
         node.power_off()
-        self.set_back.add(node.name)
+        self.disks_replaced += 1
         self.oracles.disk_lost(node)
         node.disk = disk
         self.boot_later(node)
@@ -108,6 +109,14 @@ class Cluster:
     def movable(self) -> list[SimNode]:
         """Members that are not the founder, which alone may stand at an address that everybody knows."""
         return [node for node in self.running() if node.writable() and node.name != FOUNDER]
+
+    def below_floor(self, node: SimNode, other: str) -> None:
+        """A node found that others have forgotten what it never saw removed.
+
+        That is for who was evicted, or for who knows whom when a member's list was set back with its disk.
+        """
+        if node.name not in self.evicted and not self.disks_replaced:
+            raise Violation(f"floor: {node.name} was never evicted and is below the floor of {other}")
 
     def pause(self, node: SimNode, time: float) -> None:
         """A process stands still."""
@@ -142,7 +151,7 @@ class Cluster:
         operator, victim = self.world.rng.sample(members, 2)
         if not operator.evict(victim.name):
             return False
-        self.set_back.add(victim.name)
+        self.evicted.add(victim.name)
         return True
 
     # -- the end

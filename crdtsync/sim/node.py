@@ -288,8 +288,8 @@ class SimNode:
 
     def _told(self, event: str, details: dict[str, Any]) -> None:
         self.world.note(self.name, f"{event} {details}")
-        if event == "below_floor" and self.name not in self.cluster.set_back:
-            raise Violation(f"floor: {self.name} was never set back and is below the floor of {details['node']}")
+        if event == "below_floor":
+            self.cluster.below_floor(self, details["node"])
 
     # -- what oracles read
     def published(self) -> bool:
