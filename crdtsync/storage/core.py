@@ -261,7 +261,8 @@ class Core:
             raise
         bucket.install_events(txn.actor, txn.first, txn.keys, txn.rows, txn.before)
         self.add_dirty(bucket, len(data), len(txn.rows))
-        self.tell(bucket, list(txn.rows), True)
+        if self.on_change:
+            self.tell(bucket, list(txn.rows), True)
         return record
 
     def tell(self, bucket: Bucket, keys: list[bytes], local: bool) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import chain
 from typing import Any
 
 from crdtsync.clocks.members import MemberRecord
@@ -22,7 +23,7 @@ STAGED = 11  # number of a hidden bucket, state of its scan (None: the scan is d
 
 def rows_flat(rows: dict[bytes, bytes | None]) -> list[bytes | None]:
     """Key, image, key, image, ...; None is a row that is gone."""
-    return [item for pair in rows.items() for item in pair]
+    return list(chain.from_iterable(rows.items()))
 
 
 def rows_of(items: list[bytes]) -> dict[bytes, bytes | None]:

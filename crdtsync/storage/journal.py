@@ -62,6 +62,7 @@ class Journal:
         Raises DiskFull, JournalFailed.
         """
         self._disk, self._store, self._size, self._appended = disk, store, segment_bytes, appended
+        self._room = segment_bytes - HEADER_SIZE - RECORD_SIZE  # for the payload of one record
         self._synced_offset = self._slot = 0  # of the current segment
         self.failed = ""  # why nothing can be written any more
         self.synced = synced  # last record known to be durable
@@ -94,7 +95,7 @@ class Journal:
         """
         if self.failed:
             raise JournalFailed(self.failed)
-        room = self._size - HEADER_SIZE - RECORD_SIZE
+        room = self._room
         if len(payload) <= room:
             return self._append(payload, 0)
         pieces = [payload[at : at + room] for at in range(0, len(payload), room)]

@@ -35,6 +35,13 @@ class Layer:
     def put(self, rows: dict[bytes, bytes | None], before: dict[bytes, bytes | None]) -> None:
         """Take rows in; `before` holds what each was until now."""
         mine, origin, pending, fresh = self.rows, self.origin, self.pending, self._fresh
+        if pending is origin and len(rows) == 1:  # the way of every single write
+            for key, image in rows.items():
+                if key not in mine:
+                    origin[key] = before[key]
+                    fresh.append(key)
+                mine[key] = image
+            return
         for key in rows:
             if key not in mine:
                 origin[key] = before[key]
@@ -50,6 +57,9 @@ class Layer:
         log = self.log.get(actor)
         if log is None:
             log = self.log[actor] = {}
+        if len(keys) == 1:
+            log[first] = keys[0]
+            return
         log.update(zip(range(first, first + len(keys)), keys, strict=True))
 
     def note_dots(self, rows: dict[bytes, bytes | None], before: dict[bytes, bytes | None]) -> None:
