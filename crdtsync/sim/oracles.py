@@ -34,7 +34,10 @@ class Oracles:
         self.steps = self.rows = 0
 
     def history(self, bucket: str) -> History:
-        return self.histories.setdefault(bucket, History(bucket))
+        history = self.histories.get(bucket)
+        if history is None:
+            history = self.histories[bucket] = History(bucket)
+        return history
 
     # -- writing
     def written(self, node: SimNode, bucket: str, changes: Sequence[Change]) -> None:
@@ -92,20 +95,22 @@ class Oracles:
                 self._started_over(node, bucket, before)
                 continue
             rows = {fact.row for fact in self.history(bucket).between(before, clock)}
-            judged[bucket] = dict(clock)
-            for row in sorted(rows):
-                self._row(node, bucket, row, clock)
+            judged[bucket] = clock
+            touched = node.touched.pop(bucket, set())
+            self._rows(node, bucket, clock, rows | self._touched(node, bucket, touched))
         for bucket, keys in node.touched.items():
-            self._touched(node, bucket, sorted(keys))
+            self._rows(node, bucket, node.clock(bucket), self._touched(node, bucket, keys))
         node.touched.clear()
 
-    def _touched(self, node: SimNode, bucket: str, keys: list[bytes]) -> None:
-        """Rows that the store says have changed: they, too, say what the clock says, and nothing of what is beyond."""
-        clock = node.clock(bucket)
+    def _touched(self, node: SimNode, bucket: str, keys: set[bytes]) -> set[bytes]:
+        """Names of rows that the store says have changed: nothing of them may be beyond the clock."""
         rows = [(key, image) for key in keys if (image := node.image(bucket, key)) is not None]
         self._none_beyond(node, bucket, rows)
-        for key, image in rows:
-            self._row(node, bucket, row_name(key, image, node.actor_id), clock)
+        return {row_name(key, image, node.actor_id) for key, image in rows}
+
+    def _rows(self, node: SimNode, bucket: str, clock: Clock, rows: set[bytes]) -> None:
+        for row in sorted(rows):
+            self._row(node, bucket, row, clock)
 
     def _started_over(self, node: SimNode, bucket: str, before: Clock) -> None:
         """A node has forgotten a bucket: what nobody else holds is in its rescue file, and gone from the cluster."""

@@ -16,7 +16,7 @@ from crdtsync.sim.world import Violation, World
 
 FORMING_MAX = 60.0  # s of virtual time until the first nodes are one cluster
 WORKING_MAX = 120.0  # s until all operations are done, however much is down
-SETTLE_MAX = 120.0  # s from the end of the faults until all replicas agree and hold nothing dead
+SETTLE_MAX = 90.0  # s from the end of the faults until all replicas agree and hold nothing dead
 TAIL = 60  # lines of the trace that a failure shows
 
 
@@ -51,6 +51,7 @@ def run(seed: int, trace: Callable[[str], None] | None = None, plan: Plan | None
     problem, settled_in = "", 0.0
     log = logging.getLogger("crdtsync")
     level = log.level
+    collecting = gc.isenabled()
     gc.disable()  # a run makes little garbage in cycles, and a great many objects to look at
     log.setLevel(logging.CRITICAL)  # faults are the point of a run: the nodes' warnings would fill any screen
     try:
@@ -62,7 +63,8 @@ def run(seed: int, trace: Callable[[str], None] | None = None, plan: Plan | None
     finally:
         cluster.close()
         log.setLevel(level)
-        gc.enable()
+        if collecting:
+            gc.enable()
     return Verdict(
         seed=seed,
         ok=not problem,

@@ -152,7 +152,7 @@ BUGS: tuple[tuple[Callable[[Patch], None], int, str], ...] = (
     (reuse_an_actor_after_a_restart, 10, "dots"),
     (acknowledge_before_sync, 10, "lost|damage"),
     (forget_the_last_record, 10, "lost|meaning"),
-    (collect_without_stability, 10, "meaning|liveness"),
+    (collect_without_stability, 10, "meaning|floor|liveness"),
     (collect_without_joiners, 200, "meaning|floor"),
     (stamp_by_the_wall_clock, 20, "operation|meaning"),
     (lose_count_of_the_digest, 10, "digest"),
