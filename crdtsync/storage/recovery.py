@@ -161,6 +161,8 @@ class Recovery(Checkpointing):
             self.drop_bucket(old)
         if bucket is not None:
             bucket.state, bucket.staged, bucket.meta_dirty = LIVE, None, True
+            if old is not None:  # the stamps of registers collected here stay behind us, whatever state comes next
+                bucket.stamp_floor = max(bucket.stamp_floor, old.stamp_floor)
             self.named[bucket.name] = bucket
 
 
