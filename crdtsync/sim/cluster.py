@@ -7,6 +7,7 @@ from crdtsync.sim.faults import Plan
 from crdtsync.sim.network import Network
 from crdtsync.sim.node import SimNode
 from crdtsync.sim.oracles import Oracles
+from crdtsync.sim.settings import HEARTBEAT
 from crdtsync.sim.workload import choose
 from crdtsync.sim.world import Violation, World
 
@@ -178,6 +179,11 @@ class Cluster:
             if not node.writable():
                 return f"{node.name} is {node.state()}"
         return self.oracles.agreed(members)
+
+    def idle_frames(self, time: float) -> int:
+        """Messages that a cluster with nothing to do may send in `time` seconds: heartbeats, a few of them twice."""
+        links = len(self.network.links)
+        return int(links * (time / HEARTBEAT + 1) * 2)
 
     def finish(self) -> None:
         """Judge the end."""

@@ -12,6 +12,7 @@ from crdtsync.errors import EnvironmentFault, JournalFailed, MembershipMisuse, Q
 from crdtsync.replication import peers as states
 from crdtsync.replication.driver import Driver
 from crdtsync.replication.engine import Engine
+from crdtsync.replication.gossip import PARKED_MAX
 from crdtsync.replication.messages import Message
 from crdtsync.sim.disk import Gone, SimDisk
 from crdtsync.sim.history import Clock
@@ -214,6 +215,7 @@ class SimNode:
 
     def _checkpoint(self) -> None:
         self.store.checkpoint()
+        self.cluster.oracles.bounded(self)
         if self.world.rng.random() < WHOLE_CHECK_SHARE:
             for bucket in self.buckets():
                 self.cluster.oracles.whole(self, bucket)
@@ -292,6 +294,20 @@ class SimNode:
             self.cluster.below_floor(self, details["node"])
 
     # -- what oracles read
+    def queues(self) -> dict[str, tuple[int, int]]:
+        """What waits in the engine, by name: how much, and how much may."""
+        engine, settings = self.engine, self.engine.core.settings
+        parked = engine.gossip.parked.values()
+        flights = [flight for peer in engine.core.peers.values() for flight in peer.flight.values()]
+        return {
+            "effects": (len(engine.core.effects), 0),
+            "links": (len(engine.core.links), settings.links_max),
+            "pushes parked": (max(map(len, parked), default=0), PARKED_MAX),
+            "pushes in flight": (max(map(len, flights), default=0), settings.credit_parts),
+            "transfers served": (len(engine.transfers.served), settings.transfers_out_max),
+            "conflicts kept": (len(self.store.conflicts), settings.conflicts_kept),
+        }
+
     def published(self) -> bool:
         """Whether its events belong to a cluster."""
         return self.up and self.store.cluster() != 0

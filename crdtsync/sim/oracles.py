@@ -172,6 +172,12 @@ class Oracles:
         if found != expected:
             raise Violation(f"meaning: {bucket} at {node.name}: row {row!r} is {found}, should be {expected}")
 
+    def bounded(self, node: SimNode) -> None:
+        """Nothing piles up."""
+        for name, (size, most) in node.queues().items():
+            if size > most:
+                raise Violation(f"bounds: {size} {name} at {node.name}, there may be {most}")
+
     # -- the end
     def agreed(self, nodes: Sequence[SimNode]) -> str:
         """"" when all replicas are equal and nothing dead is left, else what is still missing."""

@@ -12,11 +12,12 @@ CLUSTER = ClusterSettings(
 )
 
 
+HEARTBEAT = 0.6  # s
 BASE = Config(
     listen="127.0.0.1:0",
     cluster=CLUSTER,
     segment_bytes=32 * KIB,
-    heartbeat_interval=0.6,
+    heartbeat_interval=HEARTBEAT,
     pull_interval=0.6,
     collect_interval=0.5,
     push_delay=0.06,

@@ -17,6 +17,7 @@ from crdtsync.sim.world import Violation, World
 FORMING_MAX = 60.0  # s of virtual time until the first nodes are one cluster
 WORKING_MAX = 120.0  # s until all operations are done, however much is down
 SETTLE_MAX = 90.0  # s from the end of the faults until all replicas agree and hold nothing dead
+REST = 1.2  # s in which nothing happens at the end
 TAIL = 60  # lines of the trace that a failure shows
 
 
@@ -90,8 +91,21 @@ def _live(world: World, cluster: Cluster, plan: Plan) -> float:
     cluster.calm()
     begun = world.now
     _wait(world, cluster.settled, SETTLE_MAX, "no agreement after the faults")
+    settled_in = world.now - begun
+    _rest(world, cluster)
     cluster.finish()
-    return world.now - begun
+    return settled_in
+
+
+def _rest(world: World, cluster: Cluster) -> None:
+    """With nothing left to do the nodes say no more than their heartbeats, and go on agreeing."""
+    before = cluster.network.frames
+    world.run_until(world.now + REST)
+    if still := cluster.settled():
+        raise Violation(f"liveness: agreement did not last: {still}")
+    said, most = cluster.network.frames - before, cluster.idle_frames(REST)
+    if said > most:
+        raise Violation(f"liveness: {said} messages in {REST} s of rest, {most} are enough")
 
 
 def _wait(world: World, missing: Callable[[], str], most: float, what: str) -> None:
