@@ -56,9 +56,15 @@ class Report(msgspec.Struct):
         if hidden:
             told.append(f"WRONG  ... and {hidden} more.")
         told += [f"note   {note}" for note in self.notes]
-        seen = ", ".join(f"{value:,} {name.replace('_', ' ')}" for name, value in self.figures.items())
+        seen = ", ".join(counted(value, name.replace("_", " ")) for name, value in self.figures.items())
         verdict = "is sound" if self.ok else "is DAMAGED"
         return [*told, f"{self.path} {verdict} ({seen})."]
+
+
+def counted(number: int, what: str) -> str:
+    """The number before its noun, which is given in the plural."""
+    one = what.removesuffix("ies") + "y" if what.endswith("ies") else what.removesuffix("s")
+    return f"{number:,} {one if number == 1 else what}"
 
 
 def check(path: str | os.PathLike[str]) -> Report:

@@ -8,14 +8,14 @@ import os
 import threading
 from pathlib import Path
 
-from crdtsync.errors import ForeignDirectory, StoreDamaged, StoreInUse, UnsupportedFormat
+from crdtsync.errors import ConfigError, ForeignDirectory, StoreDamaged, StoreInUse, UnsupportedFormat
 from crdtsync.storage.files import full_disk
 
 MARKER, LOCK, TABLE, JOURNAL = "CRDTSYNC", "lock", "table.mdb", "journal"
 MAJOR, MINOR = 1, 0
 TEXT = "crdtsync store, format {}.{}; see crdtsync/storage/FORMAT.md\n"
 
-_open: set[tuple[int, int]] = set()  # (device, inode) of the directories that this process has open
+_open: dict[tuple[int, int], Directory] = {}  # by (device, inode): the directories that this process has open
 _guard = threading.Lock()
 
 
@@ -23,21 +23,24 @@ class Directory:
     """An existing or new store directory, held by this handle until `close`."""
 
     def __init__(self, path: str | os.PathLike[str], create: bool = True) -> None:
-        """Raises StoreInUse, ForeignDirectory, UnsupportedFormat, StoreDamaged, DiskFull, FileNotFoundError."""
-        self.path = Path(path)
+        """Without `create`, a directory without a store is refused, too.
+
+        Raises StoreInUse, ForeignDirectory, UnsupportedFormat, StoreDamaged, DiskFull, ConfigError, OSError.
+        """
+        self.path = check_path(path)
         if create:
-            with full_disk(str(path)):
-                self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            make_directory(self.path)
         if not self.path.is_dir():
             raise FileNotFoundError(f"{self.path} is not a directory")
-        check_marker(self.path)
+        if not check_marker(self.path) and not create:
+            raise ForeignDirectory(f"{self.path} is empty: there is no crdtsync store in it.")
         stat = os.stat(self.path)
         self._identity = (stat.st_dev, stat.st_ino)
         with _guard:
             if self._identity in _open:
                 raise StoreInUse(f"{self.path} is already open in this process (pid {os.getpid()}).")
             self._fd = lock_file(self.path / LOCK)
-            _open.add(self._identity)
+            _open[self._identity] = self
         try:
             if not (self.path / MARKER).exists():
                 write_marker(self.path)
@@ -58,19 +61,57 @@ class Directory:
     def close(self) -> None:
         """Let others open it."""
         with _guard:
-            if self._identity in _open:
-                _open.discard(self._identity)
+            if _open.get(self._identity) is self:
+                del _open[self._identity]
+                fcntl.flock(self._fd, fcntl.LOCK_UN)  # closing is not enough while a child is between fork and exec
                 os.close(self._fd)
 
 
-def check_marker(path: Path) -> None:
-    """Refuse a directory that holds something else, or a format that is not known here."""
+def _let_go_in_child() -> None:
+    """A lock lives until its last copy is closed: a forked child would hold it after its parent has gone."""
+    global _guard
+    _guard = threading.Lock()  # some thread of the parent may have held it
+    for directory in _open.values():
+        with contextlib.suppress(OSError):
+            os.close(directory._fd)
+    _open.clear()
+
+
+os.register_at_fork(after_in_child=_let_go_in_child)
+
+
+def check_path(path: str | os.PathLike[str]) -> Path:
+    """The path of a directory.  Raises ConfigError for what is none; "" would be the current directory."""
+    if not isinstance(path, str | os.PathLike) or not isinstance(os.fspath(path), str):
+        raise ConfigError(f"The path is of type {type(path).__name__}; it must be a str, a pathlib.Path or None.")
+    if not os.fspath(path) or "\0" in os.fspath(path):
+        raise ConfigError(f"The path is {os.fspath(path)!r}; it must name a directory.")
+    return Path(path)
+
+
+def make_directory(path: Path) -> None:
+    """Make it if it is not there.  Raises ForeignDirectory where a file is in the way, DiskFull, OSError."""
+    try:
+        with full_disk(str(path)):
+            path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError):
+        taken = next(place for place in (path, *path.parents) if os.path.lexists(place))
+        raise ForeignDirectory(
+            f"{path} cannot be a directory: {taken} is something else.",
+            hint="Give the path of a directory, or of none yet.",
+        ) from None
+
+
+def check_marker(path: Path) -> bool:
+    """Whether there is a store; refuse a directory that holds something else, or a format that is not known here."""
     try:
         text = (path / MARKER).read_bytes()
+    except IsADirectoryError:
+        raise ForeignDirectory(f"{path / MARKER} is a directory: {path} is not a crdtsync store.") from None
     except FileNotFoundError:
         others = sorted(entry.name for entry in os.scandir(path) if entry.name != LOCK)
         if others == [f"{MARKER}.new"] or not others:
-            return
+            return False
         raise ForeignDirectory(
             f"{path} holds {others[0]!r} but no {MARKER} file: it is not a crdtsync store."
         ) from None
@@ -80,6 +121,7 @@ def check_marker(path: Path) -> None:
         raise StoreDamaged(f"{path / MARKER} does not name a format: {text[:60]!r}.")
     if int(major) > MAJOR:
         raise UnsupportedFormat(f"{path} has format {words}; this crdtsync reads up to {MAJOR}.")
+    return True
 
 
 def write_marker(path: Path) -> None:

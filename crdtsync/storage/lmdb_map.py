@@ -34,6 +34,7 @@ class LmdbMap:
         """Open or create.  Raises StoreDamaged for a file that LMDB would not survive, DiskFull, TableFailed."""
         self.path = os.fspath(path)
         check_file(self.path)
+        check_access(self.path)
         self._generation = Forks.generation
         self._writing = threading.Lock()
         self._counting = threading.Condition()
@@ -187,6 +188,12 @@ def check_file(path: str) -> None:
     size = os.path.getsize(path)
     if size < needed:
         _extend(path, size, needed)
+
+
+def check_access(path: str) -> None:
+    """Raise PermissionError for a file that may not be written: LMDB's own error looks like damage."""
+    if os.path.exists(path):
+        os.close(os.open(path, os.O_RDWR | os.O_CLOEXEC))
 
 
 def _extend(path: str, size: int, needed: int) -> None:

@@ -10,7 +10,7 @@ import lmdb
 import pytest
 
 from crdtsync.errors import ForeignDirectory, StoreInUse
-from crdtsync.storage.check import check
+from crdtsync.storage.check import check, counted
 from crdtsync.storage.table import (
     ACTORS,
     BUCKETS,
@@ -249,3 +249,13 @@ def test_what_cannot_be_checked_says_so(path: Path, tmp_path: Path) -> None:
     (tmp_path / "other" / "file").write_text("x")
     with pytest.raises(ForeignDirectory):
         check(tmp_path / "other")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ForeignDirectory, match="is empty"):
+        check(tmp_path / "empty")
+    assert list((tmp_path / "empty").iterdir()) == []
+
+
+def test_numbers_stand_before_the_right_noun(path: Path) -> None:
+    assert [counted(1, "actors"), counted(2, "log entries"), counted(1, "log entries")] == [
+        "1 actor", "2 log entries", "1 log entry",
+    ]  # fmt: skip

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import os
 import random
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,6 +21,7 @@ from crdtsync.errors import (
     StoreInUse,
     UnsupportedFormat,
 )
+from crdtsync.storage.directory import Directory
 from tests.storage.helpers import add, batch, open_store, rows_of, state_of
 
 HOLD = """
@@ -88,6 +92,65 @@ def test_a_foreign_directory_is_refused_and_left_alone(tmp_path: Path) -> None:
     with pytest.raises(ForeignDirectory, match=r"thesis\.txt"):
         open_store(tmp_path)
     assert os.listdir(tmp_path) == ["thesis.txt"]
+
+
+@pytest.mark.parametrize("where", ["file", "file/below", "dangling"])
+def test_a_file_in_the_way_is_a_foreign_directory(tmp_path: Path, where: str) -> None:
+    (tmp_path / "file").write_text("chapter one")
+    (tmp_path / "dangling").symlink_to(tmp_path / "no" / "where")
+    with pytest.raises(ForeignDirectory, match="something else"):
+        open_store(tmp_path / where)
+    assert (tmp_path / "file").read_text() == "chapter one"
+
+
+def test_a_marker_that_is_a_directory_is_foreign(tmp_path: Path) -> None:
+    (tmp_path / "CRDTSYNC").mkdir()
+    with pytest.raises(ForeignDirectory, match="is a directory"):
+        open_store(tmp_path)
+
+
+@pytest.mark.parametrize("path", ["", "a\0b", 5, b"a"])
+def test_what_is_no_path_is_refused(path: Any) -> None:
+    with pytest.raises(ConfigError, match="path"):
+        Directory(path)
+
+
+def test_a_living_child_does_not_hold_the_directory(tmp_path: Path) -> None:
+    store = open_store(tmp_path / "s")
+    read, write = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            open_store(tmp_path / "s")
+        except StoreInUse as error:
+            os.write(write, str(error).encode())
+        time.sleep(60)
+        os._exit(0)
+    try:
+        assert f"another process (pid {os.getpid()})" in os.read(read, 1000).decode()
+        store.close()
+        open_store(tmp_path / "s").close()
+    finally:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+        os.close(read)
+        os.close(write)
+
+
+def test_a_table_that_may_not_be_written_is_not_called_damaged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    open_store(tmp_path / "s").close()
+    (tmp_path / "s" / "table.mdb").chmod(0o444)
+    if os.geteuid() == 0:  # who may write whatever the mode says
+        really = os.open
+
+        def refuse(path: object, *rest: Any, **more: Any) -> int:
+            if str(path).endswith("table.mdb"):
+                raise PermissionError(13, "Permission denied", str(path))
+            return really(path, *rest, **more)  # type: ignore[arg-type]
+
+        monkeypatch.setattr("os.open", refuse)
+    with pytest.raises(PermissionError, match=r"table\.mdb"):
+        open_store(tmp_path / "s")
 
 
 def test_a_newer_format_is_refused(tmp_path: Path) -> None:
