@@ -10,3 +10,8 @@ A transport knows nothing of clusters or of what messages mean.  It promises, pe
 order of `send`, at most once; one `link_up`, then messages, then one `link_down`.  It keeps every queue bounded and
 ends a link whose other side reads too slowly, sends what does not decode, or sends nothing at all.
 """
+
+import os
+
+# gRPC would tell of every fork and every link that goes away on standard error; read when it starts.
+os.environ.setdefault("GRPC_VERBOSITY", "ERROR")

@@ -25,7 +25,7 @@ from crdtsync.errors import Closed, ConfigError, CrdtsyncError, InvariantViolate
 from crdtsync.replication.messages import Message
 from crdtsync.transport.base import Ledger, TransportEvents
 from crdtsync.transport.link import Link, Stream, StreamLost
-from crdtsync.transport.loop import LOOP_THREAD, shared_loop
+from crdtsync.transport.loop import LOOP_THREAD, check_process, shared_loop
 
 aio: Any = grpc.aio  # its published stubs describe another API
 SERVICE, METHOD = "crdtsync.v1.Replication", "Exchange"
@@ -39,6 +39,7 @@ class GrpcTransport(Ledger):
     """The Transport between processes; see base.Transport for the methods."""
 
     def __init__(self, config: Config) -> None:
+        check_process()
         super().__init__(config)
         self._address = ""
         self._numbers = itertools.count(1)

@@ -12,19 +12,28 @@ import os
 import threading
 from typing import Any
 
+from crdtsync.errors import Forked
+
 log = logging.getLogger("crdtsync.transport")
 
 LOOP_THREAD = "crdtsync-transport"
 
 _lock = threading.Lock()
-_shared: tuple[int, asyncio.AbstractEventLoop] | None = None  # (pid, loop): a forked child starts its own
+_shared: tuple[int, asyncio.AbstractEventLoop] | None = None  # (pid, loop)
+
+
+def check_process() -> None:
+    """Raise Forked in a child of a process that had gRPC running: it waits for threads there, or aborts."""
+    if _shared is not None and _shared[0] != os.getpid():
+        raise Forked("This process was forked from one that opened a node with listen=: gRPC does not survive that.")
 
 
 def shared_loop() -> asyncio.AbstractEventLoop:
     """The loop, running."""
     global _shared
+    check_process()
     with _lock:
-        if _shared is None or _shared[0] != os.getpid():
+        if _shared is None:
             loop = asyncio.new_event_loop()
             loop.set_exception_handler(_failed)
             threading.Thread(target=_run, args=(loop,), name=LOOP_THREAD, daemon=True).start()

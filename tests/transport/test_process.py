@@ -68,3 +68,30 @@ def test_the_seam_and_the_wire_need_no_grpc() -> None:
         "print([name for name in ('grpc', 'numpy', 'asyncio') if name in sys.modules])"
     )
     assert (result.stdout, result.stderr) == ("[]\n", "")
+
+
+FORKED = """
+import os
+import crdtsync
+from crdtsync.errors import Forked
+node = crdtsync.open(None, listen="127.0.0.1:0")
+if CLOSED:
+    node.close()
+child = os.fork()
+if child == 0:
+    crdtsync.open(None).close()  # without a network it works
+    try:
+        crdtsync.open(None, listen="127.0.0.1:0")
+    except Forked as error:
+        print(error.message, flush=True)
+    os._exit(0)
+os.waitpid(child, 0)
+node.close()
+"""
+
+
+def test_a_forked_child_of_a_process_with_grpc_is_refused_at_once() -> None:
+    for program in (FORKED.replace("CLOSED", "False"), FORKED.replace("CLOSED", "True")):
+        result = run(program)
+        assert (result.returncode, result.stderr) == (0, "")
+        assert "gRPC does not survive" in result.stdout
