@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import difflib
 import ipaddress
 import math
 from collections.abc import Mapping
@@ -40,7 +41,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     cluster: ClusterSettings = ClusterSettings()
 
     # -- durability and storage
-    durability: str = "group"  # group | each | os: see README, "What survives what"
+    durability: str = "group"  # group | each | os: see README, "What is promised"
     accept_damage: bool = False  # open a damaged store from the part that checks out; the rest is set aside
     new_cluster: bool = False  # found a new cluster from a directory that belonged to another (restored from backup)
     flush_interval: float = 0.002  # s: longest that a write waits for others to share its fdatasync
@@ -115,6 +116,9 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
         ):  # fmt: skip
             if address:
                 check_address(what, address, self.insecure)
+        for address in (*self.join, self.advertise):
+            if address and split_address("join", address)[1] == 0:
+                raise ConfigError(f"Nobody can be reached at {address!r}: port 0 is for listen only.")
         for address in self.join:
             check_address("join", address, self.insecure)
         return self
@@ -127,10 +131,26 @@ def make_config(settings: Mapping[str, Any]) -> Config:
         plain["join"] = [plain["join"]]
     if isinstance(plain.get("cluster"), ClusterSettings):
         plain["cluster"] = msgspec.to_builtins(plain["cluster"])
+    check_names(plain, Config)
+    if isinstance(plain.get("cluster"), Mapping):
+        check_names(plain["cluster"], ClusterSettings, "cluster.")
     try:
         return msgspec.convert(plain, Config).validate()
     except msgspec.ValidationError as error:
-        raise ConfigError(f"Settings do not fit: {error}.") from error
+        what, at, where = str(error).partition(" - at `$.")
+        raise ConfigError(f"Settings do not fit: {where.rstrip('`') + ': ' if at else ''}{what}.") from error
+
+
+def check_names(settings: Mapping[str, Any], known: type[msgspec.Struct], within: str = "") -> None:
+    """Refuse a setting that there is not, and tell the one that was meant."""
+    for name in settings:
+        if name not in known.__struct_fields__:
+            if not within and name in ClusterSettings.__struct_fields__:
+                near = [f'cluster={{"{name}": ...}}']
+            else:
+                near = difflib.get_close_matches(str(name), known.__struct_fields__, 1)
+            hint = f"Did you mean {near[0]}?" if near else "docs/python-api.md lists them."
+            raise ConfigError(f"There is no setting {within}{name}.", hint=hint)
 
 
 def _check_positive(name: str, value: object) -> None:

@@ -273,6 +273,7 @@ class Node(Objects):
             _OPEN.discard(self)
 
     def __enter__(self) -> Node:
+        self.local.check()
         return self
 
     def __exit__(

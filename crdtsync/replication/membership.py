@@ -189,7 +189,9 @@ class Membership:
     def leave(self) -> None:
         """Leave in good order: write nothing more, push until a member has everything on its disk, be recorded."""
         core = self.core
-        if core.state != states.MEMBER or core.store.cluster() == 0:
+        if core.state == states.MEMBER and core.store.cluster() == 0:
+            raise MembershipMisuse("There is no cluster to leave: no peer has been met yet.")
+        if core.state != states.MEMBER:
             raise MembershipMisuse(f"{core.store.node} is {core.state} and cannot leave.")
         if len([name for name in counted(core.store.members()) if core.is_member(name)]) < 2:
             raise MembershipMisuse("The last member cannot leave.", hint="Close it; its directory is the cluster.")

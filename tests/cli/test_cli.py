@@ -25,10 +25,11 @@ def crdtsync(*arguments: str, **environment: str) -> subprocess.CompletedProcess
 
 
 def test_version_goes_to_standard_output() -> None:
-    done = crdtsync("version")
-    assert done.returncode == 0
-    assert done.stdout.startswith("crdtsync 0.")
-    assert done.stderr == ""
+    for word in ("version", "--version"):
+        done = crdtsync(word)
+        assert done.returncode == 0
+        assert done.stdout.startswith("crdtsync 0.")
+        assert done.stderr == ""
 
 
 def test_help_names_every_command() -> None:

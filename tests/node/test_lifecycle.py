@@ -214,3 +214,26 @@ def test_every_error_is_one_of_ours(node: Node) -> None:
         node.lwwregister("r").set(object())
     assert "Nothing was changed" in str(caught.value)
     assert caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"durabilty": "each"}, "Did you mean durability"),
+        ({"depth_max": 5}, 'Did you mean cluster={"depth_max"'),
+        ({"cluster": {"depth_mx": 5}}, "no setting cluster.depth_mx.*Did you mean depth_max"),
+        ({"flush_interval": "1"}, "flush_interval: "),
+        ({"listen": "127.0.0.1:0", "join": ["127.0.0.1:0"]}, "port 0"),
+        ({"listen": "127.0.0.1:0", "advertise": "127.0.0.1:0"}, "port 0"),
+    ],
+)
+def test_a_wrong_setting_is_told_by_name(settings: dict[str, Any], said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        crdtsync.open(None, **settings)
+
+
+def test_a_closed_node_is_no_context(open_node: Any) -> None:
+    node = open_node()
+    node.close()
+    with pytest.raises(Closed), node:
+        pass

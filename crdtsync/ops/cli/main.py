@@ -40,7 +40,15 @@ class LazyGroup(click.Group):
             formatter.write_dl(sorted(COMMANDS.items()))
 
 
+def tell_version(ctx: click.Context, option: click.Parameter, wanted: bool) -> None:
+    """`--version` is the command `version`."""
+    if wanted:
+        ctx.invoke(import_module("crdtsync.ops.cli.version").command)
+        ctx.exit()
+
+
 @click.command(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.option("--version", is_flag=True, expose_value=False, callback=tell_version, help=COMMANDS["version"])
 def crdtsync() -> None:
     """A replicated data store of CRDTs: nodes keep each other in step without a broker, a leader or a lock."""
 
