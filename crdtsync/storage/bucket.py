@@ -197,10 +197,10 @@ class Bucket:
     # -- the log
 
     def rows_beyond(self, clock: Clock) -> Iterator[Row]:
-        """All rows with a maximal event beyond `clock`, in no order, each once.  Raises RowDamaged."""
+        """All rows with a maximal event beyond `clock`, in no order, each once; under the lock.  Raises RowDamaged."""
         active = self.active.rows
         for key in self._candidates(clock):
-            image = active[key] if key in active else self.get(key)
+            image = active[key] if key in active else self._below(key)
             if image is not None and _beyond(image, clock):
                 yield key, image
 
