@@ -83,6 +83,7 @@ class Core:
         self.dirty = 0  # bytes, about, that wait for a checkpoint
         self._syncing = self._checkpointing = False
         self._snapshot: Snapshot | None = None
+        self._gone = False  # the table has been let go of
 
     # -- the ways in
 
@@ -101,8 +102,10 @@ class Core:
             raise Closed("The store is closed.")
 
     def reader(self) -> Snapshot:
-        """The current snapshot of the row table, renewed after each commit; held under the lock."""
+        """The current snapshot of the row table, renewed after each commit; held under the lock.  Raises Closed."""
         if self._snapshot is None:
+            if self._gone:
+                raise Closed("The store is closed.")
             self._snapshot = self.table.snapshot()
         return self._snapshot
 

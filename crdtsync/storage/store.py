@@ -136,6 +136,7 @@ class Store(Scanning, Collecting, Repairing, Restamping):
 
     def _let_go(self) -> None:
         self.renew_reader()
+        self._gone = True
         self.table.close()
         if self._directory is not None:
             self._directory.close()
@@ -143,8 +144,9 @@ class Store(Scanning, Collecting, Repairing, Restamping):
     # -- for people
 
     def stats(self) -> dict[str, Any]:
-        """Figures for `status()`: bytes, rows, records."""
+        """Figures for `status()`: bytes, rows, records.  Raises Closed."""
         with self.lock:
+            self.check_usable()
             buckets = list(self.named.values())
             return {
                 "node": self.node,

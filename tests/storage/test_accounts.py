@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from crdtsync.clocks.members import MEMBER, MemberRecord
 from crdtsync.clocks.vector import covers
-from crdtsync.errors import DiskFull, RowDamaged
+from crdtsync.errors import Closed, DiskFull, RowDamaged
 from crdtsync.storage.disk import MemoryDisk, Segment
 from crdtsync.storage.maps import Changes, MemoryMap
 from crdtsync.storage.records import HEADER_SIZE, decode_header, segment_name, segment_number
@@ -199,3 +200,18 @@ def test_repairing_one_row_leaves_the_damaged_log_entry_of_another() -> None:
     assert parts is not None
     assert sum(part.count for part in parts) == 2
     assert covers(store.clock("default"), store.synced_clock("default"))
+
+
+def test_a_reader_that_comes_too_late_is_told_that_the_store_is_closed(tmp_path: Path) -> None:
+    store = open_store(tmp_path)
+    store.transact("default", lambda txn: set_register(txn, "a", 1))
+    store.checkpoint()
+    bucket = bucket_of(store)
+    store.close()
+    bucket.cache.clear()
+    with pytest.raises(Closed):
+        bucket.get(b"a\0l")
+    with pytest.raises(Closed):
+        bucket.scan(b"")
+    with pytest.raises(Closed):
+        store.stats()
