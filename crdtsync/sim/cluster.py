@@ -181,9 +181,9 @@ class Cluster:
         return self.oracles.agreed(members)
 
     def idle_frames(self, time: float) -> int:
-        """Messages that a cluster with nothing to do may send in `time` seconds: heartbeats, a few of them twice."""
+        """Messages that a cluster with nothing to do may send in `time` seconds: heartbeats, its own and passed on."""
         links = len(self.network.links)
-        return int(links * (time / HEARTBEAT + 1) * 2)
+        return int(links * (time / HEARTBEAT + 1) * 4)
 
     def finish(self) -> None:
         """Judge the end."""
