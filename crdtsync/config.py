@@ -22,7 +22,7 @@ DURABILITIES = ("group", "each", "os")
 class ClusterSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What every member must share; a difference is refused at the handshake with the name of the setting."""
 
-    value_bytes_max: int = MIB  # one value, encoded: a row must fit into a part (elements also live in row keys: 64 KiB)
+    value_bytes_max: int = MIB  # one value, encoded: a row must fit into a part (elements live in row keys: 64 KiB)
     key_bytes_max: int = 255  # UTF-8 bytes of a key or a field name: an object's prefix then always fits LMDB's 511
     depth_max: int = 16  # maps within maps, and lists or dicts within a value
     part_bytes_max: int = 8 * MIB  # columns of one part; also bounds what a receiver decodes at once
