@@ -101,6 +101,7 @@ class Entry:
         able = [
             peer for peer in core.ready_peers()
             if peer.hello_state == states.MEMBER and peer.announced and self.refused.get(peer.node, 0.0) <= core.now
+            and not core.is_out(peer.node, peer.epoch)  # nothing is taken from it: two may have evicted each other
         ]  # fmt: skip
         self.asked, self.asked_at = "", NEVER
         for peer in core.some(able, 1):

@@ -131,7 +131,10 @@ class Sessions:
         alive = core.peers.get(hello.node)
         twin = hello.node == core.store.node
         if (twin and 0 in (hello.cluster, core.store.cluster())) or (
-            hello.cluster == 0 and alive is not None and alive.link is not None
+            hello.cluster == 0
+            and alive is not None
+            and alive.link is not None
+            and alive.instance != hello.instance  # itself, dialling again: its link is replaced
         ):
             return ("name_taken", f"a node named {hello.node} is alive", "Give every node a name of its own.")
         if twin:
