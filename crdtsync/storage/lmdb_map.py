@@ -40,7 +40,11 @@ class LmdbMap:
         self._counting = threading.Condition()
         self._open_snapshots, self._short = 0, False
         self._env = self._open(map_bytes)
-        self._databases = self._existing()
+        try:
+            self._databases = self._existing()
+        except lmdb.Error as error:
+            self._env.close()
+            raise unreadable(self.path, error) from error
         self._env.reader_check()
 
     def _open(self, map_bytes: int) -> lmdb.Environment:
@@ -148,25 +152,37 @@ class LmdbSnapshot:
 
     def get(self, database: str, key: bytes) -> bytes | None:
         handle = self._databases.get(database)
-        return None if handle is None else cast("bytes | None", self._txn.get(key, db=handle))
+        try:
+            return None if handle is None else cast("bytes | None", self._txn.get(key, db=handle))
+        except lmdb.Error as error:
+            raise unreadable(self._owner.path, error) from error
 
     def range(self, database: str, start: bytes, stop: bytes | None = None) -> Iterator[tuple[bytes, bytes]]:
         handle = self._databases.get(database)
         if handle is None:
             return
-        with self._txn.cursor(handle) as cursor:
-            if not cursor.set_range(start):
-                return
-            for key, value in cast("Iterator[tuple[bytes, bytes]]", cursor.iternext()):
-                if stop is not None and key >= stop:
+        try:
+            with self._txn.cursor(handle) as cursor:
+                if not cursor.set_range(start):
                     return
-                yield key, value
+                for key, value in cast("Iterator[tuple[bytes, bytes]]", cursor.iternext()):
+                    if stop is not None and key >= stop:
+                        return
+                    yield key, value
+        except lmdb.Error as error:
+            raise unreadable(self._owner.path, error) from error
 
     def close(self) -> None:
         if self._open:
             self._open = False
             self._txn.abort()
             self._owner.forget()
+
+
+def unreadable(path: str, error: lmdb.Error) -> StoreDamaged:
+    """Pages that do not hang together."""
+    hint = "Look with `crdtsync check DIR`, and start from a peer or a backup: nothing in the table can be relied on."
+    return StoreDamaged(f"LMDB cannot read {path}: {error}.", hint=hint)
 
 
 def check_file(path: str) -> None:

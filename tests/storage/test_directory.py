@@ -9,8 +9,9 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
+import lmdb
 import pytest
 
 from crdtsync.errors import (
@@ -22,6 +23,7 @@ from crdtsync.errors import (
     UnsupportedFormat,
 )
 from crdtsync.storage.directory import Directory
+from crdtsync.storage.lmdb_map import LmdbMap, LmdbSnapshot
 from tests.storage.helpers import add, batch, open_store, rows_of, state_of
 
 HOLD = """
@@ -151,6 +153,26 @@ def test_a_table_that_may_not_be_written_is_not_called_damaged(tmp_path: Path, m
         monkeypatch.setattr("os.open", refuse)
     with pytest.raises(PermissionError, match=r"table\.mdb"):
         open_store(tmp_path / "s")
+
+
+def test_pages_that_make_no_sense_are_damage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: Any, **__: Any) -> Any:
+        raise lmdb.PageNotFoundError("MDB_PAGE_NOTFOUND")
+
+    class Broken:
+        get = cursor = fail
+
+    store = open_store(tmp_path / "s")
+    store.close()
+    snapshot = LmdbSnapshot(cast("Any", store.table), cast("Any", Broken()), {"rows": 1})
+    for read in (lambda: snapshot.get("rows", b"k"), lambda: list(snapshot.range("rows", b""))):
+        with pytest.raises(StoreDamaged, match="cannot read"):
+            read()
+    monkeypatch.setattr(LmdbMap, "_existing", fail)
+    with pytest.raises(StoreDamaged, match="cannot read"):
+        open_store(tmp_path / "s")
+    monkeypatch.undo()
+    open_store(tmp_path / "s").close()
 
 
 def test_a_newer_format_is_refused(tmp_path: Path) -> None:
