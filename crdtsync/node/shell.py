@@ -6,6 +6,7 @@ import os
 import threading
 import weakref
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -265,12 +266,13 @@ class Node(Objects):
             if self.local.refusal is not None:
                 return  # a forked child: the parent's files, threads and sockets are none of its own
             self.local.write_refusal = _closed
-            if self._network is not None:
-                self._network.stop()
-            self.hub.close()
-            self.local.refusal = _closed
-            self._opened.close()
-            _OPEN.discard(self)
+            with ExitStack() as rest:  # each step is taken whatever the ones before it raise
+                rest.callback(_OPEN.discard, self)
+                rest.callback(self._opened.close)
+                rest.callback(setattr, self.local, "refusal", _closed)
+                rest.callback(self.hub.close)
+                if self._network is not None:
+                    rest.callback(self._network.stop)
 
     def __enter__(self) -> Node:
         self.local.check()
