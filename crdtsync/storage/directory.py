@@ -142,6 +142,8 @@ def write_marker(path: Path) -> None:
 
 def lock_file(path: Path) -> int:
     """Take the lock and leave our pid in the file; the kernel lets go of it when the process ends, however it ends."""
+    if path.is_dir():
+        raise ForeignDirectory(f"{path} is a directory: {path.parent} is not a crdtsync store.")
     fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)

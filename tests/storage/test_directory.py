@@ -105,8 +105,9 @@ def test_a_file_in_the_way_is_a_foreign_directory(tmp_path: Path, where: str) ->
     assert (tmp_path / "file").read_text() == "chapter one"
 
 
-def test_a_marker_that_is_a_directory_is_foreign(tmp_path: Path) -> None:
-    (tmp_path / "CRDTSYNC").mkdir()
+@pytest.mark.parametrize("name", ["CRDTSYNC", "lock"])
+def test_a_directory_in_a_files_place_is_foreign(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).mkdir()
     with pytest.raises(ForeignDirectory, match="is a directory"):
         open_store(tmp_path)
 
