@@ -59,6 +59,7 @@ class Link:
         self.peer: Peer | None = None  # once ready
         self.told: dict[str, tuple[Clock, Clock]] = {}  # bucket -> clocks that the far end has been told
         self.passed_on: dict[tuple[str, int], dict[str, Clock]] = {}  # author, start -> bucket -> clock passed on
+        self.pulled: dict[str, int] = {}  # bucket -> latest transfer that the far end has asked for
         self.announcements = 0
 
     def become(self, state: str) -> None:

@@ -188,6 +188,10 @@ class Transfers:
     def serve(self, link: Link, peer: Peer, pull: Pull) -> None:
         """A peer asks for everything beyond its clock."""
         core = self.core
+        if pull.transfer <= link.pulled.get(pull.bucket, 0):
+            # Served twice under one id, from two states, its parts would mix: rows of the first, claim of the second.
+            core.counters["pulls_repeated"] += 1
+            return
         for key in [k for k, one in self.served.items() if one.link is link and one.source.bucket == pull.bucket]:
             del self.served[key]  # who asks anew has given up what it asked for before
         if not core.whole() or not core.is_counted(peer.node) or len(self.served) >= core.settings.transfers_out_max:
@@ -197,6 +201,7 @@ class Transfers:
             core.persist()  # what a joiner's rescue is measured against must be on this disk
         elif pull.scan_from is None:
             self._learn(peer, pull)
+        link.pulled[pull.bucket] = pull.transfer
         source = self._open(pull)
         if source is None:
             code = "stale_base" if pull.scan_from is not None else "busy"
