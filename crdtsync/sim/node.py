@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from crdtsync.clocks.vector import join
 from crdtsync.datatypes.rows import Row
 from crdtsync.errors import EnvironmentFault, JournalFailed, MembershipMisuse, QuorumMissing, StoreDamaged
+from crdtsync.kernels import row_context, rows_unpack
 from crdtsync.replication import peers as states
 from crdtsync.replication.driver import Driver
 from crdtsync.replication.engine import Engine
@@ -18,10 +19,11 @@ from crdtsync.sim.disk import Gone, SimDisk
 from crdtsync.sim.history import Clock
 from crdtsync.sim.network import SimTransport
 from crdtsync.sim.oracles import Change
-from crdtsync.sim.reading import actor_bytes
+from crdtsync.sim.reading import actor_bytes, row_name
 from crdtsync.sim.settings import node_config
 from crdtsync.sim.workload import Operation, perform
 from crdtsync.sim.world import Event, Violation
+from crdtsync.storage.rescue import decode_rescue
 from crdtsync.storage.store import Store
 
 if TYPE_CHECKING:
@@ -320,6 +322,19 @@ class SimNode:
         """It has another state than its own of before, of which nothing need be found again."""
         self._durable.pop(bucket, None)
         self._promised.pop(bucket, None)
+
+    def rescued(self, bucket: str) -> dict[bytes, Clock]:
+        """Rows in the rescue files of a bucket: their names and contexts."""
+        found: dict[bytes, Clock] = {}
+        for name in self.disk.list():
+            if name.startswith("rescue-") and (rescue := decode_rescue(self.disk.read(name))).bucket == bucket:
+                for part in rescue.parts:
+                    ids = part.actors.__getitem__
+                    for key, image in rows_unpack(part.count, part.keys, part.images, len(part.actors)):
+                        context = {ids(actor): seq for actor, seq in row_context(image)}
+                        row = row_name(key, image, ids)
+                        found[row] = join(found.get(row, {}), context)
+        return found
 
     def others(self) -> list[SimNode]:
         """All other nodes."""

@@ -115,7 +115,13 @@ class Oracles:
     def _started_over(self, node: SimNode, bucket: str, before: Clock) -> None:
         """A node has forgotten a bucket: what nobody else holds is in its rescue file, and gone from the cluster."""
         self.world.count("started over")
-        self._alone(node, bucket, before)
+        top = self._alone(node, bucket, before)
+        rescued = node.rescued(bucket)
+        for actor, seq in before.items():
+            for fact in self.history(bucket).by_actor.get(actor, [])[top.get(actor, 0) : seq]:
+                if rescued.get(fact.row, {}).get(actor, 0) < fact.seq:
+                    event = f"event {fact.seq} of actor {actor:x} on {fact.row!r}"
+                    raise Violation(f"rescue: {node.name} gave up {event}, it is in no rescue file")
         self.whole(node, bucket)
 
     def disk_lost(self, node: SimNode) -> None:
@@ -123,14 +129,15 @@ class Oracles:
         for bucket, before in self._judged.pop(node.name, {}).items():
             self._alone(node, bucket, before)
 
-    def _alone(self, node: SimNode, bucket: str, before: Clock) -> None:
-        """What a node held, and nobody else has on a disk, may be gone."""
+    def _alone(self, node: SimNode, bucket: str, before: Clock) -> Clock:
+        """What a node held, and nobody else has on a disk, may be gone.  Gives what the others have."""
         top: Clock = {}
         for other in node.others():
             top = join(top, other.holding(bucket))
         for actor in before:
             self.history(bucket).excuse(actor, top.get(actor, 0))
         node.forget_promises(bucket)
+        return top
 
     def whole(self, node: SimNode, bucket: str) -> None:
         """Judge all rows of a bucket: after a start, after a collection, and now and then."""
