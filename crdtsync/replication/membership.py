@@ -161,7 +161,9 @@ class Membership:
         record = core.record(peer.node)
         if done.node != peer.node or record is None:
             raise BadRecord(f"{peer.node} says that {done.node} has joined.")
-        if record.state == JOINING and record.epoch == peer.epoch:
+        # Its Hello told the epoch of a joiner that goes on after a restart; one that was let in over an earlier link,
+        # or while this one was young, is known by its start.
+        if record.state == JOINING and (record.epoch == peer.epoch or record.start == peer.start):
             self.put(msgspec.structs.replace(record, state=MEMBER))
         else:
             core.send(link, MembersUpdate(members=(record,)))
@@ -252,7 +254,8 @@ class Membership:
 
     # -- time
     def due(self) -> float:
-        return min(self.ask_at, self.look_at if self.sponsoring else NEVER)
+        asking = self.ask_at if self.core.state == states.LEAVING else NEVER  # evicted while leaving: it starts over
+        return min(asking, self.look_at if self.sponsoring else NEVER)
 
     def tick(self) -> None:
         if self.look_at <= self.core.now:
