@@ -37,7 +37,7 @@ lint: env
 
 types: env
 	$(BIN)/mypy
-	$(BIN)/python -m mypy.stubtest crdtsync._native
+	$(BIN)/python -m mypy.stubtest --mypy-config-file pyproject.toml crdtsync._native
 
 proto-check: env
 	$(BIN)/python proto/generate.py --check
