@@ -310,6 +310,10 @@ class SimNode:
             "conflicts kept": (len(self.store.conflicts), settings.conflicts_kept),
         }
 
+    def members(self) -> dict[str, tuple[int, str]]:
+        """Whom it counts as what, and for the how manieth time."""
+        return {name: (record.epoch, record.state) for name, record in self.store.members().items()}
+
     def published(self) -> bool:
         """Whether its events belong to a cluster."""
         return self.up and self.store.cluster() != 0

@@ -190,6 +190,8 @@ class Oracles:
         """"" when all replicas are equal and nothing dead is left, else what is still missing."""
         first = nodes[0]
         for node in nodes[1:]:
+            if node.members() != first.members():
+                return f"{node.name} knows other members than {first.name}"
             if node.buckets() != first.buckets():
                 return f"buckets of {node.name} differ"
             for bucket in first.buckets():
