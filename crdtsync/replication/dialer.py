@@ -135,8 +135,8 @@ class Dialer:
             addresses = {record.address: record.node for record in others if record.node not in linked}
             addresses = self._few(addresses, len(others), len(linked))
         for address, node in self.seeds.items():
-            # Whoever was met there may have been evicted, have moved, or have come back since: a node that gets in knows
-            # no members yet, and one without any link may know none by their present addresses.
+            # Whoever was met there may have been evicted, have moved, or have come back since: a node that gets in
+            # knows no members yet, and one without any link may know none by their present addresses.
             if not node or (node not in linked and (core.is_counted(node) or not core.whole() or not linked)):
                 addresses.setdefault(address, node)
         return {address: node for address, node in addresses.items() if address not in self.mine | {core.address}}
