@@ -139,6 +139,7 @@ class Announcer:
     def _told_to_joiner(self, peer: Peer, announce: Announce) -> None:
         """A joiner notes clocks and member lists, and counts nothing."""
         peer.announced, peer.last_announce = True, announce
+        self.sessions.dialer.hint(record.address for record in announce.members if record.state == MEMBER)
         if any(record.node == peer.node and record.state == MEMBER for record in announce.members):
             peer.hello_state = states.MEMBER  # it was getting in itself when the link began
         for clocks in announce.buckets:
