@@ -145,9 +145,12 @@ class Cluster:
         return True
 
     def evict(self) -> bool:
-        """An operator evicts a member, from another one."""
+        """An operator evicts a member, from another one.
+
+        Only while all that run know the same members: two that evict each other contradict themselves for ever.
+        """
         members = [node for node in self.running() if node.writable()]
-        if len(members) < 3:
+        if len(members) < 3 or any(node.members() != members[0].members() for node in members):
             return False
         operator, victim = self.world.rng.sample(members, 2)
         if not operator.evict(victim.name):
