@@ -47,8 +47,8 @@ proto: env
 
 # Everything on the compiled kernels, then the suite again on the pure ones.  Fails when the compiled ones are missing.
 test: $(VENV)/.flights lint types proto-check
-	CRDTSYNC_KERNELS=native $(BIN)/python -m pytest -n 2
-	CRDTSYNC_KERNELS=pure $(BIN)/python -m pytest -n 2
+	CRDTSYNC_KERNELS=native $(BIN)/python -m pytest -n 2 --dist worksteal
+	CRDTSYNC_KERNELS=pure $(BIN)/python -m pytest -n 2 --dist worksteal
 
 test-long: $(VENV)/.flights
 	CRDTSYNC_KERNELS=native $(BIN)/python -m pytest -m 'long or not long' --timeout 7200
