@@ -36,12 +36,12 @@ class Plan(msgspec.Struct):
 def draw(seed: int) -> Plan:
     """The plan of a seed: at least 300 operations on at least 3 nodes, and a mixture of troubles."""
     rng = random.Random(f"plan {seed}")
-    nodes = rng.choice((3, 3, 3, 3, 4, 5))
-    duration = rng.uniform(1.6, 3.0)
+    nodes = rng.choice((3, 3, 3, 3, 3, 3, 4, 5))
+    duration = rng.uniform(1.5, 2.5)
     rates = {name: rate / duration for name, rate in _troubles(rng).items()}
     return Plan(
         nodes=nodes,
-        operations=rng.randint(300, 330),
+        operations=rng.randint(300, 310),
         duration=duration,
         weather=_weather(rng),
         skews=tuple(rng.choice((0.0, 0.0, 0.0, 0.05, -0.05, 0.5, -2.0)) for _ in range(NODES_MAX)),

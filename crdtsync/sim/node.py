@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 FLUSH_EVERY = (0.01, 0.2)  # s between flushes of the journal
 CHECKPOINT_EVERY = (0.3, 1.5)  # s between checkpoints
-JUDGED_SHARE = 0.3  # of operations whose effect on the value shown is compared with plain Python
+JUDGED_SHARE = 0.15  # of operations whose effect on the value shown is compared with plain Python
 WHOLE_CHECK_SHARE = 0.05  # of checkpoints that are followed by a judgement of every row
 
 

@@ -12,15 +12,15 @@ CLUSTER = ClusterSettings(
 )
 
 
-HEARTBEAT = 0.6  # s
+HEARTBEAT = 0.8  # s
 BASE = Config(
     listen="127.0.0.1:0",
     cluster=CLUSTER,
     segment_bytes=32 * KIB,
     heartbeat_interval=HEARTBEAT,
-    pull_interval=0.6,
-    collect_interval=0.5,
-    push_delay=0.06,
+    pull_interval=0.8,
+    collect_interval=0.6,
+    push_delay=0.1,
     reconnect_max=0.5,
     connect_timeout=1.0,
     join_timeout=30.0,

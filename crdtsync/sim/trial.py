@@ -17,7 +17,7 @@ from crdtsync.sim.world import Violation, World
 FORMING_MAX = 60.0  # s of virtual time until the first nodes are one cluster
 WORKING_MAX = 120.0  # s until all operations are done, however much is down
 SETTLE_MAX = 90.0  # s from the end of the faults until all replicas agree and hold nothing dead
-REST = 1.2  # s in which nothing happens at the end
+REST = 0.9  # s in which nothing happens at the end
 TAIL = 60  # lines of the trace that a failure shows
 
 
