@@ -45,10 +45,11 @@ proto-check: env
 proto: env
 	$(BIN)/python proto/generate.py
 
-# Everything on the compiled kernels, then the suite again on the pure ones.  Fails when the compiled ones are missing.
+# Everything on the compiled kernels, then the suite again on the pure ones, without the tests of whole processes under
+# load, which the slower kernels only stretch.  Fails when the compiled ones are missing.
 test: $(VENV)/.flights lint types proto-check
 	CRDTSYNC_KERNELS=native $(BIN)/python -m pytest -n 2 --dist worksteal
-	CRDTSYNC_KERNELS=pure $(BIN)/python -m pytest -n 2 --dist worksteal
+	CRDTSYNC_KERNELS=pure $(BIN)/python -m pytest -n 2 --dist worksteal --ignore tests/demo --ignore tests/integration
 
 test-long: $(VENV)/.flights
 	CRDTSYNC_KERNELS=native $(BIN)/python -m pytest -m 'long or not long' --timeout 7200
