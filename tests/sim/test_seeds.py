@@ -14,7 +14,7 @@ SEEDS = 2_000 if kernels.IMPLEMENTATION == "native" else 100  # the pure kernels
 CHUNK = 50
 TROUBLE = Path(__file__).with_name("seeds.txt")
 OPERATIONS_MIN, NODES_MIN = 300, 3
-# Seeds that fail and are not understood yet.  An open defect each: mend it, move the seed to seeds.txt, empty this table.
+# Seeds that fail and are not understood yet, an open defect each: mend it, move the seed to seeds.txt, empty this.
 OPEN = {1396: "liveness: one replica keeps 11 dead rows after the faults have stopped"}
 
 
