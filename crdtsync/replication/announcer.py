@@ -120,6 +120,7 @@ class Announcer:
         core = self.core
         if announce.start != peer.start or announce.seq <= peer.announce_seq:
             core.counters["announcements_outdated"] += 1
+            self.sessions.spoken(link, announce.node, announce.start)
             return
         peer.announce_seq, peer.actor, peer.heard_at = announce.seq, announce.actor, core.now
         peer.detector.heartbeat(core.now)

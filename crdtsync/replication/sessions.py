@@ -61,9 +61,10 @@ class Sessions:
         )  # fmt: skip
 
     def hello(self, link: Link, hello: Hello) -> None:
-        """The far end's Hello.  A second one on a ready link is a late copy."""
+        """The far end's Hello.  Of two on one link the one of the earlier start is a late copy."""
         if link.state != states.GREETING:
             self.core.counters["hellos_repeated"] += 1
+            self.spoken(link, hello.node, hello.start)
             return
         store = self.core.store
         if hello.node == store.node and hello.instance == store.instance:
@@ -78,6 +79,18 @@ class Sessions:
                 self.refuse(link, *refusal)
                 return
         self._accept(link, hello)
+
+    def spoken(self, link: Link, node: str, start: int) -> None:
+        """`node` has spoken as of `start` over its own link.  Later than its Hello said: that was a late copy.
+
+        Everything of its present start would else be dropped as another start's for as long as the link stands, and
+        collection would wait for it.
+        """
+        peer = link.peer
+        if peer is not None and peer.node == node and start > peer.start:
+            self.core.counters["hellos_outdated"] += 1
+            log.warning("%s: %s greeted as start %d and is start %d", self.core.store.node, node, peer.start, start)
+            self.drop(link, "greeted by an earlier start")
 
     def _note_my_start(self, hello: Hello) -> None:
         """An old copy of a directory, or one begun anew, sees that others have heard of a later start of this node."""

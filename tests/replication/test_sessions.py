@@ -139,6 +139,32 @@ def test_of_two_lives_with_one_start_one_goes_on() -> None:
     assert loser.engine.next_wakeup() is not None
 
 
+@pytest.mark.parametrize("own_comes", [False, True], ids=["own Hello lost", "own Hello second"])
+def test_a_link_greeted_by_a_late_copy_of_a_hello_is_ended(own_comes: bool) -> None:
+    """Else all that n1 announces is another start's for as long as the link stands, and nothing is ever collected."""
+    cluster, nodes = mesh(2)
+    copy = nodes[1].engine.sessions._hello()
+    nodes[1].kill()
+    cluster.run(1.0)
+
+    def lose(sender: str, receiver: str, message: m.Message) -> bool:
+        if sender != "n1" or not isinstance(message, m.Hello):
+            return False
+        cluster.lose = lambda one, two, message: False
+        link = next(link for link in nodes[0].engine.core.links.values() if link.state == states.GREETING)
+        nodes[0].engine.receive(link.number, copy, cluster.now, cluster.wall_ms())
+        cluster.settle(nodes[0])
+        return not own_comes
+
+    cluster.lose = lose
+    nodes[1].start()
+    cluster.until(lambda: nodes[0].engine.core.counters["hellos_outdated"] == 1, 5.0)
+    cluster.until(lambda: nodes[0].engine.reachable() == ["n1"], 5.0)
+    nodes[1].remove("k", "first")
+    cluster.until(lambda: all(not node.rows() for node in nodes), 10.0)
+    assert nodes[0].engine.core.counters["hellos_outdated"] == 1
+
+
 def test_a_late_refusal_meant_for_an_earlier_life_is_not_ours() -> None:
     cluster, nodes = mesh(2)
     link = nodes[0].engine.core.peers["n1"].link

@@ -14,8 +14,6 @@ SEEDS = 2_000 if kernels.IMPLEMENTATION == "native" else 100  # the pure kernels
 CHUNK = 50
 TROUBLE = Path(__file__).with_name("seeds.txt")
 OPERATIONS_MIN, NODES_MIN = 300, 3
-# Seeds that fail and are not understood yet, an open defect each: mend it, move the seed to seeds.txt, empty this.
-OPEN = {1396: "liveness: one replica keeps 11 dead rows after the faults have stopped"}
 
 
 def failed_before() -> list[int]:
@@ -27,8 +25,6 @@ def failed_before() -> list[int]:
 def test_seeds(first: int) -> None:
     met: Counter[str] = Counter()
     for seed in range(first, first + CHUNK):
-        if seed in OPEN:
-            continue
         verdict = run(seed)
         assert verdict.ok, "\n".join([*verdict.tail, verdict.summary()])
         assert verdict.operations >= OPERATIONS_MIN and verdict.nodes >= NODES_MIN, verdict.summary()
