@@ -1,17 +1,21 @@
 """crdtsync: a replicated data store of CRDTs that Python services embed.
 
-`open` gives a Node, which gives handles; docs/python-api.md has every public name with its rules.
+`open` gives a Node, which gives handles; docs/python-api.md has every public name with its rules.  Names are loaded when
+they are asked for, so that a command line that only asks a node something does not load one.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 from crdtsync import errors
-from crdtsync.config import ClusterSettings, Config
 from crdtsync.errors import CrdtsyncError
-from crdtsync.handles import Flag, GCounter, GSet, LWWRegister, Map, MVRegister, ORSet, PNCounter
-from crdtsync.node import Bucket, Change, Item, Node, Watcher, open
+
+if TYPE_CHECKING:
+    from crdtsync.config import ClusterSettings, Config
+    from crdtsync.handles import Flag, GCounter, GSet, LWWRegister, Map, MVRegister, ORSet, PNCounter
+    from crdtsync.node import Bucket, Change, Item, Node, Watcher, open
 
 __version__ = "0.1.0"
 
@@ -37,11 +41,26 @@ __all__ = [
     "open",
 ]
 
+_HOMES = {
+    **dict.fromkeys(("ClusterSettings", "Config"), "crdtsync.config"),
+    **dict.fromkeys(
+        ("Flag", "GCounter", "GSet", "LWWRegister", "Map", "MVRegister", "ORSet", "PNCounter"), "crdtsync.handles"
+    ),
+    **dict.fromkeys(("Bucket", "Change", "Item", "Node", "Watcher", "open"), "crdtsync.node"),
+}
+
 
 def __getattr__(name: str) -> Any:
-    """`crdtsync.aio`, loaded when it is asked for: asyncio is a third of what the rest takes to import."""
+    """A public name, or `crdtsync.aio` (asyncio is a third of what the rest takes to import)."""
     if name == "aio":
-        import crdtsync.node.aio as aio
+        value: Any = import_module("crdtsync.node.aio")
+    elif name in _HOMES:
+        value = getattr(import_module(_HOMES[name]), name)
+    else:
+        raise AttributeError(f"module 'crdtsync' has no attribute {name!r}")
+    globals()[name] = value
+    return value
 
-        return aio
-    raise AttributeError(f"module 'crdtsync' has no attribute {name!r}")
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__, "aio"})
