@@ -1,7 +1,7 @@
 """crdtsync: a replicated data store of CRDTs that Python services embed.
 
-`open` gives a Node, which gives handles; docs/python-api.md has every public name with its rules.  Names are loaded when
-they are asked for, so that a command line that only asks a node something does not load one.
+`open` gives a Node, which gives handles; docs/python-api.md has every public name with its rules.  Names are loaded
+when they are asked for, so that a command line that only asks a node something does not load one.
 """
 
 from __future__ import annotations
