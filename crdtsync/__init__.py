@@ -53,7 +53,7 @@ _HOMES = {
 def __getattr__(name: str) -> Any:
     """A public name, or `crdtsync.aio` (asyncio is a third of what the rest takes to import)."""
     if name == "aio":
-        value: Any = import_module("crdtsync.node.aio")
+        value: Any = import_module("crdtsync.aio")
     elif name in _HOMES:
         value = getattr(import_module(_HOMES[name]), name)
     else:

@@ -242,6 +242,44 @@ class WaitTimeout(EnvironmentFault, TimeoutError):
     exit_code = 3
 
 
+class Unreachable(EnvironmentFault):
+    """No node of those that a client knows answers, or none of them serves data."""
+
+    hint = "Is a node with serve= running there, and reachable from here?"
+    exit_code = 3
+
+
+class DeadlineExceeded(EnvironmentFault, TimeoutError):
+    """A call to a node had no answer in time; it was a read, or a write that no node can have taken."""
+
+    hint = "Try again, or raise timeout."
+    exit_code = 3
+
+
+class OutcomeUnknown(EnvironmentFault):
+    """A write was sent to a node, and no answer came: it may have been carried out, or not.
+
+    Only that node can tell: `address` and `node` name it, and a batch in the same `bucket` with this `request_id` and
+    the same operations takes effect there once, whatever became of the first.
+    """
+
+    changed = "The write was carried out once, or not at all."
+    exit_code = 3
+
+    def __init__(self, message: str, *, node: str, address: str, bucket: str, request_id: str) -> None:
+        super().__init__(
+            message, hint=f"Repeat it at {address} with request_id={request_id!r}: there it takes effect once."
+        )
+        self.node, self.address, self.bucket, self.request_id = node, address, bucket, request_id
+
+
+class Denied(EnvironmentFault):
+    """A node does not let this client in, or does not allow it what it asks for."""
+
+    hint = "Look at the certificates and what the node allows this client."
+    exit_code = 4
+
+
 class TokenLost(EnvironmentFault):
     """A token names events that their author lost before anyone else saw them."""
 

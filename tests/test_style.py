@@ -33,6 +33,7 @@ ARROWS = {
     "sim": DATATYPES | {"handles", "replication", "storage", "transport.memory", "transport.wire", "transport.base"},
     "ops": DATATYPES | {"node", "handles", "storage.check", "sim", "__init__"},
     "__init__": LEAVES | {"node", "handles"},
+    "aio": {"node"},
     "__main__": {"ops"},
 }
 # Below the engine there is no world: time and randomness are passed in.

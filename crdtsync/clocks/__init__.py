@@ -1,1 +1,1 @@
-"""Clocks as pure values: version vectors, hybrid logical clock, stability, membership records."""
+"""Clocks as pure values: version vectors, hybrid logical clock, stability, membership records, tokens."""

@@ -40,8 +40,12 @@ def members(rows: Sequence[Row], skip: int) -> list[bytes]:
 
 def value(rows: Sequence[Row], skip: int) -> set[Any]:
     """The elements as a Python set.  Raises InvalidValue when Python takes two of them for one."""
-    present = members(rows, skip)
-    elements = set(map(values.load, present))
+    return exact_set([values.load(element) for element in members(rows, skip)])
+
+
+def exact_set(present: list[Any]) -> set[Any]:
+    """A Python set of these elements.  Raises InvalidValue when Python takes two of them for one."""
+    elements = set(present)
     if len(elements) != len(present):
         raise InvalidValue(
             f"A set holds {len(present)} elements, but Python takes some of them for equal (as 1, 1.0 and True).",
@@ -52,7 +56,11 @@ def value(rows: Sequence[Row], skip: int) -> set[Any]:
 
 def plain(rows: Sequence[Row], skip: int) -> set[Any] | list[Any]:
     """As `value`, but a list where a Python set cannot hold the elements apart: one such set spoils no listing."""
-    present = [values.load(element) for element in members(rows, skip)]
+    return set_or_list([values.load(element) for element in members(rows, skip)])
+
+
+def set_or_list(present: list[Any]) -> set[Any] | list[Any]:
+    """A Python set of these elements, or the list itself when Python takes two of them for one."""
     elements = set(present)
     return elements if len(elements) == len(present) else present
 

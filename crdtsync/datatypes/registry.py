@@ -7,8 +7,10 @@ from itertools import groupby
 from typing import Any, NamedTuple
 
 from crdtsync.datatypes import flag, gcounter, gset, lwwregister, map, mvregister, orset, pncounter
+from crdtsync.datatypes.keys import Place, check_name
 from crdtsync.datatypes.rows import Row
 from crdtsync.datatypes.txn import Verb, remove_below
+from crdtsync.errors import InvalidValue
 from crdtsync.kernels import row_dead
 
 
@@ -58,3 +60,14 @@ BY_NAME = {info.name: info for info in _ALL}
 VERBS = {verb.name: verb for info in _ALL for verb in info.verbs}
 DELETE = Verb("delete", lambda txn, place, _: remove_below(txn, place.prefix), writes=False, bulk=True)
 VERBS[DELETE.name] = DELETE
+
+
+def everything_under(key: str, type: str | None = None) -> Place:
+    """Where `DELETE` removes all objects of a key, or the one of a type.  Raises InvalidKey, InvalidValue."""
+    prefix = check_name(key) + b"\0"
+    if type is None:
+        return Place(key, (), b"", prefix, ())
+    if type not in BY_NAME:
+        raise InvalidValue(f"There is no type {type!r}.", hint=f"Types are {', '.join(sorted(BY_NAME))}.")
+    code = BY_NAME[type].code
+    return Place(key, (), code, prefix + code, ())

@@ -11,13 +11,16 @@ from crdtsync.handles.counters import GCounter, PNCounter
 from crdtsync.handles.maps import Map, Objects
 from crdtsync.handles.registers import Flag, LWWRegister, MVRegister
 from crdtsync.handles.sets import GSet, ORSet
+from crdtsync.handles.told import Change, Item
 
 __all__ = [
     "Backend",
+    "Change",
     "Flag",
     "GCounter",
     "GSet",
     "Handle",
+    "Item",
     "LWWRegister",
     "MVRegister",
     "Map",

@@ -17,12 +17,13 @@ import threading
 from collections.abc import Callable, Generator
 from typing import Any, ParamSpec, TypeVar
 
+from crdtsync.clocks.tokens import Clocks
+from crdtsync.handles import Change
 from crdtsync.node.batches import BatchScope
 from crdtsync.node.sessions import LOST_CHECK_INTERVAL
 from crdtsync.node.shell import Node
 from crdtsync.node.shell import open as open_node
-from crdtsync.node.tokens import Clocks
-from crdtsync.node.watching import Change, Watcher
+from crdtsync.node.watching import Watcher
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -58,11 +59,6 @@ class Opening:
 def _close_unwanted(opening: asyncio.Future[Node]) -> None:
     if not opening.cancelled() and opening.exception() is None:
         threading.Thread(target=opening.result().close, name="crdtsync-close").start()
-
-
-def open(path: str | os.PathLike[str] | None, **settings: Any) -> Opening:
-    """As crdtsync.open; the event loop goes on while a store recovers or a sponsor is waited for."""
-    return Opening(path, settings)
 
 
 class AioNode:

@@ -9,16 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from itertools import groupby
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from crdtsync.datatypes import keys
 from crdtsync.datatypes.fields import FieldGuard
 from crdtsync.datatypes.keys import Place
-from crdtsync.datatypes.registry import BY_NAME, DELETE, TYPES
+from crdtsync.datatypes.registry import DELETE, TYPES, everything_under
 from crdtsync.datatypes.rows import Row
 from crdtsync.datatypes.txn import SLICE, Txn, Verb, first_live, rows_below
-from crdtsync.errors import CrdtsyncError, InvalidKey, InvalidValue
-from crdtsync.handles import Backend, Objects
+from crdtsync.errors import CrdtsyncError, InvalidKey
+from crdtsync.handles import Backend, Item, Objects
 from crdtsync.kernels import row_dead
 from crdtsync.node.batches import CURRENT, BatchScope, Operation
 from crdtsync.replication.peers import MEMBER
@@ -28,14 +28,6 @@ if TYPE_CHECKING:
     from crdtsync.node.writing import Local
 
 SINGLE = (b"f", b"l", b"v")  # types whose objects are one row
-
-
-class Item(NamedTuple):
-    """One object of `items()`."""
-
-    key: str
-    type: str  # "gcounter", "orset", ...
-    value: Any
 
 
 class Bucket(Objects):
@@ -119,14 +111,10 @@ class Bucket(Objects):
         It is one batch: everybody sees it whole.  Raises InvalidKey, InvalidValue for an unknown type, BatchTooLarge.
         """
         try:
-            prefix = keys.check_name(key) + b"\0"
-            if type is not None:
-                if type not in BY_NAME:
-                    raise InvalidValue(f"There is no type {type!r}.", hint=f"Types are {', '.join(sorted(BY_NAME))}.")
-                prefix += BY_NAME[type].code
+            place = everything_under(key, type)
         except CrdtsyncError as error:
             raise self.refused(error) from None
-        self.write(DELETE, Place(key, (), b"", prefix, ()), None)
+        self.write(DELETE, place, None)
 
     # -- reading one object
 

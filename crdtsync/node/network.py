@@ -15,11 +15,11 @@ from collections import Counter
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from crdtsync.clocks.tokens import Clocks
 from crdtsync.config import Config
 from crdtsync.errors import CrdtsyncError, JoinError, WaitTimeout
 from crdtsync.node.looping import EngineLoop, wall_ms
 from crdtsync.node.sessions import Sessions
-from crdtsync.node.tokens import Clocks
 from crdtsync.node.writing import Local
 from crdtsync.replication import peers as states
 from crdtsync.replication.driver import Driver

@@ -7,9 +7,9 @@ import time
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
+from crdtsync.clocks.tokens import Clocks, make_token, read_token
 from crdtsync.clocks.vector import covers, missing
 from crdtsync.errors import CrdtsyncError, TokenLost, WaitTimeout
-from crdtsync.node.tokens import Clocks, make_token, read_token
 
 if TYPE_CHECKING:
     from crdtsync.node.watching import Hub

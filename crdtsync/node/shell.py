@@ -14,9 +14,9 @@ from crdtsync.config import Config, make_config
 from crdtsync.datatypes import keys
 from crdtsync.datatypes.keys import Place
 from crdtsync.errors import Closed, CrdtsyncError, Forked, Misuse
-from crdtsync.handles import Backend, Objects
+from crdtsync.handles import Backend, Item, Objects
 from crdtsync.node.batches import BatchScope
-from crdtsync.node.buckets import Bucket, Item
+from crdtsync.node.buckets import Bucket
 from crdtsync.node.opening import open_store
 from crdtsync.node.rescue import Rescue
 from crdtsync.node.sessions import Sessions

@@ -13,14 +13,15 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from itertools import chain
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
+from crdtsync.clocks.tokens import Clocks
 from crdtsync.datatypes import keys
 from crdtsync.datatypes.registry import TYPES
 from crdtsync.datatypes.txn import rows_below
 from crdtsync.errors import SlowConsumer, TokenTooOld
+from crdtsync.handles import Change
 from crdtsync.kernels import row_dead
-from crdtsync.node.tokens import Clocks
 
 if TYPE_CHECKING:
     from crdtsync.node.sessions import Sessions
@@ -28,18 +29,6 @@ if TYPE_CHECKING:
     from crdtsync.storage.store import Store
 
 Spot = tuple[str, bytes]  # (bucket, object prefix)
-
-
-class Change(NamedTuple):
-    """An object whose state has changed, with its state now."""
-
-    bucket: str
-    key: str
-    type: str  # "gcounter", "orset", ...; objects inside a map have their own type
-    path: tuple[str, ...]  # fields inside the key's map; () for an object of its own
-    value: Any  # None when deleted, and when the watcher was asked to leave values out
-    deleted: bool  # nothing of it is live
-    token: str  # resume here: watch(after=token)
 
 
 class Hub:

@@ -15,6 +15,7 @@ import pytest
 import crdtsync
 from crdtsync import Node
 from crdtsync.clocks.hybrid import STAMP_LAST
+from crdtsync.clocks.tokens import make_token
 from crdtsync.config import MIB
 from crdtsync.errors import (
     BatchMisuse,
@@ -32,7 +33,6 @@ from crdtsync.errors import (
     NegativeStep,
     ValueTooLarge,
 )
-from crdtsync.node.tokens import make_token
 from tests.hostile.watch import refusal
 
 STEP_MAX = 2**63 - 1

@@ -483,7 +483,7 @@ def test_an_evicted_node_starts_over_and_its_rescue_can_be_replayed(cluster: Any
 
 def test_what_was_lost_unseen_is_told(cluster: Any, open_node: Any) -> None:
     """A token names events that their author lost, with its directory, before anybody saw them."""
-    from crdtsync.node.tokens import make_token, read_token
+    from crdtsync.clocks.tokens import make_token, read_token
 
     a, b = cluster("a", "b", heartbeat_interval=0.1)
     converge([a, b])
@@ -504,7 +504,7 @@ def test_waiting_for_a_peer_that_is_away(cluster: Any) -> None:
     a, b = cluster("a", "b")
     converge([a, b])
     b.close()
-    from crdtsync.node.tokens import make_token
+    from crdtsync.clocks.tokens import make_token
 
     token = make_token(a.local.store.cluster(), {"default": {12345: 1}})
     with pytest.raises(WaitTimeout):

@@ -11,8 +11,8 @@ import pytest
 
 import crdtsync
 from crdtsync import Node
+from crdtsync.clocks.tokens import make_token, read_token
 from crdtsync.errors import Closed, InvalidToken, TokenLost, WaitTimeout
-from crdtsync.node.tokens import make_token, read_token
 
 
 def test_a_token_of_the_past_is_there(node: Node) -> None:
