@@ -9,7 +9,7 @@ import threading
 from pathlib import Path
 
 from crdtsync.errors import ConfigError, ForeignDirectory, StoreDamaged, StoreInUse, UnsupportedFormat
-from crdtsync.storage.files import full_disk
+from crdtsync.storage.files import full_disk, sync_directory
 
 MARKER, LOCK, TABLE, JOURNAL = "CRDTSYNC", "lock", "table.mdb", "journal"
 MAJOR, MINOR = 1, 0
@@ -133,11 +133,7 @@ def write_marker(path: Path) -> None:
         os.fsync(file.fileno())
     os.replace(temporary, path / MARKER)
     for directory in (path, path.parent):
-        fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(fd)
-        finally:
-            os.close(fd)
+        sync_directory(directory)
 
 
 def lock_file(path: Path) -> int:

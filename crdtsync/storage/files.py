@@ -60,7 +60,9 @@ class PlainDisk:
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
-        self.path.mkdir(mode=0o700, exist_ok=True)
+        if not self.path.is_dir():
+            self.path.mkdir(mode=0o700, exist_ok=True)
+            sync_directory(self.path.parent)
 
     def list(self) -> list[str]:
         return sorted(entry.name for entry in os.scandir(self.path) if entry.is_file(follow_symlinks=False))
@@ -71,7 +73,7 @@ class PlainDisk:
         try:
             with full_disk(name):
                 _take_space(fd, size)
-                self._sync_dir()
+                sync_directory(self.path)
             return self.segment(name, size, fd)
         except BaseException:
             os.close(fd)
@@ -96,7 +98,7 @@ class PlainDisk:
 
     def rename(self, old: str, new: str) -> None:
         os.replace(self.path / old, self.path / new)
-        self._sync_dir()
+        sync_directory(self.path)
 
     def remove(self, name: str) -> None:
         (self.path / name).unlink(missing_ok=True)
@@ -104,13 +106,6 @@ class PlainDisk:
     def free(self) -> int:
         stat = os.statvfs(self.path)
         return stat.f_bavail * stat.f_frsize
-
-    def _sync_dir(self) -> None:
-        fd = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            os.fsync(fd)
-        finally:
-            os.close(fd)
 
 
 class MappedDisk(PlainDisk):
@@ -124,6 +119,15 @@ def open_disk(path: str | os.PathLike[str], mapped: bool | None) -> PlainDisk:
     if mapped is None:
         mapped = file_system(path) not in UNTRUSTED
     return MappedDisk(path) if mapped else PlainDisk(path)
+
+
+def sync_directory(path: str | os.PathLike[str]) -> None:
+    """Make names that were given, changed or removed in a directory durable.  Raises OSError."""
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
 
 
 def file_system(path: str | os.PathLike[str]) -> str:

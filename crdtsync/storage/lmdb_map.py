@@ -12,6 +12,7 @@ from typing import Any, cast
 import lmdb
 
 from crdtsync.errors import DiskFull, StoreDamaged, TableFailed
+from crdtsync.storage.files import sync_directory
 from crdtsync.storage.forks import Forks, check_fork
 from crdtsync.storage.maps import Changes, Snapshot
 
@@ -39,7 +40,9 @@ class LmdbMap:
         self._writing = threading.Lock()
         self._counting = threading.Condition()
         self._open_snapshots, self._short = 0, False
-        self._env = self._open(map_bytes)
+        if not os.path.exists(self.path):
+            self._create(map_bytes)
+        self._env = self._open(self.path, map_bytes)
         try:
             self._databases = self._existing()
         except lmdb.Error as error:
@@ -47,12 +50,32 @@ class LmdbMap:
             raise unreadable(self.path, error) from error
         self._env.reader_check()
 
-    def _open(self, map_bytes: int) -> lmdb.Environment:
-        existing = os.path.exists(self.path)
+    def _create(self, map_bytes: int) -> None:
+        """Make the file whole before it gets its name, and the name durable before anything is promised.
+
+        LMDB syncs neither its first pages nor the directory, so a power cut could leave half a file, or none.
+        """
+        fresh = f"{self.path}.new"
+        for leftover in (fresh, f"{fresh}-lock"):
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(leftover)
+        env = self._open(fresh, map_bytes)
+        try:
+            env.sync(True)
+        except lmdb.Error as error:
+            raise self._fault(error) from error
+        finally:
+            env.close()
+        os.unlink(f"{fresh}-lock")
+        os.replace(fresh, self.path)
+        sync_directory(os.path.dirname(self.path) or ".")
+
+    def _open(self, path: str, map_bytes: int) -> lmdb.Environment:
+        existing = os.path.exists(path)
         while True:
             try:
                 return lmdb.open(
-                    self.path, subdir=False, map_size=map_bytes, max_dbs=DATABASES, max_readers=READERS, mode=0o600,
+                    path, subdir=False, map_size=map_bytes, max_dbs=DATABASES, max_readers=READERS, mode=0o600,
                     metasync=True, sync=True, writemap=False, readahead=False, meminit=False,
                 )  # fmt: skip
             except lmdb.MemoryError:
@@ -61,7 +84,7 @@ class LmdbMap:
                 map_bytes //= 2
             except lmdb.Error as error:
                 if existing:
-                    raise StoreDamaged(f"LMDB cannot open {self.path}: {error}.") from error
+                    raise StoreDamaged(f"LMDB cannot open {path}: {error}.") from error
                 raise self._fault(error) from error
 
     def snapshot(self) -> Snapshot:
