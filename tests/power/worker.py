@@ -14,7 +14,6 @@ import crdtsync
 from tests.integration.story import steps, tell_one
 from tests.power.recording import NOTE, NOTES, SETTINGS, STORE, TOLD
 
-
 LIVES = 2  # times that the store is opened: recovery writes, too
 
 
