@@ -14,30 +14,30 @@ from importlib import import_module
 import click
 
 from crdtsync.errors import CrdtsyncError
+from crdtsync.ops.cli.groups import LazyGroup
 
-COMMANDS = {
-    "check": "Verify every row, log entry and clock of a closed store.",
-    "demo": "Replay a year of real flights on three nodes, lose one, and compare to the last number.",
-    "version": "Print the versions of crdtsync, its kernels and Python.",
+SECTIONS = {
+    "Running a node": {
+        "check": "Verify every row, log entry and clock of a closed store.",
+    },
+    "This program": {
+        "completion": "Print the completion script of a shell.",
+        "config": "Show, check and list settings.",
+        "demo": "Replay a year of real flights on three nodes, lose one, and compare to the last number.",
+        "version": "Print the versions of crdtsync, its kernels and Python.",
+    },
 }
-FAILURE, USAGE, UNREACHABLE, DENIED, INTERRUPTED = 1, 2, 3, 4, 130
-
-
-class LazyGroup(click.Group):
-    """A group that imports a command's module when that command is called, so that `--help` stays quick."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        return sorted(COMMANDS)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in COMMANDS:
-            return None
-        command: click.Command = import_module(f"crdtsync.ops.cli.{cmd_name}").command
-        return command
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        with formatter.section("Commands"):
-            formatter.write_dl(sorted(COMMANDS.items()))
+COMMANDS = {name: summary for section in SECTIONS.values() for name, summary in section.items()}
+EXIT_CODES = {
+    0: "done",
+    1: "failure",
+    2: "wrong usage: a flag, an argument or a setting",
+    3: "no node could be reached, or not in time",
+    4: "denied: by the node, by TLS, or by the file system",
+    5: "invalid data: a key, a value, a token, a file",
+    130: "interrupted",
+}
+FAILURE, UNREACHABLE, DENIED, INTERRUPTED = 1, 3, 4, 130
 
 
 def tell_version(ctx: click.Context, option: click.Parameter, wanted: bool) -> None:
@@ -47,7 +47,12 @@ def tell_version(ctx: click.Context, option: click.Parameter, wanted: bool) -> N
         ctx.exit()
 
 
-@click.command(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.command(
+    cls=LazyGroup,
+    package="crdtsync.ops.cli",
+    sections=SECTIONS,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+)
 @click.option("--version", is_flag=True, expose_value=False, callback=tell_version, help=COMMANDS["version"])
 def crdtsync() -> None:
     """A replicated data store of CRDTs: nodes keep each other in step without a broker, a leader or a lock."""
@@ -57,6 +62,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
     try:
         status = crdtsync.main(args=arguments, prog_name="crdtsync", standalone_mode=False)
+        flush()
         return status if isinstance(status, int) else 0
     except click.ClickException as error:  # usage
         error.show(sys.stderr)
@@ -70,15 +76,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader of our output has left: nothing to say, and nobody to say it to
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAILURE
-    except ConnectionError as error:
-        complain(str(error))
-        return UNREACHABLE
-    except PermissionError as error:
-        complain(str(error))
-        return DENIED
     except OSError as error:
         complain(str(error))
-        return FAILURE
+        return exit_code(error)
+
+
+def exit_code(error: OSError) -> int:
+    """The exit code of what the system refused."""
+    if isinstance(error, ConnectionError | TimeoutError):
+        return UNREACHABLE
+    return DENIED if isinstance(error, PermissionError) else FAILURE
+
+
+def flush() -> None:
+    """Write out what is left, here where a closed pipe is met with silence, and not at the end of Python."""
+    sys.stdout.flush()
 
 
 def complain(message: str, hint: str = "") -> None:

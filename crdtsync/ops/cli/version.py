@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
-import platform
-
 import click
+
+from crdtsync.ops.cli.options import output_option
 
 
 @click.command("version")
-def command() -> None:
+@output_option
+def command(output: str = "table") -> None:
     """Print the versions of crdtsync, its kernels and Python."""
-    from crdtsync import __version__, kernels
+    import platform
 
-    click.echo(f"crdtsync {__version__} ({kernels.IMPLEMENTATION} kernels)")
-    click.echo(f"Python {platform.python_version()} on {platform.platform(terse=True)}")
+    from crdtsync import __version__, kernels
+    from crdtsync.ops.cli.output import Printer
+
+    system, python = platform.platform(terse=True), platform.python_version()
+    Printer(output).one(
+        {"crdtsync": __version__, "kernels": kernels.IMPLEMENTATION, "python": python, "system": system},
+        [f"crdtsync {__version__} ({kernels.IMPLEMENTATION} kernels)", f"Python {python} on {system}"],
+    )

@@ -55,9 +55,7 @@ def data_file() -> Path:
             f"The flights are missing: the package {PACKAGE} is not installed.", hint=f"Run: {INSTALL}", changed=""
         ) from None
     if not path.is_file():
-        raise EnvironmentFault(
-            f"The flights are missing: {path} does not exist.", hint=REINSTALL, changed=""
-        )
+        raise EnvironmentFault(f"The flights are missing: {path} does not exist.", hint=REINSTALL, changed="")
     return path
 
 
@@ -72,9 +70,7 @@ def opened(path: Path) -> Iterator[Iterator[list[str]]]:
         ):
             yield csv.reader(text)
     except (zipfile.BadZipFile, KeyError, ValueError) as error:
-        raise EnvironmentFault(
-            f"{path} is not the flights table: {error}.", hint=REINSTALL, changed=""
-        ) from error
+        raise EnvironmentFault(f"{path} is not the flights table: {error}.", hint=REINSTALL, changed="") from error
 
 
 def records(path: Path) -> Iterator[Record]:

@@ -1,0 +1,95 @@
+"""What commands print: data on standard output as a table for people, or as JSON; the rest on standard error."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import click
+
+FORMS = ("table", "json", "ndjson")
+# Control characters, and those that reorder or hide text: a key must not be able to steer the terminal that shows it.
+UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ud800-\udfff]")
+
+
+def as_json(value: Any) -> str:
+    """One line of JSON, readable, with every character escaped that a terminal could take for a command."""
+    return UNSAFE.sub(_escape, json.dumps(value, ensure_ascii=False, separators=(", ", ": ")))
+
+
+def safe(text: str) -> str:
+    """Text for a terminal: what is not printable is written as an escape."""
+    return UNSAFE.sub(_escape, text)
+
+
+def _escape(match: re.Match[str]) -> str:
+    return f"\\u{ord(match[0]):04x}"
+
+
+def say(line: str = "") -> None:
+    """A line for people, on standard error."""
+    click.echo(line, err=True)
+
+
+class Printer:
+    """Prints rows in one of the forms: a table, one array of JSON, or a line of JSON for each row."""
+
+    def __init__(self, form: str) -> None:
+        self.form = form
+
+    def rows(self, rows: Iterable[dict[str, Any]], columns: Sequence[str], empty: str = "") -> None:
+        """Print rows; `columns` are those of the table, in order.  `empty` is said when there is no row."""
+        if self.form == "ndjson":
+            for row in rows:
+                click.echo(as_json(row))
+        elif self.form == "json":
+            click.echo("[" + ",\n ".join(as_json(row) for row in rows) + "]")
+        else:
+            whole = list(rows)
+            if whole:
+                self._table(whole, columns)
+            elif empty:
+                say(empty)
+
+    def one(self, row: dict[str, Any], lines: Iterable[str]) -> None:
+        """Print one record: as JSON, or as the `lines` for people."""
+        if self.form == "table":
+            for line in lines:
+                click.echo(line)
+        else:
+            click.echo(as_json(row))
+
+    def _table(self, rows: list[dict[str, Any]], columns: Sequence[str]) -> None:
+        for line in table([[cell(row.get(column)) for column in columns] for row in rows], columns):
+            click.echo(line)
+
+
+def table(rows: list[list[str]], columns: Sequence[str]) -> Iterable[str]:
+    """Lines of a table: a head in capitals, then the rows; the last column is not padded."""
+    grid = [[column.upper().replace("_", " ") for column in columns], *rows]
+    widths = [max(_width(row[at]) for row in grid) for at in range(len(columns))]
+    for number, row in enumerate(grid):
+        line = "  ".join([_padded(text, width) for text, width in zip(row[:-1], widths[:-1], strict=True)] + row[-1:])
+        yield click.style(line, bold=True) if number == 0 and sys.stdout.isatty() else line
+
+
+def cell(value: Any) -> str:
+    """A value in a table: text as it is, everything else as JSON."""
+    if value is None:
+        return "-"
+    return safe(value) if isinstance(value, str) else as_json(value)
+
+
+def _width(text: str) -> int:
+    if text.isascii():
+        return len(text)
+    from rich.cells import cell_len
+
+    return cell_len(text)
+
+
+def _padded(text: str, width: int) -> str:
+    return text + " " * (width - _width(text))
