@@ -16,6 +16,7 @@ import msgspec
 from crdtsync.errors import ConfigError, InsecureAddress
 
 KIB, MIB = 1024, 1024 * 1024
+TLS_FILES = ("tls_ca", "tls_cert", "tls_key")
 DURABILITIES = ("group", "each", "os")
 
 
@@ -38,6 +39,11 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     advertise: str = ""  # address told to others; empty: the bound address
     join: tuple[str, ...] = ()  # addresses of members to join through
     insecure: bool = False  # allow plaintext beyond loopback
+    tls_ca: str = ""  # file of the authorities that vouch for others, PEM; with the next two it turns TLS on
+    tls_cert: str = ""  # file of this node's certificate, PEM, with intermediate ones after it
+    tls_key: str = ""  # file of its private key, PEM, not encrypted
+    tls_reload_interval: float = 10.0  # s between looks at the three files; cheap: a stat each
+    connection_age_max: float = 3600.0  # s after which a TLS link is made anew, so that ended certificates end links
     cluster: ClusterSettings = ClusterSettings()
 
     # -- durability and storage
@@ -111,17 +117,26 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
             raise ConfigError("segment_bytes must be at least twice cluster.batch_bytes_max.")
         if self.join and not self.listen:
             raise ConfigError("join needs listen: a member must be reachable.", hint='Try listen="127.0.0.1:0".')
+        given = [setting for setting in TLS_FILES if getattr(self, setting)]
+        if given and len(given) < len(TLS_FILES):
+            missing = ", ".join(setting for setting in TLS_FILES if setting not in given)
+            raise ConfigError(f"TLS needs {', '.join(TLS_FILES)} together; missing: {missing}.")
         for what, address in (
             ("listen", self.listen), ("advertise", self.advertise), ("connect_proxy", self.connect_proxy),
         ):  # fmt: skip
             if address:
-                check_address(what, address, self.insecure)
+                check_address(what, address, self.anywhere)
         for address in (*self.join, self.advertise):
             if address and split_address("join", address)[1] == 0:
                 raise ConfigError(f"Nobody can be reached at {address!r}: port 0 is for listen only.")
         for address in self.join:
-            check_address("join", address, self.insecure)
+            check_address("join", address, self.anywhere)
         return self
+
+    @property
+    def anywhere(self) -> bool:
+        """Whether addresses beyond loopback are allowed: with TLS, or by name."""
+        return bool(self.tls_cert) or self.insecure
 
 
 def make_config(settings: Mapping[str, Any]) -> Config:
@@ -166,14 +181,15 @@ def split_address(what: str, address: str) -> tuple[str, int]:
     return host.removeprefix("[").removesuffix("]"), int(port)
 
 
-def check_address(what: str, address: str, insecure: bool) -> None:
-    """Refuse an address beyond loopback unless plaintext was allowed by name."""
+def check_address(what: str, address: str, anywhere: bool) -> None:
+    """Refuse an address beyond loopback unless TLS is on or plaintext was allowed by name (`Config.anywhere`)."""
     host, _ = split_address(what, address)
-    if not insecure and not _is_loopback(host):
+    if not anywhere and not is_loopback(host):
         raise InsecureAddress(f"{what} {address!r} is not a loopback address, and traffic is not encrypted.")
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Whether what is sent to this host stays on this machine."""
     if host == "localhost":
         return True
     try:

@@ -144,7 +144,13 @@ class ConfigError(Misuse, ValueError):
 class InsecureAddress(ConfigError):
     """An address that is not loopback, without TLS."""
 
-    hint = "Listen on 127.0.0.1 or [::1], or allow plaintext by name with insecure=True."
+    hint = "Give tls_ca, tls_cert and tls_key, listen on 127.0.0.1 or [::1], or allow plaintext with insecure=True."
+
+
+class CertificateError(ConfigError):
+    """A TLS file cannot be read, is not what it should be, does not fit the others, or has expired."""
+
+    hint = "Look with `crdtsync tls inspect FILE ...`; docs/security.md says how to make certificates."
 
 
 class MembershipMisuse(Misuse):
@@ -329,6 +335,12 @@ class BadTransfer(PeerFault):
 
 class BadRecord(PeerFault):
     """A membership record or announcement is not well formed."""
+
+
+class BadIdentity(PeerFault):
+    """A certificate names no node or client, or more than one."""
+
+    hint = "Make it with `crdtsync tls node NAME` or `crdtsync tls client NAME`."
 
 
 class Refused(PeerFault):

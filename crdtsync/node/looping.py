@@ -87,8 +87,8 @@ class EngineLoop:
 
     # -- TransportEvents, on the transport's threads
 
-    def link_up(self, link: int, address: str, outgoing: bool) -> None:
-        self._inbox.put((self._link_up, link, address, outgoing))
+    def link_up(self, link: int, address: str, outgoing: bool, node: str = "") -> None:
+        self._inbox.put((self._link_up, link, address, outgoing, node))
 
     def message(self, link: int, message: Message) -> None:
         with self._links:
@@ -156,9 +156,9 @@ class EngineLoop:
         except BaseException as error:
             future.set_exception(error)
 
-    def _link_up(self, link: int, address: str, outgoing: bool) -> None:
+    def _link_up(self, link: int, address: str, outgoing: bool, node: str) -> None:
         self._kicked = False
-        self._engine.link_up(link, address, outgoing, time.monotonic())
+        self._engine.link_up(link, address, outgoing, time.monotonic(), node)
 
     def _message(self, link: int, message: Message) -> None:
         with self._links:

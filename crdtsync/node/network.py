@@ -27,17 +27,22 @@ from crdtsync.replication.engine import Engine
 from crdtsync.replication.messages import Message
 
 if TYPE_CHECKING:
+    from crdtsync.security.files import TlsFiles
     from crdtsync.transport.base import Transport, TransportEvents
 
 log = logging.getLogger("crdtsync.node")
+REASONS_SHOWN = 4  # in the text of a JoinError
 ANSWER_TIMEOUT = 10.0  # s that a question to the engine may take: it may be taking in a large transfer
 
 
 class Network:
     """Engine and transport of one node."""
 
-    def __init__(self, local: Local, sessions: Sessions, transport: Callable[[Config], Transport] | None) -> None:
+    def __init__(
+        self, local: Local, sessions: Sessions, transport: Callable[[Config], Transport] | None, tls: TlsFiles | None
+    ) -> None:
         self._local, self._store, self._sessions, self._config = local, local.store, sessions, local.config
+        self.tls = tls
         self._state_changed = threading.Condition()
         self.state = states.MEMBER
         self.refusals: list[dict[str, Any]] = []  # the latest Refuse of each address, for JoinError
@@ -53,12 +58,14 @@ class Network:
             return make(self._config)
         from crdtsync.transport.grpc import GrpcTransport
 
-        return GrpcTransport(self._config)
+        return GrpcTransport(self._config, self.tls)
 
     # -- beginning
 
     def start(self) -> None:
         """Listen, begin to gossip, and wait until this node may write.  Raises ListenFailed, JoinError."""
+        if self.tls is not None:
+            self.tls.start()
         self._transport.start(self._loop)
         address = self._config.advertise or self._transport.address
         rng = random.Random(secrets.randbits(128))
@@ -76,7 +83,9 @@ class Network:
         timeout = self._config.join_timeout
         with self._state_changed:
             if not self._state_changed.wait_for(lambda: self.state != states.JOINING, timeout):
-                refused = "; ".join(f"{said['address']} says: {said['text']}" for said in self.refusals)
+                reasons = [f"{said['address']} says: {said['text']}" for said in self.refusals]
+                reasons += [said["reason"] for said in self._transport.stats().get("unreachable", {}).values()]
+                refused = "; ".join(reason.rstrip(".") for reason in reasons[:REASONS_SHOWN])
                 error = JoinError(
                     f"No member at {', '.join(self._config.join)} let this node in within {timeout:g} s"
                     f"{' (' + refused + ')' if refused else ''}."

@@ -17,7 +17,7 @@ from crdtsync.errors import Closed, CrdtsyncError, Forked, Misuse
 from crdtsync.handles import Backend, Item, Objects
 from crdtsync.node.batches import BatchScope
 from crdtsync.node.buckets import Bucket
-from crdtsync.node.opening import open_store
+from crdtsync.node.opening import load_tls, named, open_store
 from crdtsync.node.rescue import Rescue
 from crdtsync.node.sessions import Sessions
 from crdtsync.node.status import status
@@ -53,7 +53,8 @@ class Node(Objects):
     ) -> None:
         if config.name:
             keys.check_name(config.name, "A node name", keys.BUCKET_MAX)
-        self.config = config
+        self.tls = load_tls(config)
+        self.config = config = named(config, self.tls)
         self._closing = threading.Lock()
         self._closed = False
         self._opened = open_store(path, config)
@@ -77,7 +78,7 @@ class Node(Objects):
     def _connect(self, transport: TransportFactory | None) -> None:
         from crdtsync.node.network import Network
 
-        self._network = Network(self.local, self.sessions, transport)
+        self._network = Network(self.local, self.sessions, transport, self.tls)
         self._network.start()
 
     # -- who and where
@@ -271,6 +272,8 @@ class Node(Objects):
                 rest.callback(self._opened.close)
                 rest.callback(setattr, self.local, "refusal", _closed)
                 rest.callback(self.hub.close)
+                if self.tls is not None:
+                    rest.callback(self.tls.stop)
                 if self._network is not None:
                     rest.callback(self._network.stop)
 

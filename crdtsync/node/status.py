@@ -28,6 +28,7 @@ def status(opened: Opened, local: Local, hub: Hub, network: Network) -> dict[str
     engine, transport = replication["engine"], replication["transport"]
     # What passes through two of them is counted by both under one name: the greater figure is the right one.
     counters = Counter(store.counters) | Counter(engine["counters"]) | Counter(transport["counters"])
+    counters |= network.tls.counters if network.tls is not None else Counter()
     return {
         "node": store.node,
         "cluster": f"{store.cluster():016x}" if store.cluster() else None,
@@ -46,6 +47,9 @@ def status(opened: Opened, local: Local, hub: Hub, network: Network) -> dict[str
         "buckets": {name: _bucket(opened, name) for name in sorted(store.buckets())},
         "storage": store.stats(),
         "links": list(transport["links"].values()),
+        "encryption": transport.get("encryption"),
+        "tls": network.tls.status() if network.tls is not None else None,
+        "unreachable": transport.get("unreachable", {}),
         "watchers": [{"bucket": each.bucket, "prefix": each.prefix, "pending": each.pending} for each in hub.watchers],
         "conflicts": _conflicts(opened),
         "rescue": Rescue(local).names(),

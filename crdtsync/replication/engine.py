@@ -160,10 +160,10 @@ class Engine:
         return effects
 
     # -- links
-    def link_up(self, link: int, address: str, outgoing: bool, now: float) -> None:
-        """A connection stands, by our dialling (`outgoing`) or theirs."""
+    def link_up(self, link: int, address: str, outgoing: bool, now: float, node: str = "") -> None:
+        """A connection stands, by our dialling (`outgoing`) or theirs; `node`: who is there, by its certificate."""
         self.core.now = max(self.core.now, now)
-        self.sessions.link_up(link, address, outgoing)
+        self.sessions.link_up(link, address, outgoing, node)
 
     def link_down(self, link: int, now: float) -> None:
         """A connection is gone."""

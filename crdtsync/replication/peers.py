@@ -53,8 +53,9 @@ def step(table: dict[str, frozenset[str]], old: str, new: str) -> str:
 class Link:
     """One connection, from its `link_up` to its `link_down`."""
 
-    def __init__(self, number: int, address: str, outgoing: bool, now: float) -> None:
+    def __init__(self, number: int, address: str, outgoing: bool, now: float, node: str = "") -> None:
         self.number, self.address, self.outgoing, self.opened = number, address, outgoing, now
+        self.node = node  # whose certificate the far end has shown; "" without TLS
         self.state = GREETING
         self.peer: Peer | None = None  # once ready
         self.told: dict[str, tuple[Clock, Clock]] = {}  # bucket -> clocks that the far end has been told

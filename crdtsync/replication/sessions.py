@@ -9,6 +9,7 @@ Both sides open with Hello and judge the other's by the table `_JUDGES`; a Refus
     actor                       somebody else writes under its actor: one of the two is a copy of a running process
     name_taken                  an empty directory asks to join under the name of a living member
     old_start                   a later start of that node has been heard, but is gone: it counts on from there
+    identity                    its certificate is that of another node
     fault                       something it said makes no sense
 """
 
@@ -40,9 +41,9 @@ class Sessions:
         self.heard_start = 0  # the latest start of this node that others have heard of
 
     # -- beginning
-    def link_up(self, number: int, address: str, outgoing: bool) -> None:
+    def link_up(self, number: int, address: str, outgoing: bool, node: str = "") -> None:
         core = self.core
-        link = core.links[number] = Link(number, address, outgoing, core.now)
+        link = core.links[number] = Link(number, address, outgoing, core.now, node)
         if outgoing:
             self.dialer.answered(address)
         if core.state in (states.LEFT, states.SUPERSEDED):
@@ -65,6 +66,10 @@ class Sessions:
         if link.state != states.GREETING:
             self.core.counters["hellos_repeated"] += 1
             self.spoken(link, hello.node, hello.start)
+            return
+        stranger = self._judge_identity(link, hello)
+        if stranger is not None:  # before anything that it says counts
+            self.refuse(link, *stranger)
             return
         store = self.core.store
         if hello.node == store.node and hello.instance == store.instance:
@@ -118,6 +123,13 @@ class Sessions:
             self.drop(link, "counting on from a later start")
 
     # -- judging; each gives (code, text, hint) or None
+    def _judge_identity(self, link: Link, hello: Hello) -> tuple[str, str, str] | None:
+        """Nobody speaks in the name of another node than its certificate is for."""
+        if link.node and link.node != hello.node:
+            text = f"the certificate is for node {link.node!r}, and the name told is {hello.node!r}"
+            return ("identity", text, "Give every node the certificate that was made for it.")
+        return None
+
     def _judge_versions(self, link: Link, hello: Hello) -> tuple[str, str, str] | None:
         if hello.protocol_max < PROTOCOL_MIN or hello.protocol_min > PROTOCOL_MAX:
             return ("protocol", f"this node speaks protocol {PROTOCOL_MIN} to {PROTOCOL_MAX}", "Upgrade the older one.")
@@ -314,7 +326,7 @@ class Sessions:
 
 CODES = frozenset({
     "protocol", "kinds", "settings", "cluster", "evicted", "left", "superseded", "name_taken", "old_start", "actor",
-    "fault", "busy",
+    "identity", "fault", "busy",
 })  # fmt: skip
 _JUDGES: tuple[Callable[[Sessions, Link, Hello], tuple[str, str, str] | None], ...] = (
     Sessions._judge_versions,

@@ -277,8 +277,8 @@ class SimNode:
         return done
 
     # -- TransportEvents
-    def link_up(self, link: int, address: str, outgoing: bool) -> None:
-        self._step(lambda: self.engine.link_up(link, address, outgoing, self.world.now))
+    def link_up(self, link: int, address: str, outgoing: bool, node: str = "") -> None:
+        self._step(lambda: self.engine.link_up(link, address, outgoing, self.world.now, node))
 
     def link_down(self, link: int, reason: str) -> None:
         self.world.note(self.name, f"link {link} down: {reason}")

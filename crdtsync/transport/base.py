@@ -19,8 +19,11 @@ log = logging.getLogger("crdtsync.transport")
 class TransportEvents(Protocol):
     """Told by a transport, on a thread of its own choosing: implementations enqueue and return, and never raise."""
 
-    def link_up(self, link: int, address: str, outgoing: bool) -> None:
-        """A link stands.  `address` is what was dialled, or for an incoming link the caller's end of the connection."""
+    def link_up(self, link: int, address: str, outgoing: bool, node: str = "") -> None:
+        """A link stands.  `address` is what was dialled, or for an incoming link the caller's end of the connection.
+
+        `node` is who the other side is by its certificate, verified; "" without TLS.
+        """
 
     def message(self, link: int, message: Message) -> None:
         """A message arrived; the messages of one link come in the order in which they were sent."""

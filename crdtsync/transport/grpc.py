@@ -10,25 +10,36 @@ import asyncio
 import atexit
 import contextlib
 import itertools
+import logging
+import random
 import socket
 import threading
+import time
 import weakref
+from collections import OrderedDict
 from collections.abc import Coroutine
 from typing import Any
 
 import grpc
 import grpc.aio
 import msgspec
+from google.protobuf.message import DecodeError
 
 from crdtsync.config import Config, check_address, split_address
-from crdtsync.errors import Closed, ConfigError, CrdtsyncError, InvariantViolated, ListenFailed
+from crdtsync.errors import BadIdentity, Closed, ConfigError, CrdtsyncError, InvariantViolated, ListenFailed
 from crdtsync.replication.messages import Message
+from crdtsync.security.files import TlsFiles
+from crdtsync.security.identity import NAME_BYTES
 from crdtsync.transport.base import Ledger, TransportEvents
+from crdtsync.transport.encryption import ADDRESSES_MAX, Encryption
 from crdtsync.transport.link import Link, Stream, StreamLost
 from crdtsync.transport.loop import LOOP_THREAD, check_process, shared_loop
+from crdtsync.transport.pb import replication_pb2 as pb
 
 aio: Any = grpc.aio  # its published stubs describe another API
+log = logging.getLogger("crdtsync.transport")
 SERVICE, METHOD = "crdtsync.v1.Replication", "Exchange"
+EXCHANGE, INTRODUCE = f"/{SERVICE}/{METHOD}", f"/{SERVICE}/Introduce"
 LOOP_TIMEOUT = 30.0  # s: opening a port takes milliseconds, stopping at most two link_drain_timeout
 HOST_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-_:%")
 
@@ -38,10 +49,13 @@ _running: weakref.WeakSet[GrpcTransport] = weakref.WeakSet()
 class GrpcTransport(Ledger):
     """The Transport between processes; see base.Transport for the methods."""
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, tls: TlsFiles | None = None) -> None:
+        """`tls`: as the settings ask for, if not given.  Raises CertificateError."""
         check_process()
         super().__init__(config)
+        self._tls = Encryption(config, tls, self.count)
         self._address = ""
+        self._unreachable: OrderedDict[str, dict[str, Any]] = OrderedDict()
         self._numbers = itertools.count(1)
         self._links: dict[int, Link] = {}
         self._dials: set[asyncio.Task[None]] = set()
@@ -63,7 +77,13 @@ class GrpcTransport(Ledger):
             self._loop = shared_loop()
             self._await(self._serve(target))
             self._state = "running"
+            self._tls.start(self._renew_soon)
         _running.add(self)
+
+    @property
+    def encrypted(self) -> bool:
+        """Whether links are TLS."""
+        return self._tls.files is not None
 
     def connect(self, address: str) -> None:
         self._soon(self._dial, address)
@@ -92,7 +112,10 @@ class GrpcTransport(Ledger):
                      **msgspec.structs.asdict(link.traffic)}
             for number, link in list(self._links.items())
         }  # fmt: skip
-        return {"address": self._address, "counters": self.counted(), "links": links}
+        return {
+            "address": self._address, "counters": self.counted(), "links": links, "encryption": self._tls.kind,
+            "unreachable": dict(self._unreachable),
+        }  # fmt: skip
 
     def stop(self) -> None:
         self._check_thread()
@@ -100,6 +123,7 @@ class GrpcTransport(Ledger):
             state, self._state = self._state, "stopped"
             if state == "running":
                 _running.discard(self)
+                self._tls.stop(self._renew_soon)
                 self._await(self._shut_down())
 
     # -- towards the loop
@@ -128,29 +152,73 @@ class GrpcTransport(Ledger):
         self._server = aio.server(options=server_options(self._config))
         self._server.add_generic_rpc_handlers((Handlers(self),))
         try:
-            port = self._server.add_insecure_port(target)
+            port = self._tls.add_port(self._server, target)
         except RuntimeError as error:
             raise ListenFailed(f"Nothing can listen at {target}: {error}.") from error
         self._address = f"{target.rpartition(':')[0]}:{port}"
         await self._server.start()
+        self._watching = self._loop.create_task(self._watch())
+
+    async def _watch(self) -> None:
+        """Look after what gRPC does not tell."""
+        while True:
+            await asyncio.sleep(2 * self._config.connect_timeout)  # longer than a handshake may take
+            self._tls.look_at_handshakes()
+
+    async def introduce(self, request: bytes, context: Any) -> bytes:
+        """Tell a node that asks for it this node's name, which it then verifies."""
+        await self._caller(context)
+        return pb.IntroduceResponse(node=self._tls.name).SerializeToString()
+
+    async def _caller(self, context: Any) -> str:
+        """The node that calls, or "" in plaintext; whoever may not call is told so."""
+        try:
+            return self._tls.caller(context)
+        except BadIdentity as error:
+            self.count(error.counter)
+            log.warning("%s may not speak node-to-node. %s", plain_address(context.peer()), error.message)
+            await context.abort(grpc.StatusCode.PERMISSION_DENIED, ascii_text(error.message))
+            raise
 
     async def answer(self, context: Any) -> None:
         """Carry one incoming link."""
+        node = await self._caller(context)
         incoming = sum(1 for link in self._links.values() if not link.outgoing)
         if self._state == "stopped" or incoming >= self._config.links_max:
             self.count("links_refused")
             await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, "no more links")
         await context.send_initial_metadata(())
-        await self._carry(plain_address(context.peer()), False, Incoming(context))
+        await self._carry(plain_address(context.peer()), False, Incoming(context), node)
 
-    async def _carry(self, address: str, outgoing: bool, stream: Stream) -> None:
-        link = Link(next(self._numbers), address, outgoing, stream, self._config, self._events, self.count)
+    async def _carry(self, address: str, outgoing: bool, stream: Stream, node: str) -> None:
+        link = Link(next(self._numbers), address, outgoing, stream, self._config, self._events, self.count, node)
         self._links[link.number] = link
         self.count("links_opened")
+        # The dialling side, which makes it anew, comes first.
+        age = self._config.connection_age_max * (random.uniform(0.8, 0.9) if outgoing else random.uniform(0.9, 1.0))
+        timer = self._loop.call_later(age, self._renew, link, "connection_age_max") if node else None
         try:
             await link.run()
         finally:
             del self._links[link.number]
+            if timer is not None:
+                timer.cancel()
+
+    # -- links made anew
+    def _renew_soon(self) -> None:
+        """Certificates have changed: end all links in good order, not all at once; the dialling side dials again."""
+        self._soon(self._renew_all)
+
+    def _renew_all(self) -> None:
+        for link in list(self._links.values()):
+            self._loop.call_later(
+                random.uniform(0, self._config.tls_reload_interval), self._renew, link, "the certificates have changed"
+            )
+
+    def _renew(self, link: Link, reason: str) -> None:
+        if link.number in self._links:
+            self.count("links_renewed")
+            link.close(reason)
 
     # -- dialling
     def _dial(self, address: str) -> None:
@@ -161,19 +229,48 @@ class GrpcTransport(Ledger):
     async def _reach(self, address: str) -> None:
         """Dial, then carry the link until it ends."""
         try:
-            channel = aio.insecure_channel(*dialable(address, self._config))
+            target, options = dialable(address, self._config)
         except CrdtsyncError as error:
             self._failed(address, error.message, error.counter)
             return
-        try:
-            call = channel.stream_stream(f"/{SERVICE}/{METHOD}")()
-            reason = await self._greeted(call)
+        self._tls.note_plaintext("dials", address)
+        node = self._tls.known(address)
+        if self._tls.files is not None and not node:
+            node, reason = await self._introduced(self._tls.channel(target, options, ""))
             if reason:
-                self._failed(address, reason, "connects_failed")
-            else:
-                await self._carry(address, True, Outgoing(call))
+                await self._unlinked(address, "", reason)
+                return
+        await self._link(address, self._tls.channel(target, options, node), node)
+
+    async def _introduced(self, channel: Any) -> tuple[str, str]:
+        """The name of the node there, to be verified; or "" and why there is none."""
+        try:
+            call = channel.unary_unary(INTRODUCE)(b"", timeout=self._config.connect_timeout)
+            name = pb.IntroduceResponse.FromString(await call).node
+            return (name, "") if 1 <= len(name.encode()) <= NAME_BYTES else ("", f"it calls itself {name[:80]!r}")
+        except aio.AioRpcError as error:
+            return "", lost_text(error)
+        except DecodeError:
+            return "", "its introduction makes no sense"
         finally:
             await channel.close()
+
+    async def _link(self, address: str, channel: Any, node: str) -> None:
+        try:
+            call = channel.stream_stream(EXCHANGE)()
+            reason = await self._greeted(call)
+            if reason:
+                await self._unlinked(address, node, reason)
+                return
+            self._tls.reached(address, node)
+            self._unreachable.pop(address, None)
+            await self._carry(address, True, Outgoing(call), node)
+        finally:
+            await channel.close()
+
+    async def _unlinked(self, address: str, node: str, reason: str) -> None:
+        self._tls.forget(address)
+        self._failed(address, await self._tls.explain(address, node, reason), "connects_failed")
 
     async def _greeted(self, call: Any) -> str:
         """Wait until the other side has taken the stream; why it has not, or ""."""
@@ -190,10 +287,17 @@ class GrpcTransport(Ledger):
 
     def _failed(self, address: str, reason: str, counter: str) -> None:
         self.count(counter)
+        before = self._unreachable.pop(address, {"reason": "", "times": 0})
+        if before["reason"] != reason:
+            log.warning("No link to %s: %s", address, reason)
+        self._unreachable[address] = {"reason": reason, "times": before["times"] + 1, "at": time.time()}
+        if len(self._unreachable) > ADDRESSES_MAX:
+            self._unreachable.popitem(last=False)
         self._events.connect_failed(address, reason)
 
     # -- stopping
     async def _shut_down(self) -> None:
+        self._watching.cancel()
         for link in list(self._links.values()):
             link.close("stopped")
         deadline = self._loop.time() + self._config.link_drain_timeout
@@ -208,7 +312,7 @@ class GrpcTransport(Ledger):
 
 
 class Handlers:
-    """Resolves the one method there is; anything else is counted and answered with UNIMPLEMENTED."""
+    """Resolves the methods there are; anything else is counted and answered with UNIMPLEMENTED."""
 
     def __init__(self, transport: GrpcTransport) -> None:
         self._transport = weakref.ref(transport)
@@ -217,7 +321,9 @@ class Handlers:
         transport = self._transport()
         if transport is None:
             return None
-        if handler_call_details.method != f"/{SERVICE}/{METHOD}":
+        if handler_call_details.method == INTRODUCE and transport.encrypted:
+            return grpc.unary_unary_rpc_method_handler(transport.introduce)
+        if handler_call_details.method != EXCHANGE:
             transport.count("unknown_methods")
             return None
 
@@ -252,7 +358,7 @@ class Incoming:
     def abandon(self, reason: str, orderly: bool) -> None:
         if not orderly:
             self._context.set_code(grpc.StatusCode.ABORTED)
-            self._context.set_details(reason[:200].encode("ascii", "replace").decode())
+            self._context.set_details(ascii_text(reason))
 
 
 class Outgoing:
@@ -287,7 +393,7 @@ class Outgoing:
 
 def bindable(config: Config) -> str:
     """The one "ip:port" to listen at.  A name is resolved here: gRPC would be content with a part of its addresses."""
-    check_address("listen", config.listen, config.insecure)
+    check_address("listen", config.listen, config.anywhere)
     host, port = split_address("listen", config.listen)
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
@@ -308,7 +414,7 @@ def dialable(address: str, config: Config) -> tuple[str, list[tuple[str, Any]]]:
     host, port = split_address("The address", address)
     if not port or not HOST_CHARACTERS.issuperset(host):
         raise ConfigError(f"The address {address!r} cannot be dialled.")
-    check_address("The address", address, config.insecure)
+    check_address("The address", address, config.anywhere)
     options = client_options(config)
     target = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
     if not config.connect_proxy:
@@ -327,6 +433,11 @@ def lost_text(error: Exception) -> str:
     if isinstance(error, aio.AioRpcError):
         return f"{error.code().name}: {error.details()}"
     return f"lost: {error or type(error).__name__}"
+
+
+def ascii_text(text: str) -> str:
+    """What an HTTP/2 trailer takes."""
+    return text[:200].encode("ascii", "replace").decode()
 
 
 def _common_options(config: Config) -> list[tuple[str, Any]]:

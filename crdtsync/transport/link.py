@@ -43,9 +43,10 @@ class Link:
 
     def __init__(
         self, number: int, address: str, outgoing: bool, stream: Stream, config: Config, events: TransportEvents,
-        count: Count,
+        count: Count, node: str = "",
     ) -> None:  # fmt: skip
-        self.number, self.address, self.outgoing = number, address, outgoing
+        """`node`: who the far end is by its certificate; "" in plaintext."""
+        self.number, self.address, self.outgoing, self.node = number, address, outgoing, node
         self.traffic = Traffic()
         self.outbox = Outbox(config.send_queue_bytes_max, config.frame_batch_bytes)
         self._stream, self._config, self._events, self._count = stream, config, events, count
@@ -80,7 +81,7 @@ class Link:
         tasks: list[asyncio.Task[None]] = []
         reason = "cut by the other side"
         try:
-            self._events.link_up(self.number, self.address, self.outgoing)
+            self._events.link_up(self.number, self.address, self.outgoing, self.node)
             tasks = [self._loop.create_task(self._guard(work)) for work in (self._read, self._write)]
             reason = await self._over
         finally:

@@ -267,7 +267,7 @@ class MemoryTransport(Ledger):
         return list(self._ends.values())
 
     def start(self, events: TransportEvents) -> None:
-        check_address("listen", self._config.listen, self._config.insecure)
+        check_address("listen", self._config.listen, self._config.anywhere)
         host, port = split_address("listen", self._config.listen)
         with self.network.lock:
             if self._state != "new":
@@ -331,7 +331,7 @@ class MemoryTransport(Ledger):
         if self._state != "running":
             return
         try:
-            check_address("The address", address, self._config.insecure)
+            check_address("The address", address, self._config.anywhere)
         except CrdtsyncError as error:
             self._failed(address, error.message, error.counter)
             return

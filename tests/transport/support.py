@@ -30,7 +30,7 @@ class Owner:
         self.log: list[tuple[Any, ...]] = []
         self.notice: Callable[..., None] = lambda *event: None
 
-    def link_up(self, link: int, address: str, outgoing: bool) -> None:
+    def link_up(self, link: int, address: str, outgoing: bool, node: str = "") -> None:
         self._record(self.ups, (link, address, outgoing), "up", link)
 
     def message(self, link: int, message: m.Message) -> None:

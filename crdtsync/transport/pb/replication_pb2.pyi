@@ -31,6 +31,16 @@ NODE_STATE_MEMBER: NodeState
 NODE_STATE_JOINING: NodeState
 NODE_STATE_STARTING_OVER: NodeState
 
+class IntroduceRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class IntroduceResponse(_message.Message):
+    __slots__ = ("node",)
+    NODE_FIELD_NUMBER: _ClassVar[int]
+    node: str
+    def __init__(self, node: _Optional[str] = ...) -> None: ...
+
 class Frame(_message.Message):
     __slots__ = ("messages",)
     MESSAGES_FIELD_NUMBER: _ClassVar[int]

@@ -1,0 +1,1 @@
+"""Tests of TLS: certificates, identities, diagnoses, and nodes that use them."""
