@@ -6,15 +6,17 @@ from collections.abc import Iterable
 
 import msgspec
 
-JOINING, MEMBER, LEFT, EVICTED = "joining", "member", "left", "evicted"
-RANK = {JOINING: 0, MEMBER: 1, LEFT: 2, EVICTED: 3}
+JOINING, EXPIRED, MEMBER, LEFT, EVICTED = "joining", "expired", "member", "left", "evicted"
+# RULE: expiry of a joiner ranks below membership.  A sponsor restored from a copy of the time when its joiner was
+# joining lets it expire once more, and must not throw out a member that has written since.
+RANK = {state: rank for rank, state in enumerate((JOINING, EXPIRED, MEMBER, LEFT, EVICTED))}
 
 
 class MemberRecord(msgspec.Struct, frozen=True, order=False):
     """What the cluster knows of one node.
 
-    Within one epoch a node goes joining -> member -> left | evicted and never back, so the join of two records is the
-    one with the greater (epoch, rank).  Joining again opens the next epoch.
+    Within one epoch a node goes joining -> expired | member -> left | evicted and never back, so the join of two
+    records is the one with the greater (epoch, rank).  Joining again opens the next epoch.
     """
 
     node: str

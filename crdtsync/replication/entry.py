@@ -15,7 +15,7 @@ from collections.abc import Callable
 
 import msgspec
 
-from crdtsync.clocks.members import EVICTED, JOINING, LEFT, MEMBER, MemberRecord
+from crdtsync.clocks.members import EVICTED, EXPIRED, JOINING, LEFT, MEMBER, MemberRecord
 from crdtsync.errors import BadRecord
 from crdtsync.replication import peers as states
 from crdtsync.replication import replica as verdicts
@@ -218,7 +218,7 @@ class Entry:
             return
         if told.state == MEMBER and not self.pending and self.done_at != NEVER:
             self._in(told, records)
-        elif told.state in (LEFT, EVICTED):
+        elif told.state in (EXPIRED, LEFT, EVICTED):
             log.warning("%s: expired at its sponsor; starting afresh", core.store.node)
             self._afresh()
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 
 import msgspec
 
-from crdtsync.clocks.members import EVICTED, JOINING, LEFT, MEMBER, MemberRecord, counted
+from crdtsync.clocks.members import EVICTED, EXPIRED, JOINING, LEFT, MEMBER, MemberRecord, counted
 from crdtsync.clocks.vector import covers
 from crdtsync.errors import BadRecord, MembershipMisuse, QuorumMissing
 from crdtsync.replication import peers as states
@@ -179,7 +179,7 @@ class Membership:
                 self.sponsoring[node] = (epoch, core.now)
             elif core.now - seen > core.settings.joining_expiry and self._in_touch():
                 core.counters["joiners_expired"] += 1
-                self.put(msgspec.structs.replace(record, state=LEFT))
+                self.put(msgspec.structs.replace(record, state=EXPIRED))
 
     def _in_touch(self) -> bool:
         """Whether more than half of the members are in reach: who is cut off may not have heard that a joiner is in."""

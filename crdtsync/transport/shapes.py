@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
-from crdtsync.clocks.members import EVICTED, JOINING, LEFT, MEMBER, MemberRecord
+from crdtsync.clocks.members import EVICTED, EXPIRED, JOINING, LEFT, MEMBER, MemberRecord
 from crdtsync.config import Config
 from crdtsync.datatypes.rows import NO_ROWS, PackedRows
 from crdtsync.errors import BadFrame
@@ -30,6 +30,7 @@ MEMBER_STATES: dict[str, pb.MemberState] = {
     MEMBER: pb.MEMBER_STATE_MEMBER,
     LEFT: pb.MEMBER_STATE_LEFT,
     EVICTED: pb.MEMBER_STATE_EVICTED,
+    EXPIRED: pb.MEMBER_STATE_EXPIRED,
 }
 _KEYS, _IMAGES = pb.PackedRows.KEYS_FIELD_NUMBER, pb.PackedRows.IMAGES_FIELD_NUMBER
 STATES_OF_MEMBERS = {number: name for name, number in MEMBER_STATES.items()}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import lru_cache
 
 from crdtsync import kernels
-from crdtsync.clocks.members import EVICTED, JOINING, LEFT, MEMBER, MemberRecord
+from crdtsync.clocks.members import EVICTED, EXPIRED, JOINING, LEFT, MEMBER, MemberRecord
 from crdtsync.datatypes import lwwregister, map, mvregister, orset, pncounter, values
 from crdtsync.datatypes.keys import parse, top
 from crdtsync.pure.image import decode
@@ -16,7 +16,7 @@ from .rows import CELL, LATEST, SET, VALUES, Row
 CODES = {SET: orset.CODE, VALUES: mvregister.CODE, LATEST: lwwregister.CODE, CELL: pncounter.CODE}
 KINDS = {code: kind for kind, code in CODES.items()}
 STATES = {
-    records.JOINING: JOINING, records.EXPIRED: LEFT, records.MEMBER: MEMBER, records.LEFT: LEFT,
+    records.JOINING: JOINING, records.EXPIRED: EXPIRED, records.MEMBER: MEMBER, records.LEFT: LEFT,
     records.EVICTED: EVICTED,
 }  # fmt: skip
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from crdtsync.clocks.members import EVICTED, JOINING, LEFT, MEMBER
+from crdtsync.clocks.members import EVICTED, EXPIRED, JOINING, MEMBER
 from crdtsync.errors import MembershipMisuse, QuorumMissing
 from crdtsync.replication import messages as m
 from crdtsync.replication.effects import Persist, Send
@@ -227,8 +227,35 @@ def test_a_joiner_that_expired_is_not_counted() -> None:
     cluster.run(3.0)
     joiner.kill()
     cluster.lose = lambda one, two, message: False
-    cluster.until(lambda: nodes[0].store.members()["j"].state == LEFT)
+    cluster.until(lambda: nodes[0].store.members()["j"].state == EXPIRED)
     assert nodes[0].engine.core.counters["joiners_expired"] == 1
+    joiner.start()
+    cluster.until(lambda: joiner.engine.state == "member")
+    assert {node.store.members()["j"].epoch for node in (nodes[0], joiner)} == {2}
+
+
+def test_an_expiry_at_a_restored_sponsor_throws_no_member_out() -> None:
+    cluster, nodes = mesh(1, joining_expiry=10.0)
+    cluster.lose = lambda one, two, message: isinstance(message, m.JoinDone)
+    joiner = cluster.node("j")
+    joiner.start(join=(nodes[0].address,))
+    cluster.run(3.0)
+    assert nodes[0].store.members()["j"].state == JOINING
+    copy = cluster.copy("n0", "copy")
+    cluster.lose = lambda one, two, message: False
+    cluster.until(lambda: joiner.engine.state == "member")
+    joiner.add("k", "written as a member")
+    cluster.until(lambda: cluster.equal("n0", "j"))
+    nodes[0].kill()
+    cluster.cut("n0", "j")
+    copy.start()
+    cluster.until(lambda: copy.store.members()["j"].state == EXPIRED)
+    cluster.heal()
+    cluster.dial(joiner, copy.address)
+    cluster.until(lambda: cluster.equal("copy", "j"))
+    assert {node.store.members()["j"].state for node in (copy, joiner)} == {MEMBER}
+    assert not joiner.engine.core.counters["told_out"]
+    assert "k/written as a member" in copy.live()
 
 
 def test_private_stores_found_a_cluster_only_when_somebody_joins() -> None:

@@ -14,6 +14,7 @@ class MemberState(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     MEMBER_STATE_MEMBER: _ClassVar[MemberState]
     MEMBER_STATE_LEFT: _ClassVar[MemberState]
     MEMBER_STATE_EVICTED: _ClassVar[MemberState]
+    MEMBER_STATE_EXPIRED: _ClassVar[MemberState]
 
 class NodeState(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
@@ -26,6 +27,7 @@ MEMBER_STATE_JOINING: MemberState
 MEMBER_STATE_MEMBER: MemberState
 MEMBER_STATE_LEFT: MemberState
 MEMBER_STATE_EVICTED: MemberState
+MEMBER_STATE_EXPIRED: MemberState
 NODE_STATE_UNSPECIFIED: NodeState
 NODE_STATE_MEMBER: NodeState
 NODE_STATE_JOINING: NodeState
