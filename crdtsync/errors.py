@@ -147,6 +147,12 @@ class InsecureAddress(ConfigError):
     hint = "Give tls_ca, tls_cert and tls_key, listen on 127.0.0.1 or [::1], or allow plaintext with insecure=True."
 
 
+class FileThere(Misuse, FileExistsError):
+    """A file that was to be written is there already."""
+
+    hint = "Choose another place, or replace it with --force."
+
+
 class CertificateError(ConfigError):
     """A TLS file cannot be read, is not what it should be, does not fit the others, or has expired."""
 
@@ -158,6 +164,10 @@ class MembershipMisuse(Misuse):
 
 
 # ---- environment ---------------------------------------------------------------------------------------------------
+
+
+class ExtraMissing(EnvironmentFault, ImportError):
+    """A package is not installed that only this needs."""
 
 
 class StoreInUse(EnvironmentFault):

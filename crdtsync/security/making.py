@@ -10,14 +10,19 @@ import ipaddress
 from collections.abc import Iterable
 
 import msgspec
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.asymmetric.types import CertificateIssuerPrivateKeyTypes
-from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from crdtsync.errors import CertificateError
-from crdtsync.security.identity import ANY_NODE, NODE, Identity, server_name
+from crdtsync.security.identity import ANY_NODE, NAME_BYTES, NODE, Identity, parse_uri, server_name
+from crdtsync.security.x509 import (
+    CertificateIssuerPrivateKeyTypes,
+    ExtendedKeyUsageOID,
+    NameOID,
+    UnsupportedAlgorithm,
+    ec,
+    hashes,
+    serialization,
+    x509,
+)
 
 BACKDATED = dt.timedelta(hours=1)  # clocks that are a little behind take a new certificate at once
 COMMON_NAME_MAX = 64  # characters, says X.520
@@ -44,8 +49,12 @@ def make_authority(name: str, days: float) -> Pair:
 def issue(authority: Pair, identity: Identity, hosts: Iterable[str], days: float) -> Pair:
     """A certificate for a node, reachable at `hosts` (names and IP addresses), or for a client.
 
-    It ends when the authority does, if that is sooner.  Raises CertificateError for an authority that is none.
+    It ends when the authority does, if that is sooner.  Raises CertificateError for an authority that is none, a name
+    that is empty or too long, and a host that is neither a name nor an address.
     """
+    if parse_uri(identity.uri) != identity:
+        rule = f"it may have 1 to {NAME_BYTES} bytes of UTF-8, without NUL"
+        raise CertificateError(f"{identity.name!r} is no name: {rule}.", hint="")
     ca, ca_key = read_pair(authority)
     key = ec.generate_private_key(ec.SECP256R1())
     builder = _lasting(days, ca.not_valid_after_utc).subject_name(_named(identity.name, f"crdtsync {identity.role}"))
@@ -59,23 +68,39 @@ def issue(authority: Pair, identity: Identity, hosts: Iterable[str], days: float
     return _pair(builder.add_extension(issuer, critical=False).sign(ca_key, hashes.SHA256()), key)
 
 
+def read_certificates(text: bytes) -> list[x509.Certificate]:
+    """The certificates in a PEM text; none when there are none that can be read."""
+    try:
+        return x509.load_pem_x509_certificates(text)
+    except ValueError:
+        return []
+
+
+def read_key(text: bytes) -> CertificateIssuerPrivateKeyTypes | None:
+    """The private key in a PEM text; None when there is none that can be read without a password."""
+    try:
+        return serialization.load_pem_private_key(text, None)  # type: ignore[return-value]
+    except (ValueError, TypeError, UnsupportedAlgorithm):
+        return None
+
+
 def read_pair(authority: Pair) -> tuple[x509.Certificate, CertificateIssuerPrivateKeyTypes]:
     """Certificate and key of an authority.  Raises CertificateError when they are not that, or not of each other."""
-    try:
-        ca = x509.load_pem_x509_certificate(authority.cert)
-        key = serialization.load_pem_private_key(authority.key, None)
-    except (ValueError, TypeError) as error:
-        raise CertificateError(f"The authority's files hold no certificate and plain private key: {error}.") from error
+    certificates, key = read_certificates(authority.cert), read_key(authority.key)
+    if not certificates or key is None:
+        raise CertificateError("The authority's files hold no certificate, or no plain private key, in PEM form.")
+    ca = certificates[0]
     if key.public_key() != ca.public_key():
         raise CertificateError("The authority's private key does not belong to its certificate.")
-    if not _signs(ca):
+    if not is_authority(ca):
         raise CertificateError("The authority's certificate is not that of a certificate authority.")
-    return ca, key  # type: ignore[return-value]
+    return ca, key
 
 
-def _signs(ca: x509.Certificate) -> bool:
+def is_authority(certificate: x509.Certificate) -> bool:
+    """Whether it may sign others."""
     try:
-        return ca.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
+        return certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
     except x509.ExtensionNotFound:
         return False
 
@@ -93,11 +118,11 @@ def _host(host: str) -> x509.GeneralName:
     except ValueError:
         pass
     if not host or host != host.strip() or any(mark in host for mark in ":/@ ") or host.endswith(ANY_NODE):
-        raise CertificateError(f"{host!r} is neither a host name nor an IP address.")
+        raise CertificateError(f"{host!r} is neither a host name nor an IP address.", hint="")
     try:
         return x509.DNSName(host.encode("idna").decode())
     except UnicodeError as error:
-        raise CertificateError(f"{host!r} is neither a host name nor an IP address: {error}.") from error
+        raise CertificateError(f"{host!r} is neither a host name nor an IP address: {error}.", hint="") from error
 
 
 def _purposes(role: str) -> list[x509.ObjectIdentifier]:

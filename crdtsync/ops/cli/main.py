@@ -24,6 +24,7 @@ SECTIONS = {
         "completion": "Print the completion script of a shell.",
         "config": "Show, check and list settings.",
         "demo": "Replay a year of real flights on three nodes, lose one, and compare to the last number.",
+        "tls": "Make and inspect certificates for nodes and clients.",
         "version": "Print the versions of crdtsync, its kernels and Python.",
     },
 }
