@@ -13,9 +13,10 @@ from crdtsync import errors
 from crdtsync.errors import CrdtsyncError
 
 if TYPE_CHECKING:
-    from crdtsync.config import ClusterSettings, Config
+    from crdtsync.config import ClusterSettings, Config, ServeConfig
     from crdtsync.handles import Flag, GCounter, GSet, LWWRegister, Map, MVRegister, ORSet, PNCounter
     from crdtsync.node import Bucket, Change, Item, Node, Watcher, open
+    from crdtsync.service import Server, serve
 
 __version__ = "0.1.0"
 
@@ -35,18 +36,22 @@ __all__ = [
     "Node",
     "ORSet",
     "PNCounter",
+    "ServeConfig",
+    "Server",
     "Watcher",
     "__version__",
     "errors",
     "open",
+    "serve",
 ]
 
 _HOMES = {
-    **dict.fromkeys(("ClusterSettings", "Config"), "crdtsync.config"),
+    **dict.fromkeys(("ClusterSettings", "Config", "ServeConfig"), "crdtsync.config"),
     **dict.fromkeys(
         ("Flag", "GCounter", "GSet", "LWWRegister", "Map", "MVRegister", "ORSet", "PNCounter"), "crdtsync.handles"
     ),
     **dict.fromkeys(("Bucket", "Change", "Item", "Node", "Watcher", "open"), "crdtsync.node"),
+    **dict.fromkeys(("Server", "serve"), "crdtsync.service"),
 }
 
 

@@ -9,7 +9,7 @@ import difflib
 import ipaddress
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -139,6 +139,58 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
         return bool(self.tls_cert) or self.insecure
 
 
+class ServeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Settings of one server.  `crdtsync.serve(node, **settings)` takes each of these by name."""
+
+    # -- where
+    serve: str = "127.0.0.1:0"  # "host:port" or "unix:/path" of the Data service; port 0 picks a free one
+    admin: str = ""  # the same for a listener of its own, with the Admin service; empty: none
+    insecure: bool = False  # allow plaintext beyond loopback
+
+    # -- bounds of a call
+    message_bytes_max: int = 8 * MIB  # one request or response: twice what a batch may hold
+    metadata_bytes_max: int = 16 * KIB  # headers of one call
+    wait_max: float = 300.0  # s that a call without a sooner deadline may wait for a token, or for a leave
+    stall_max: float = 60.0  # s that a response may wait for its reader before the call is ended
+    page_bytes: int = 256 * KIB  # size that pages of a scan, of elements and of changes aim at
+    window_bytes: int = MIB  # requests of one ApplyStream that are read ahead of the store
+    heartbeat: float = 10.0  # s of silence after which a watch without a wish of its own is told its token
+
+    # -- bounds of the server
+    calls_max: int = 1024  # calls at a time, streams among them
+    watchers_max: int = 512  # watches at a time
+    streams_max: int = 512  # calls at a time on one connection
+    workers: int = 4  # threads for what takes longer than inline_bytes, and as many for operators
+    inline_bytes: int = 16 * KIB  # requests up to this are worked off on the event loop: less than a millisecond
+
+    # -- connections
+    handshake_timeout: float = 10.0  # s until a connection speaks HTTP/2
+    connection_idle_max: float = 600.0  # s without a call after which a connection is closed
+    connection_age_max: float = 21_600.0  # s after which callers are asked to connect anew: new certificates get about
+    connection_age_grace: float = 300.0  # s that calls of such a connection get to end
+    keepalive_interval: float = 20.0  # s of silence after which a connection is probed
+    keepalive_timeout: float = 10.0  # s that a probe may stay unanswered before the connection is cut
+    ping_interval_min: float = 5.0  # s between pings of a caller; one that pings faster is sent away
+    stop_grace: float = 5.0  # s that calls get to end when the server stops
+
+    def validate(self) -> ServeConfig:
+        """Return self, or raise ConfigError that names the setting and what it may be."""
+        for field in msgspec.structs.fields(self):
+            _check_positive(field.name, getattr(self, field.name))
+        if self.message_bytes_max < 64 * KIB or self.page_bytes > self.message_bytes_max // 2:
+            raise ConfigError("message_bytes_max must be at least 64 KiB, and twice page_bytes.")
+        for what in ("serve", "admin"):
+            address = getattr(self, what)
+            if address and not address.startswith("unix:"):
+                check_address(what, address, self.insecure)
+        if not self.serve and not self.admin:
+            raise ConfigError("Neither serve nor admin has an address.")
+        return self
+
+
+S = TypeVar("S", Config, ServeConfig)
+
+
 def make_config(settings: Mapping[str, Any]) -> Config:
     """Build and validate a Config from names and plain values (TOML, environment, keyword arguments)."""
     plain = dict(settings)
@@ -149,8 +201,18 @@ def make_config(settings: Mapping[str, Any]) -> Config:
     check_names(plain, Config)
     if isinstance(plain.get("cluster"), Mapping):
         check_names(plain["cluster"], ClusterSettings, "cluster.")
+    return _converted(plain, Config)
+
+
+def make_serve_config(settings: Mapping[str, Any]) -> ServeConfig:
+    """Build and validate a ServeConfig from names and plain values."""
+    check_names(settings, ServeConfig)
+    return _converted(dict(settings), ServeConfig)
+
+
+def _converted(plain: dict[str, Any], kind: type[S]) -> S:
     try:
-        return msgspec.convert(plain, Config).validate()
+        return msgspec.convert(plain, kind).validate()
     except msgspec.ValidationError as error:
         what, at, where = str(error).partition(" - at `$.")
         raise ConfigError(f"Settings do not fit: {where.rstrip('`') + ': ' if at else ''}{what}.") from error

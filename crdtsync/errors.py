@@ -159,6 +159,17 @@ class CertificateError(ConfigError):
     hint = "Look with `crdtsync tls inspect FILE ...`; docs/security.md says how to make certificates."
 
 
+class BadRequest(Misuse, ValueError):
+    """A request over the network cannot be decoded, or a part of it is missing or contradicts another."""
+
+    hint = "proto/data.proto and proto/admin.proto say what a request holds; is the caller's copy of this version?"
+    exit_code = 5
+
+
+class NotOffered(Misuse):
+    """The server does not offer what was asked for."""
+
+
 class MembershipMisuse(Misuse):
     """leave, evict or rescue was asked for where it makes no sense."""
 
@@ -312,6 +323,19 @@ class SlowConsumer(EnvironmentFault):
     """A watcher fell behind by more than ``watch_pending_max`` changes."""
 
     hint = "Resume with watch(after=<the last token you handled>)."
+
+
+class ServerBusy(EnvironmentFault):
+    """A server carries as many calls or watches as it may."""
+
+    hint = "Try again in a moment; calls_max and watchers_max are settings of the server."
+
+
+class Unavailable(EnvironmentFault):
+    """A server is stopping, or cannot be reached."""
+
+    hint = "Try again, or use another node."
+    exit_code = 3
 
 
 class QuorumMissing(EnvironmentFault):

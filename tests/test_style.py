@@ -31,9 +31,11 @@ ARROWS = {
     "security": LEAVES,
     "transport": LEAVES | {"security", "replication.messages", "transport.pb", "datatypes.rows", "clocks.members"},
     "node": DATATYPES | {"handles", "storage", "replication", "security", "transport"},
+    "service": DATATYPES | {"node", "security", "replication.peers", "transport.pb", "transport.grpc", "transport.loop",
+                             "__init__"},
     "sim": DATATYPES | {"handles", "replication", "storage", "transport.memory", "transport.wire", "transport.base"},
-    "ops": DATATYPES | {"node", "handles", "security", "storage.check", "sim", "__init__"},
-    "__init__": LEAVES | {"node", "handles"},
+    "ops": DATATYPES | {"node", "service", "handles", "security", "storage.check", "sim", "__init__"},
+    "__init__": LEAVES | {"node", "handles", "service"},
     "aio": {"node"},
     "__main__": {"ops"},
 }
@@ -42,7 +44,9 @@ BANNED = {"replication": {"asyncio", "time", "os", "random", "socket", "threadin
 # `import crdtsync` and what embeds it stay light.
 HEAVY = {
     "numpy": {"benchmarks"},
-    "grpc": {"transport", "security"},
+    "grpc": {"transport", "security", "service"},
+    "grpc_health": {"service"},
+    "grpc_reflection": {"service"},
     "cryptography": {"security"},
     "click": {"ops"},
     "rich": {"ops"},

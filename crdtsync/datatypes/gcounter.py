@@ -10,17 +10,16 @@ from collections.abc import Sequence
 
 from crdtsync.datatypes.keys import Place
 from crdtsync.datatypes.rows import Row
-from crdtsync.datatypes.txn import Txn, Verb
+from crdtsync.datatypes.txn import GROWTH, Txn, Verb
 from crdtsync.errors import CounterOverflow
 from crdtsync.kernels import cell_add, row_cell_value
 
 NAME = "gcounter"
 CODE = b"g"
-STEP_MAX = 2**63 - 1
 
 
 def increment(txn: Txn, place: Place, step: int) -> None:
-    """Add `step` (1 to STEP_MAX) to the own cell.  Raises CounterOverflow."""
+    """Add `step` (1 to steps.STEP_MAX) to the own cell.  Raises CounterOverflow."""
     actor, seq = txn.next_event()
     rowkey = place.cell(actor)
     try:
@@ -43,4 +42,4 @@ def value(rows: Sequence[Row], skip: int) -> int:
     return sum(row_cell_value(image) for _, image in rows)
 
 
-VERBS = (INCREMENT := Verb("gcounter.increment", increment),)
+VERBS = (INCREMENT := Verb("gcounter.increment", increment, GROWTH),)

@@ -12,7 +12,7 @@ from typing import Any
 from crdtsync.datatypes import values
 from crdtsync.datatypes.keys import Place
 from crdtsync.datatypes.rows import Row
-from crdtsync.datatypes.txn import Txn, Verb
+from crdtsync.datatypes.txn import ELEMENT, ELEMENTS, Txn, Verb
 from crdtsync.errors import InvalidValue
 from crdtsync.kernels import presence_add, row_dead
 
@@ -65,4 +65,4 @@ def set_or_list(present: list[Any]) -> set[Any] | list[Any]:
     return elements if len(elements) == len(present) else present
 
 
-VERBS = (ADD := Verb("gset.add", add), UPDATE := Verb("gset.update", update, bulk=True))
+VERBS = (ADD := Verb("gset.add", add, ELEMENT), UPDATE := Verb("gset.update", update, ELEMENTS, bulk=True))

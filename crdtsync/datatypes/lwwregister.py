@@ -11,7 +11,7 @@ from typing import Any
 from crdtsync.datatypes import values
 from crdtsync.datatypes.keys import Place
 from crdtsync.datatypes.rows import Row
-from crdtsync.datatypes.txn import Txn, Verb
+from crdtsync.datatypes.txn import VALUE, Txn, Verb
 from crdtsync.kernels import latest_set, row_dead, row_latest
 
 NAME = "lwwregister"
@@ -41,4 +41,7 @@ def value(rows: Sequence[Row], skip: int) -> Any:
     return None
 
 
-VERBS = (SET := Verb("lwwregister.set", write), CLEAR := Verb("lwwregister.clear", clear, writes=False))
+VERBS = (
+    SET := Verb("lwwregister.set", write, VALUE),
+    CLEAR := Verb("lwwregister.clear", clear, writes=False),
+)

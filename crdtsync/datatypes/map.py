@@ -11,7 +11,7 @@ from itertools import groupby
 
 from crdtsync.datatypes.keys import MAP, Place
 from crdtsync.datatypes.rows import Row
-from crdtsync.datatypes.txn import Txn, Verb, remove_below
+from crdtsync.datatypes.txn import FIELD, Txn, Verb, remove_below
 
 NAME = "map"
 CODE = MAP
@@ -34,6 +34,6 @@ def by_field(rows: Sequence[Row], skip: int) -> Iterator[tuple[bytes, list[Row],
 
 
 VERBS = (
-    REMOVE := Verb("map.remove", remove, writes=False, bulk=True),
+    REMOVE := Verb("map.remove", remove, FIELD, writes=False, bulk=True),
     CLEAR := Verb("map.clear", clear, writes=False, bulk=True),
 )

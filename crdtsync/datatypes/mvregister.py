@@ -11,7 +11,7 @@ from typing import Any
 from crdtsync.datatypes import values
 from crdtsync.datatypes.keys import Place
 from crdtsync.datatypes.rows import Row
-from crdtsync.datatypes.txn import Txn, Verb
+from crdtsync.datatypes.txn import VALUE, Txn, Verb
 from crdtsync.kernels import row_dead, row_payloads, values_set
 
 NAME = "mvregister"
@@ -44,7 +44,7 @@ def value(rows: Sequence[Row], skip: int) -> list[Any]:
 
 
 VERBS = (
-    SET := Verb("mvregister.set", write),
-    RESOLVE := Verb("mvregister.resolve", resolve),
+    SET := Verb("mvregister.set", write, VALUE),
+    RESOLVE := Verb("mvregister.resolve", resolve, VALUE),
     CLEAR := Verb("mvregister.clear", clear, writes=False),
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from crdtsync.datatypes import values
 from crdtsync.datatypes.gset import add, members, plain, update, value
 from crdtsync.datatypes.keys import Place
-from crdtsync.datatypes.txn import Txn, Verb, remove_below
+from crdtsync.datatypes.txn import ELEMENT, ELEMENTS, Txn, Verb, remove_below
 from crdtsync.kernels import presence_remove, row_dead
 
 NAME = "orset"
@@ -39,10 +39,10 @@ def clear(txn: Txn, place: Place, nothing: None) -> None:
 
 
 VERBS = (
-    ADD := Verb("orset.add", add),
-    UPDATE := Verb("orset.update", update, bulk=True),
-    DISCARD := Verb("orset.discard", discard, writes=False),
-    REMOVE := Verb("orset.remove", remove, writes=False),
+    ADD := Verb("orset.add", add, ELEMENT),
+    UPDATE := Verb("orset.update", update, ELEMENTS, bulk=True),
+    DISCARD := Verb("orset.discard", discard, ELEMENT, writes=False),
+    REMOVE := Verb("orset.remove", remove, ELEMENT, writes=False),
     CLEAR := Verb("orset.clear", clear, writes=False, bulk=True),
 )
 

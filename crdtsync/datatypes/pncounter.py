@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from crdtsync.datatypes.gcounter import overflow, value
 from crdtsync.datatypes.keys import Place
-from crdtsync.datatypes.txn import Txn, Verb, remove_below
+from crdtsync.datatypes.txn import STEP, Txn, Verb, remove_below
 from crdtsync.kernels import cell_add
 
 NAME = "pncounter"
@@ -34,6 +34,9 @@ def reset(txn: Txn, place: Place, nothing: None) -> None:
     remove_below(txn, place.prefix)
 
 
-VERBS = (ADD := Verb("pncounter.add", add), RESET := Verb("pncounter.reset", reset, writes=False, bulk=True))
+VERBS = (
+    ADD := Verb("pncounter.add", add, STEP),
+    RESET := Verb("pncounter.reset", reset, writes=False, bulk=True),
+)
 
 __all__ = ["ADD", "CODE", "NAME", "RESET", "VERBS", "add", "reset", "value"]

@@ -41,11 +41,21 @@ class Txn(Protocol):
         """A stamp later than `after`, than local time, and than the stamp floor."""
 
 
+NOTHING, GROWTH, STEP, VALUE, FIELD = "nothing", "growth", "step", "value", "field"
+ELEMENT, ELEMENTS = "element", "elements"
+
+
 class Verb(NamedTuple):
-    """One thing that can be done to objects of one type: `run(txn, place, argument)`."""
+    """One thing that can be done to objects of one type: `run(txn, place, argument)`.
+
+    What the argument is: a positive int (GROWTH), an int but 0 (STEP), canonical bytes of a hashable value (ELEMENT), a
+    list of those, each once (ELEMENTS), canonical bytes of a value (VALUE), UTF-8 of a field name (FIELD), or None
+    (NOTHING).
+    """
 
     name: str  # "orset.add": the name that it has on the wire and in the registry
     run: Callable[[Txn, Place, Any], None]
+    takes: str = NOTHING
     writes: bool = True  # may make its object visible, so that a map field takes its type
     bulk: bool = False  # may put any number of rows
 

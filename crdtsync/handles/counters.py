@@ -2,27 +2,12 @@
 
 from __future__ import annotations
 
-import operator
 from typing import Any
 
 from crdtsync.datatypes import gcounter, pncounter
-from crdtsync.datatypes.gcounter import STEP_MAX
-from crdtsync.errors import CounterOverflow, CrdtsyncError, InvalidValue, NegativeStep
+from crdtsync.datatypes.steps import STEP_MAX, check_step
+from crdtsync.errors import CrdtsyncError
 from crdtsync.handles.base import Handle
-
-
-def _step(n: Any, least: int = -STEP_MAX) -> int:
-    """A step that is not simply a positive int: whatever counts as an integer, but bool."""
-    if isinstance(n, bool) or not hasattr(type(n), "__index__"):
-        raise InvalidValue(
-            f"A counter's step is of type {type(n).__name__}; it must be an int.", hint="Convert it: int(n)."
-        )
-    step = operator.index(n)
-    if not -STEP_MAX <= step <= STEP_MAX:
-        raise CounterOverflow("A counter's step is beyond 2^63 - 1.", hint="Take several steps.")
-    if step < least:
-        raise NegativeStep(f"A gcounter cannot go down by {-step}.")
-    return step
 
 
 class _Counter(Handle):
@@ -32,7 +17,7 @@ class _Counter(Handle):
 
     def _checked(self, n: Any, least: int = -STEP_MAX) -> int:
         try:
-            return _step(n, least)
+            return check_step(n, least)
         except CrdtsyncError as error:
             raise self._backend.refused(error) from None
 

@@ -89,7 +89,12 @@ class AioNode:
 
     async def wait_for(self, token: str, timeout: float | None = None) -> None:
         """As Node.wait_for; holds no thread."""
-        wanted = self._node.sessions.read(token)
+        await self.wait_until(self._node.sessions.read(token), timeout)
+
+    async def wait_until(self, wanted: Clocks, timeout: float | None) -> None:
+        """As `wait_for`, of a token that has been read."""
+        if self._node.sessions.held(wanted):
+            return
         waiting = _Wake(asyncio.get_running_loop())
         hub = self._node.hub
         hub.listen(waiting.note)

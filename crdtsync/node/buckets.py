@@ -8,7 +8,7 @@ everything else is told once, in order.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from itertools import groupby
+from itertools import groupby, islice
 from typing import TYPE_CHECKING, Any
 
 from crdtsync.datatypes import keys
@@ -120,9 +120,10 @@ class Bucket(Objects):
 
     def value(self, place: Place) -> Any:
         """The object's value, of one state."""
-        return TYPES[place.code].value(self._rows(place), len(place.prefix))
+        return TYPES[place.code].value(self.rows(place), len(place.prefix))
 
-    def _rows(self, place: Place) -> list[Row]:
+    def rows(self, place: Place, limit: int | None = None) -> list[Row]:
+        """The object's rows, dead ones among them, of one state; at most `limit` of them."""
         bucket = self._local.read(self.name)
         if bucket is None:
             return []
@@ -131,7 +132,7 @@ class Bucket(Objects):
                 image = bucket.get(place.prefix)
             return [] if image is None else [(place.prefix, image)]
         with self._store.lock:
-            return list(rows_below(bucket, place.prefix))
+            return list(islice(rows_below(bucket, place.prefix), limit))
 
     def exists(self, place: Place) -> bool:
         """Whether any row of the object is live."""
@@ -150,19 +151,19 @@ class Bucket(Objects):
 
     def count(self, place: Place) -> int:
         """Number of a set's elements."""
-        slices = self._slices(place.prefix, b"")
+        slices = self.slices(place.prefix, b"")
         return sum(not row_dead(image) for rows in slices for _, image in rows)
 
     def elements(self, place: Place, after: bytes, limit: int) -> list[bytes]:
         """At most `limit` elements beyond `after`, in byte order; fewer only at the end."""
         skip, found = len(place.prefix), list[bytes]()
-        for rows in self._slices(place.prefix, place.prefix + after if after else b""):
+        for rows in self.slices(place.prefix, place.prefix + after if after else b""):
             found += [rowkey[skip:] for rowkey, image in rows if not row_dead(image)]
             if len(found) >= limit:
                 break
         return found[:limit]
 
-    def _slices(self, prefix: bytes, after: bytes) -> Iterator[list[Row]]:
+    def slices(self, prefix: bytes, after: bytes) -> Iterator[list[Row]]:
         """Rows that start with `prefix`, beyond the row key `after`; each slice is of one state."""
         while (rows := self._slice(prefix, after)) is not None:
             yield rows
@@ -194,15 +195,15 @@ class Bucket(Objects):
     def keys(self, prefix: str = "") -> Iterator[str]:
         """Names that start with `prefix` and hold something, each once, in the order of their UTF-8 bytes."""
         start = self._prefix(prefix)
-        return self._keys(start)
+        return (name.decode() for name in self.names(start))
 
-    def _keys(self, prefix: bytes) -> Iterator[str]:
-        after = b""
+    def names(self, prefix: bytes, after: bytes = b"") -> Iterator[bytes]:
+        """Names that hold something, beyond the row key `after` (see keys.after_name), in order."""
         while (rows := self._slice(prefix, after)) is not None:
             for name, below in groupby(rows, lambda row: keys.name_of(row[0])):
                 after = keys.after_name(name) if any(not row_dead(image) for _, image in below) else b""
                 if after:
-                    yield name.decode()
+                    yield name
             if len(rows) < SLICE:
                 return
             after = after or rows[-1][0]
@@ -210,19 +211,18 @@ class Bucket(Objects):
     def items(self, prefix: str = "") -> Iterator[Item]:
         """(key, type, value) of every object whose key starts with `prefix`, in the order of keys, then of types."""
         start = self._prefix(prefix)
-        return self._items(start)
+        return (_item(head, rows) for head, rows in self.objects(start))
 
-    def _items(self, prefix: bytes) -> Iterator[Item]:
-        after = b""
+    def objects(self, prefix: bytes, after: bytes = b"") -> Iterator[tuple[bytes, list[Row]]]:
+        """(prefix of an object, its rows) of what holds something, beyond `after` (see keys.after_object), in order."""
         while (rows := self._slice(prefix, after)) is not None:
             for head, below in groupby(rows, lambda row: row[0][: row[0].index(0) + 2]):
                 whole = list(below)
                 if len(rows) == SLICE and whole[-1] is rows[-1]:  # the slice may end inside this object
-                    whole = self._rows(Place("", (), b"", head, ()))
-                if any(not row_dead(image) for _, image in whole):
-                    info = TYPES[head[-1:]]
-                    yield Item(head[:-2].decode(), info.name, info.plain(whole, len(head)))
+                    whole = self.rows(Place("", (), b"", head, ()))
                 after = keys.after_object(head)
+                if any(not row_dead(image) for _, image in whole):
+                    yield head, whole
             if len(rows) < SLICE:
                 return
 
@@ -255,3 +255,8 @@ class Bucket(Objects):
 
     def __repr__(self) -> str:
         return f"<bucket {self.name!r} of {self._store.node!r}>"
+
+
+def _item(head: bytes, rows: list[Row]) -> Item:
+    info = TYPES[head[-1:]]
+    return Item(head[:-2].decode(), info.name, info.plain(rows, len(head)))

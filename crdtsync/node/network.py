@@ -50,6 +50,7 @@ class Network:
         self._loop = EngineLoop(self._transport, self._store.counters)
         self._engine: Engine | None = None
         self._snapshot: dict[str, Any] = {}  # the engine's part of the last status
+        self.on_state: list[Callable[[str], None]] = []  # told when the state has changed
 
     def _make_transport(self, make: Callable[[Config], Transport] | None) -> Transport:
         if not self._config.listen:
@@ -105,6 +106,8 @@ class Network:
         with self._state_changed:
             self.state = state
             self._state_changed.notify_all()
+        for listener in list(self.on_state):
+            listener(state)
 
     def _lost(self, wanted: Clocks) -> bool:
         """Whether it is known that nobody holds these events, nor will."""

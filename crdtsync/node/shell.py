@@ -8,7 +8,7 @@ import weakref
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from crdtsync.config import Config, make_config
 from crdtsync.datatypes import keys
@@ -62,11 +62,12 @@ class Node(Objects):
         self.local = Local(self._store, config)
         self.hub = Hub(self._store)
         self.sessions = self.local.sessions = Sessions(self.local, self.hub)
-        self.local.watch = self._watch
+        self.local.watch, self.local.bucket = self._watch, self.bucket
         self._default = self.bucket(DEFAULT_BUCKET)
         self._network: Network | None = None
         self._aio: AioNode | None = None
         self._rescue = Rescue(self.local)
+        self.attached: list[Attached] = []
         _OPEN.add(self)
         try:
             self.rescue.settle()
@@ -111,7 +112,8 @@ class Node(Objects):
                 bucket = Bucket(self.local, keys.check_bucket(name))
             except CrdtsyncError as error:
                 raise self.local.refused(error) from None
-            bucket = self.local.buckets.setdefault(name, bucket)
+            if len(self.local.buckets) < self.config.buckets_max:  # beyond, nothing can be written to it anyway
+                bucket = self.local.buckets.setdefault(name, bucket)
         return bucket
 
     def buckets(self) -> list[str]:
@@ -205,7 +207,8 @@ class Node(Objects):
 
     def status(self) -> dict[str, Any]:
         """One snapshot of plain values; docs/python-api.md lists its fields."""
-        return status(self._opened, self.local, self.hub, self._net())
+        snapshot = status(self._opened, self.local, self.hub, self._net())
+        return snapshot | {"service": [part.status() for part in list(self.attached)]}
 
     # -- membership
 
@@ -244,6 +247,26 @@ class Node(Objects):
             raise Misuse("The node is still opening.")
         return self._network
 
+    # -- what serves this node
+
+    def attach(self, part: Attached) -> None:
+        """Take in something that serves this node: it is told of changes of state, shown in status(), closed first."""
+        self.local.check()
+        self.attached.append(part)
+        self._net().on_state.append(part.state_changed)
+
+    def detach(self, part: Attached) -> None:
+        """The end of `attach`."""
+        if part in self.attached:
+            self.attached.remove(part)
+            if self._network is not None:
+                self._network.on_state.remove(part.state_changed)
+
+    @property
+    def state(self) -> str:
+        """member, joining, starting_over, leaving, left or superseded."""
+        return self._net().state
+
     # -- async, and the end
 
     @property
@@ -276,6 +299,8 @@ class Node(Objects):
                     rest.callback(self.tls.stop)
                 if self._network is not None:
                     rest.callback(self._network.stop)
+                for part in list(self.attached):
+                    rest.callback(part.close)
 
     def __enter__(self) -> Node:
         self.local.check()
@@ -285,6 +310,19 @@ class Node(Objects):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+class Attached(Protocol):
+    """What serves a node to others; the node knows no more of it."""
+
+    def status(self) -> dict[str, Any]:
+        """Its part of `Node.status()`."""
+
+    def state_changed(self, state: str) -> None:
+        """The node's state is another one.  Returns at once."""
+
+    def close(self) -> None:
+        """The node is being closed."""
 
 
 TransportFactory = Callable[[Config], "Transport"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from crdtsync.config import Config
 from crdtsync.datatypes.txn import Txn
@@ -19,8 +19,10 @@ if TYPE_CHECKING:
     from crdtsync.replication.engine import Engine
     from crdtsync.storage.bucket import Bucket as Rows
     from crdtsync.storage.store import Store
+    from crdtsync.storage.txn import Txn as StoreTxn
 
 log = logging.getLogger("crdtsync.node")
+T = TypeVar("T")
 
 
 class Local:
@@ -32,6 +34,7 @@ class Local:
         self.batch_bytes_max = config.cluster.batch_bytes_max
         self.buckets: dict[str, Bucket] = {}
         self.sessions: Sessions
+        self.bucket: Callable[[str], Bucket]
         self.watch: Callable[[str | None, str, str | None, bool], Watcher]
         self.refusal: Callable[[], CrdtsyncError] | None = None  # why nothing may be read or written: closed
         self.write_refusal: Callable[[], CrdtsyncError] | None = None  # why nothing may be written: closing
@@ -57,16 +60,17 @@ class Local:
             self.check()
         return self.store.bucket(bucket)
 
-    def change(self, bucket: str, run: Callable[[Txn], None]) -> None:
+    def change(self, bucket: str, run: Callable[[StoreTxn], T]) -> T:
         """Carry one transaction out; when it returns, the change is made, and durable as far as the setting says.
 
         The store counts the refusals of its own; those of operations are counted by Bucket.run.
         """
         if self.write_refusal is not None:
             raise self.refused(self.write_refusal())
-        self.store.transact(bucket, run)
+        result = self.store.transact(bucket, run)
         if self.written is not None:
             self.written()
+        return result
 
     def check_state(self, state: str) -> None:
         """Raise what keeps a node in this state from writing; under the store's lock, where the state cannot change."""
@@ -77,13 +81,20 @@ class Local:
                 "The node has left the cluster; it takes no more writes.", hint="Open it again with join= to come back."
             )
 
-    def carry_out(self, bucket: str, operations: list[Operation]) -> None:
-        """The operations of a batch, or one that may touch many rows, all or none.  Raises BatchTooLarge."""
-        run_all = self.buckets[bucket].run_all
-        if any(verb.bulk for verb, _, _ in operations):
-            self.change(bucket, lambda txn: run_all(Measured(txn, self.batch_bytes_max), operations))
-        else:  # each puts one row, so the store's own measure comes in time
-            self.change(bucket, lambda txn: run_all(txn, operations))
+    def carry_out(self, bucket: str, operations: list[Operation]) -> tuple[int, int]:
+        """The operations of a batch, or one that may touch many rows, all or none.  Raises BatchTooLarge.
+
+        Gives (actor index, seq) of the last event; seq 0: nothing was changed.
+        """
+        run_all = self.bucket(bucket).run_all
+        # What puts one row is measured in time by the store itself.
+        bulk = any(verb.bulk for verb, _, _ in operations)
+
+        def run(txn: StoreTxn) -> tuple[int, int]:
+            run_all(Measured(txn, self.batch_bytes_max) if bulk else txn, operations)
+            return (txn.actor, txn.next - 1) if txn.keys else (0, 0)
+
+        return self.change(bucket, run)
 
     def wait_durable(self) -> None:
         """Return once everything written so far is on the disk."""

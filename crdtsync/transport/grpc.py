@@ -69,7 +69,7 @@ class GrpcTransport(Ledger):
 
     def start(self, events: TransportEvents) -> None:
         self._check_thread()
-        target = bindable(self._config)
+        target = bindable("listen", self._config.listen, self._config.insecure)
         with self._state_lock:
             if self._state != "new":
                 raise Closed("The transport has been started before.")
@@ -391,10 +391,13 @@ class Outgoing:
 # ---- addresses, options, texts
 
 
-def bindable(config: Config) -> str:
-    """The one "ip:port" to listen at.  A name is resolved here: gRPC would be content with a part of its addresses."""
-    check_address("listen", config.listen, config.anywhere)
-    host, port = split_address("listen", config.listen)
+def bindable(what: str, address: str, insecure: bool) -> str:
+    """The one "ip:port" to listen at.  A name is resolved here: gRPC would be content with a part of its addresses.
+
+    `what` names the setting.  Raises ListenFailed, ConfigError, InsecureAddress.
+    """
+    check_address(what, address, insecure)
+    host, port = split_address(what, address)
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
         family, kind, _, _, place = min(found, key=lambda entry: entry[0] != socket.AF_INET)
@@ -405,7 +408,7 @@ def bindable(config: Config) -> str:
             probe.bind(place)
             probe.listen(1)
     except OSError as error:
-        raise ListenFailed(f"Nothing can listen at {config.listen}: {error.strerror or error}.") from error
+        raise ListenFailed(f"Nothing can listen at {address}: {error.strerror or error}.") from error
     return f"[{place[0]}]:{port}" if family == socket.AF_INET6 else f"{place[0]}:{port}"
 
 

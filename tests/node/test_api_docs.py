@@ -21,7 +21,10 @@ CLASSES = [
     crdtsync.Node, crdtsync.Bucket, crdtsync.Watcher, crdtsync.GCounter, crdtsync.PNCounter, crdtsync.GSet,
     crdtsync.ORSet, crdtsync.LWWRegister, crdtsync.MVRegister, crdtsync.Flag, crdtsync.Map, AioNode, Rescue,
 ]  # fmt: skip
-INTERNAL = {"start", "settle", "wake", "refused", "write", "run_all"}  # the seam below handles, and between parts
+INTERNAL = {
+    "start", "settle", "wake", "refused", "write", "run_all", "rows", "slices", "names", "objects", "attach", "detach",
+    "wait_until",
+}  # the seam below handles, and between parts
 
 
 @pytest.mark.parametrize("number", range(len(EXAMPLES)))

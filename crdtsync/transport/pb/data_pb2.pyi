@@ -218,14 +218,16 @@ class Objects(_message.Message):
     def __init__(self, items: _Optional[_Iterable[_Union[Item, _Mapping]]] = ...) -> None: ...
 
 class Item(_message.Message):
-    __slots__ = ("key", "type", "value")
+    __slots__ = ("key", "type", "value", "omitted")
     KEY_FIELD_NUMBER: _ClassVar[int]
     TYPE_FIELD_NUMBER: _ClassVar[int]
     VALUE_FIELD_NUMBER: _ClassVar[int]
+    OMITTED_FIELD_NUMBER: _ClassVar[int]
     key: str
     type: str
     value: Value
-    def __init__(self, key: _Optional[str] = ..., type: _Optional[str] = ..., value: _Optional[_Union[Value, _Mapping]] = ...) -> None: ...
+    omitted: bool
+    def __init__(self, key: _Optional[str] = ..., type: _Optional[str] = ..., value: _Optional[_Union[Value, _Mapping]] = ..., omitted: bool = ...) -> None: ...
 
 class ScanRequest(_message.Message):
     __slots__ = ("bucket", "prefix", "cursor", "limit", "keys_only", "type", "after", "packed")
@@ -282,16 +284,18 @@ class WatchResponse(_message.Message):
     def __init__(self, changes: _Optional[_Iterable[_Union[Change, _Mapping]]] = ..., token: _Optional[str] = ...) -> None: ...
 
 class Change(_message.Message):
-    __slots__ = ("bucket", "place", "value", "deleted")
+    __slots__ = ("bucket", "place", "value", "deleted", "omitted")
     BUCKET_FIELD_NUMBER: _ClassVar[int]
     PLACE_FIELD_NUMBER: _ClassVar[int]
     VALUE_FIELD_NUMBER: _ClassVar[int]
     DELETED_FIELD_NUMBER: _ClassVar[int]
+    OMITTED_FIELD_NUMBER: _ClassVar[int]
     bucket: str
     place: Place
     value: Value
     deleted: bool
-    def __init__(self, bucket: _Optional[str] = ..., place: _Optional[_Union[Place, _Mapping]] = ..., value: _Optional[_Union[Value, _Mapping]] = ..., deleted: bool = ...) -> None: ...
+    omitted: bool
+    def __init__(self, bucket: _Optional[str] = ..., place: _Optional[_Union[Place, _Mapping]] = ..., value: _Optional[_Union[Value, _Mapping]] = ..., deleted: bool = ..., omitted: bool = ...) -> None: ...
 
 class WaitForRequest(_message.Message):
     __slots__ = ("token", "timeout_ms")
@@ -336,15 +340,17 @@ class BucketPosition(_message.Message):
     def __init__(self, bucket: _Optional[str] = ..., digest: _Optional[bytes] = ..., actors: _Optional[_Iterable[int]] = ..., seqs: _Optional[_Iterable[int]] = ...) -> None: ...
 
 class Error(_message.Message):
-    __slots__ = ("name", "message", "hint", "changed", "argument")
+    __slots__ = ("name", "message", "hint", "changed", "argument", "token")
     NAME_FIELD_NUMBER: _ClassVar[int]
     MESSAGE_FIELD_NUMBER: _ClassVar[int]
     HINT_FIELD_NUMBER: _ClassVar[int]
     CHANGED_FIELD_NUMBER: _ClassVar[int]
     ARGUMENT_FIELD_NUMBER: _ClassVar[int]
+    TOKEN_FIELD_NUMBER: _ClassVar[int]
     name: str
     message: str
     hint: str
     changed: str
     argument: Value
-    def __init__(self, name: _Optional[str] = ..., message: _Optional[str] = ..., hint: _Optional[str] = ..., changed: _Optional[str] = ..., argument: _Optional[_Union[Value, _Mapping]] = ...) -> None: ...
+    token: str
+    def __init__(self, name: _Optional[str] = ..., message: _Optional[str] = ..., hint: _Optional[str] = ..., changed: _Optional[str] = ..., argument: _Optional[_Union[Value, _Mapping]] = ..., token: _Optional[str] = ...) -> None: ...

@@ -1,0 +1,198 @@
+"""What every call goes through: bounds, counters, and errors turned into statuses."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import grpc
+import grpc.aio
+from google.protobuf.message import DecodeError, Message
+
+from crdtsync.errors import BadRequest, CrdtsyncError, ServerBusy, Unavailable, WaitTimeout
+from crdtsync.service.errors import TRAILER, Absent, make_error, status_of
+
+if TYPE_CHECKING:
+    from crdtsync.node.writing import Local
+
+log = logging.getLogger("crdtsync.service")
+M = TypeVar("M", bound=Message)
+Unary = Callable[[bytes, Any], Awaitable[bytes]]
+Stream = Callable[[Any], Awaitable[None]]
+ServerStream = Callable[[bytes, Any], Awaitable[None]]
+
+
+class Tally:
+    """Figures of one method."""
+
+    __slots__ = ("calls", "errors", "running")
+
+    def __init__(self) -> None:
+        self.calls = self.errors = self.running = 0
+
+
+class Calls:
+    """The calls of one server.  Its methods run on the event loop."""
+
+    def __init__(self, local: Local, calls_max: int) -> None:
+        self._local, self._calls_max = local, calls_max
+        self.running = 0
+        self.operations = 0  # carried out
+        self.stopping = False
+        self.on_stop: set[Callable[[], None]] = set()
+        self.tallies: dict[str, Tally] = {}
+
+    def stop(self) -> None:
+        """Take no more calls, and end what waits for changes."""
+        self.stopping = True
+        for end in list(self.on_stop):
+            end()
+
+    # -- handlers
+
+    def unary(self, name: str, handler: Unary) -> Any:
+        """A handler of one request with one response, both as bytes."""
+        tally = self.tallies[name] = Tally()
+
+        async def call(request: bytes, context: Any) -> bytes:
+            self._begin(tally)
+            try:
+                self._admit()
+                return await handler(request, context)
+            except Exception as error:
+                await self._refuse(tally, context, error)
+                raise
+            finally:
+                self._end(tally)
+
+        return grpc.unary_unary_rpc_method_handler(call)
+
+    def answers(self, name: str, handler: ServerStream) -> Any:
+        """A handler of one request with a stream of responses, which it writes to its context."""
+        tally = self.tallies[name] = Tally()
+
+        async def call(request: bytes, context: Any) -> None:
+            await self._stream(tally, context, lambda: handler(request, context))
+
+        return grpc.unary_stream_rpc_method_handler(call)
+
+    def stream(self, name: str, handler: Stream) -> Any:
+        """A handler of a stream of requests, with a stream of responses."""
+        tally = self.tallies[name] = Tally()
+
+        async def call(_: Any, context: Any) -> None:
+            await self._stream(tally, context, lambda: handler(context))
+
+        return grpc.stream_stream_rpc_method_handler(call)
+
+    def requests(self, name: str, handler: Callable[[Any], Awaitable[bytes]]) -> Any:
+        """A handler of a stream of requests, with one response."""
+        tally = self.tallies[name] = Tally()
+
+        async def call(_: Any, context: Any) -> bytes:
+            response = b""
+
+            async def run() -> None:
+                nonlocal response
+                response = await handler(context)
+
+            await self._stream(tally, context, run)
+            return response
+
+        return grpc.stream_unary_rpc_method_handler(call)
+
+    async def _stream(self, tally: Tally, context: Any, run: Callable[[], Awaitable[None]]) -> None:
+        self._begin(tally)
+        try:
+            self._admit()
+            await run()
+        except Exception as error:
+            await self._refuse(tally, context, error)
+            raise
+        finally:
+            self._end(tally)
+
+    # -- bounds and figures
+
+    def _begin(self, tally: Tally) -> None:
+        tally.calls += 1
+        tally.running += 1
+        self.running += 1
+
+    def _end(self, tally: Tally) -> None:
+        tally.running -= 1
+        self.running -= 1
+
+    def _admit(self) -> None:
+        if self.stopping:
+            raise Unavailable("The server is stopping.")
+        if self.running > self._calls_max:
+            raise ServerBusy(f"{self._calls_max:,} calls are running already.")
+
+    async def _refuse(self, tally: Tally, context: Any, error: Exception) -> None:
+        """End a call with the status of an error, counted and logged."""
+        if isinstance(error, CallerGone):
+            return
+        tally.errors += 1
+        message = self.noted(error)
+        trailer = ((TRAILER, message.SerializeToString()),)
+        await context.abort(status_of(error), f"{message.message} {message.hint}".strip(), trailer)
+
+    def noted(self, error: BaseException, token: str = "") -> Any:
+        """The message of an error that ends a call or a batch; it is counted and logged here."""
+        if isinstance(error, CrdtsyncError):
+            self._local.refused(error)
+        elif isinstance(error, Absent):
+            self._local.store.counters["key_error"] += 1
+        else:
+            self._local.store.counters["internal_error"] += 1
+            log.error("a bug in crdtsync, met by a call", exc_info=error)
+        return make_error(error, token or getattr(error, "token", ""))
+
+    def status(self) -> dict[str, Any]:
+        """Figures of every method that was called."""
+        methods = {name: tally for name, tally in sorted(self.tallies.items()) if tally.calls}
+        return {
+            "running": self.running,
+            "operations": self.operations,
+            "methods": {
+                name: {"calls": tally.calls, "errors": tally.errors, "running": tally.running}
+                for name, tally in methods.items()
+            },
+        }
+
+
+def read(kind: type[M], data: bytes) -> M:
+    """A request, decoded.  Raises BadRequest."""
+    message = kind()
+    try:
+        message.ParseFromString(data)
+    except DecodeError:
+        raise BadRequest(f"{len(data):,} bytes are not a {kind.__name__}.") from None
+    return message
+
+
+class CallerGone(Exception):
+    """Whoever made the call is not there any more: nobody to tell, and nothing went wrong here."""
+
+
+async def write(context: Any, response: bytes, stall_max: float) -> None:
+    """Hand a response to its reader, once there is room.  Raises WaitTimeout after `stall_max` seconds, CallerGone."""
+    try:
+        async with asyncio.timeout(stall_max):
+            await context.write(response)
+    except TimeoutError:
+        raise WaitTimeout(f"The caller has not read for {stall_max:g} s.") from None
+    except Exception as error:  # grpc raises its internal errors here, a different set in every release
+        raise CallerGone from error
+
+
+async def read_on(context: Any) -> bytes | None:
+    """The next request of a stream, None at its end.  Raises CallerGone."""
+    try:
+        request = await context.read()
+    except Exception as error:
+        raise CallerGone from error
+    return None if request is grpc.aio.EOF else request

@@ -1,0 +1,1 @@
+"""Tests of what a served node says to programs and operators."""
