@@ -73,7 +73,7 @@ class InternalError(CrdtsyncError):
 
 
 class InvalidKey(Misuse, ValueError):
-    """A key, field, bucket or node name is empty, too long, not UTF-8, or contains NUL."""
+    """A key, field, bucket or node name or request id is empty, too long, not UTF-8, or contains NUL."""
 
     exit_code = 5
 
@@ -116,7 +116,7 @@ class BatchTooLarge(Misuse):
 
 
 class BatchMisuse(Misuse):
-    """A batch spans two buckets, or is used after its end."""
+    """A batch spans two buckets, is used after its end, or its request id belongs to other operations."""
 
 
 class Closed(Misuse):

@@ -19,6 +19,7 @@ from crdtsync.errors import InvalidKey, ValueTooLarge
 
 NAME_MAX = 255
 BUCKET_MAX = 64
+REQUEST_MAX = 64  # UTF-8 bytes of a request id: a UUID or a ULID with room for a prefix
 FIELDS_MAX = 16  # default of ClusterSettings.depth_max
 ROW_KEY_MAX = 65_536  # peers refuse longer ones, see crdtsync.pure.keys
 MAP = b"m"

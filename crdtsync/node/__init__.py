@@ -8,8 +8,9 @@ joining), `status`, `rescue`, `aio`.
 from __future__ import annotations
 
 from crdtsync.handles import Change, Item
+from crdtsync.node.batches import DEFAULT_BUCKET
 from crdtsync.node.buckets import Bucket
-from crdtsync.node.shell import DEFAULT_BUCKET, Node, open
+from crdtsync.node.shell import Node, open
 from crdtsync.node.watching import Watcher
 
 __all__ = ["DEFAULT_BUCKET", "Bucket", "Change", "Item", "Node", "Watcher", "open"]

@@ -83,9 +83,9 @@ class AioNode:
         """As Node.leave."""
         await asyncio.to_thread(self._node.leave, timeout)
 
-    def batch(self, *, sync: bool = False) -> AioBatch:
+    def batch(self, *, sync: bool = False, request_id: str | None = None) -> AioBatch:
         """As Node.batch, for `async with`; waits for the disk without holding the event loop up."""
-        return AioBatch(self._node, self._node.batch(sync=sync))
+        return AioBatch(self._node, self._node.batch(sync=sync, request_id=request_id))
 
     async def wait_for(self, token: str, timeout: float | None = None) -> None:
         """As Node.wait_for; holds no thread."""
@@ -126,8 +126,8 @@ class AioBatch:
     def __init__(self, node: Node, scope: BatchScope) -> None:
         self._node, self._scope = node, scope
 
-    async def __aenter__(self) -> None:
-        self._scope.__enter__()
+    async def __aenter__(self) -> BatchScope:
+        return self._scope.__enter__()
 
     async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
         if self._scope.finish(failed=kind is not None):

@@ -101,9 +101,9 @@ class Bucket(Objects):
         except CrdtsyncError as error:
             raise self.refused(error) from None
 
-    def batch(self, *, sync: bool = False) -> BatchScope:
+    def batch(self, *, sync: bool = False, request_id: str | None = None) -> BatchScope:
         """A context manager: all writes in it take effect together at its end, or none.  See Node.batch."""
-        return BatchScope(self._local, self.name, sync)
+        return BatchScope(self._local, self.name, sync, request_id)
 
     def delete(self, key: str, type: str | None = None) -> None:
         """Remove every object under a key that is known here, or only that of one type; nothing happens if absent.

@@ -15,7 +15,7 @@ from crdtsync.datatypes import keys
 from crdtsync.datatypes.keys import Place
 from crdtsync.errors import Closed, CrdtsyncError, Forked, Misuse
 from crdtsync.handles import Backend, Item, Objects
-from crdtsync.node.batches import BatchScope
+from crdtsync.node.batches import DEFAULT_BUCKET, BatchScope
 from crdtsync.node.buckets import Bucket
 from crdtsync.node.opening import load_tls, named, open_store
 from crdtsync.node.rescue import Rescue
@@ -28,8 +28,6 @@ if TYPE_CHECKING:
     from crdtsync.node.aio import AioNode
     from crdtsync.node.network import Network
     from crdtsync.transport.base import Transport
-
-DEFAULT_BUCKET = "default"
 
 
 def open(path: str | os.PathLike[str] | None, *, transport: TransportFactory | None = None, **settings: Any) -> Node:
@@ -142,16 +140,20 @@ class Node(Objects):
         """
         self._default.delete(key, type)
 
-    def batch(self, *, sync: bool = False) -> BatchScope:
+    def batch(self, *, sync: bool = False, request_id: str | None = None) -> BatchScope:
         """A context manager: all writes in it take effect together at its end, here and on every peer, or none do.
 
         Reads inside it see the state before it.  It is bound to the bucket of its first write, and to the thread and
         task that opened it.  Inside another batch it joins that one.  With `sync` the end waits for the disk.
-        Raises BatchTooLarge beyond `cluster.batch_bytes_max`, BatchMisuse for a second bucket; whatever an operation
+
+        With `request_id` it takes effect once: when its bucket has answered that id before, on this node, nothing is
+        written, and the scope's `repeated` is True.  See docs/python-api.md, "Retries".
+        Raises BatchTooLarge beyond `cluster.batch_bytes_max`, BatchMisuse for a second bucket or an id that came with
+        other operations, InvalidKey for an id that is none; whatever an operation
         raises at the end (KeyError, FieldTypeError, CounterOverflow) leaves nothing either.
         """
         self.local.check()
-        return BatchScope(self.local, None, sync)
+        return BatchScope(self.local, None, sync, request_id)
 
     # -- where this replica stands
 

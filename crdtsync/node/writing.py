@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, TypeVar
 from crdtsync.config import Config
 from crdtsync.datatypes.txn import Txn
 from crdtsync.errors import BatchTooLarge, CrdtsyncError, MembershipMisuse, StartingOver
-from crdtsync.node.batches import Operation
+from crdtsync.node.batches import Operation, digest_of
 from crdtsync.replication.peers import LEAVING, LEFT, STARTING_OVER
+from crdtsync.storage.requests import Answer, Request
 
 if TYPE_CHECKING:
     from crdtsync.node.buckets import Bucket
@@ -65,12 +66,16 @@ class Local:
 
         The store counts the refusals of its own; those of operations are counted by Bucket.run.
         """
-        if self.write_refusal is not None:
-            raise self.refused(self.write_refusal())
+        self.check_writable()
         result = self.store.transact(bucket, run)
         if self.written is not None:
             self.written()
         return result
+
+    def check_writable(self) -> None:
+        """Raise Closed once the node takes no more writes."""
+        if self.write_refusal is not None:
+            raise self.refused(self.write_refusal())
 
     def check_state(self, state: str) -> None:
         """Raise what keeps a node in this state from writing; under the store's lock, where the state cannot change."""
@@ -81,20 +86,39 @@ class Local:
                 "The node has left the cluster; it takes no more writes.", hint="Open it again with join= to come back."
             )
 
-    def carry_out(self, bucket: str, operations: list[Operation]) -> tuple[int, int]:
-        """The operations of a batch, or one that may touch many rows, all or none.  Raises BatchTooLarge.
+    def carry_out(self, bucket: str, operations: list[Operation], request_id: str | None = None) -> Answer:
+        """The operations of a batch, or one that may touch many rows, all or none.
 
-        Gives (actor index, seq) of the last event; seq 0: nothing was changed.
+        With a request id: once, however often they come.  Raises BatchTooLarge, and BatchMisuse for an id that came
+        with other operations.
         """
         run_all = self.bucket(bucket).run_all
         # What puts one row is measured in time by the store itself.
         bulk = any(verb.bulk for verb, _, _ in operations)
 
-        def run(txn: StoreTxn) -> tuple[int, int]:
+        def run(txn: StoreTxn) -> Answer:
             run_all(Measured(txn, self.batch_bytes_max) if bulk else txn, operations)
-            return (txn.actor, txn.next - 1) if txn.keys else (0, 0)
+            return Answer(txn.actor, txn.next - 1) if txn.keys else Answer(0, 0)
 
-        return self.change(bucket, run)
+        if request_id is None:
+            return self.change(bucket, run)
+        return self._once(bucket, Request(request_id, digest_of(operations)), run)
+
+    def _once(self, bucket: str, request: Request, run: Callable[[StoreTxn], Answer]) -> Answer:
+        self.check_writable()
+        answer = self.store.transact_once(bucket, request, run)
+        if self.written is not None and not answer.repeated:
+            self.written()
+        return answer
+
+    def token_after(self, bucket: str, answer: Answer) -> str:
+        """The token of a write: its last event, and with it all that this replica held before.
+
+        A write that changed nothing has no event: then it is where the bucket stands now.
+        """
+        if not answer.seq:
+            return self.sessions.token([bucket])
+        return self.sessions.token_of({bucket: {self.store.actors.ids[answer.actor]: answer.seq}})
 
     def wait_durable(self) -> None:
         """Return once everything written so far is on the disk."""

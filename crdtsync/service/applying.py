@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from crdtsync.datatypes import txn, values
-from crdtsync.errors import NotOffered
-from crdtsync.node.batches import Operation
+from crdtsync.node.batches import Operation, check_request_id
 from crdtsync.service.errors import Absent
 
 if TYPE_CHECKING:
@@ -21,14 +20,13 @@ def is_heavy(operations: list[Operation]) -> bool:
 def carry_out(node: Node, bucket: str, operations: list[Operation], request_id: str) -> tuple[str, bool]:
     """Carry a batch out; the token of its last event (empty: it made none), and whether it had been made before.
 
-    Raises Absent for an `orset.remove` of what is not there, and what a batch of the Python API raises.
+    A request id (empty: none) is answered once.  Raises Absent for an `orset.remove` of what is not there, and what a
+    batch of the Python API raises.
     """
     if request_id:
-        raise NotOffered("Request ids are not offered yet.", hint="Leave request_id empty.")
+        check_request_id(request_id)
     try:
-        actor, seq = node.local.carry_out(bucket, operations)
+        answer = node.local.carry_out(bucket, operations, request_id or None)
     except KeyError as missing:
         raise Absent(values.encode(missing.args[0])) from None
-    if not seq:
-        return "", False
-    return node.sessions.token_of({bucket: {node.local.store.actors.ids[actor]: seq}}), False
+    return node.local.token_after(bucket, answer) if answer.seq else "", answer.repeated

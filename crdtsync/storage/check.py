@@ -21,7 +21,7 @@ from crdtsync.storage.maps import Snapshot
 from crdtsync.storage.records import Position
 from crdtsync.storage.replay import describe, replay
 from crdtsync.storage.rescue import decode_rescue
-from crdtsync.storage.table import ACTORS, BUCKETS, META, NUMBER, decode_meta, unpack
+from crdtsync.storage.table import ACTORS, BUCKETS, META, NUMBER, REQUESTS, decode_meta, unpack
 
 SHOWN = 100  # problems that are told one by one
 
@@ -139,6 +139,7 @@ def _content(path: Path, snapshot: Snapshot, report: Report) -> None:
     buckets = _buckets(snapshot, report)
     for bucket in buckets.values():
         check_bucket(snapshot, bucket, actors, report)
+    _requests(snapshot, actors, report)
     _journal(path, meta[IDENTITY][1], Position(*meta[POSITION]), set(buckets), report)
 
 
@@ -187,6 +188,22 @@ def _buckets(snapshot: Snapshot, report: Report) -> dict[int, BucketRecord]:
     return found
 
 
+def _requests(snapshot: Snapshot, actors: int, report: Report) -> None:
+    """Ids of answered requests: each once in its bucket, under its own number, with an event of an actor we know."""
+    seen: set[tuple[str, str]] = set()
+    for key, value in snapshot.range(REQUESTS, b""):
+        at = int.from_bytes(key, "big")
+        try:
+            number, bucket, request, _, _, actor, _ = decode_meta(key, value, f"entry of request {at}")
+        except StoreDamaged as error:
+            report.problem(error.message)
+            continue
+        if number != at or actor >= actors or (bucket, request) in seen:
+            report.problem(f"The entry of request {at}, {request!r} of bucket {bucket!r}, contradicts the others.")
+        seen.add((bucket, request))
+        report.count("requests")
+
+
 def _journal(path: Path, store: int, start: Position, buckets: set[int], report: Report) -> None:
     """Every record from the checkpoint on; a torn tail is what a crash leaves, and no problem."""
 
@@ -194,6 +211,8 @@ def _journal(path: Path, store: int, start: Position, buckets: set[int], report:
         fields = unpack(data)
         if fields[0] == facts.BUCKET:
             buckets.add(fields[1])
+        elif fields[0] == facts.ANSWER and fields[3] and fields[2] not in buckets:
+            report.notes.append(f"A journal record tells of bucket {fields[2]}, which has been dropped.")
         elif fields[0] in (facts.WRITE, facts.JOIN, facts.COLLECT, facts.ROWS) and fields[1] not in buckets:
             report.notes.append(f"A journal record tells of bucket {fields[1]}, which has been dropped.")
         report.count("journal_records")

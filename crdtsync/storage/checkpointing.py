@@ -12,6 +12,7 @@ from crdtsync.storage.core import Core
 from crdtsync.storage.facts import members_flat
 from crdtsync.storage.maps import Changes
 from crdtsync.storage.records import Position
+from crdtsync.storage.requests import Unsaved
 from crdtsync.storage.table import ACTORS, META, NUMBER, encode_meta
 
 IDENTITY, POSITION, MEMBERS = b"identity", b"position", b"members"
@@ -57,8 +58,10 @@ class Checkpointing(Core):
 
     def is_dirty(self) -> bool:
         """Whether a checkpoint has something to write."""
-        return self._meta_dirty or any(
-            bucket.is_dirty() or bucket.state == DROPPED for bucket in self.numbered.values()
+        return (
+            self._meta_dirty
+            or self.requests.is_dirty()
+            or any(bucket.is_dirty() or bucket.state == DROPPED for bucket in self.numbered.values())
         )
 
     def _checkpoint(self, renewed: bool) -> None:
@@ -74,7 +77,9 @@ class Checkpointing(Core):
             self.table.reserve(sum(frozen.layer.size for frozen in cut))
             saved_actors = self._write_meta(changes, position)
             self._meta_dirty = False
+            requests = self.requests.unsaved()
             dropped = [b for b in self.numbered.values() if b.state == DROPPED] if renewed else []
+        requests.write(changes)
         done = self._write_buckets(cut, changes)
         gone = self._drop(dropped, changes)
         try:
@@ -83,6 +88,7 @@ class Checkpointing(Core):
             raise TableFailed(f"The row table cannot be written: {error}.") from error
         with self.lock:
             self._settle(done, position, record)
+            self._settle_requests(requests)
             self._saved_actors = saved_actors
             for bucket in gone:
                 self.numbered.pop(bucket.number, None)
@@ -117,6 +123,10 @@ class Checkpointing(Core):
             key = NUMBER.pack(index)
             changes.put(ACTORS, [(key, encode_meta(key, ids[index]))])
         return len(ids)
+
+    def _settle_requests(self, written: Unsaved) -> None:
+        self.requests.saved(written)
+        self.dirty -= written.size
 
     def _settle(self, done: list[tuple[Frozen, Tally]], position: Position, record: int) -> None:
         """The commit is durable: drop the frozen layers and the journal before the cut."""

@@ -12,7 +12,7 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from crdtsync.clocks.hybrid import HybridClock
 from crdtsync.clocks.members import Members
@@ -38,6 +38,7 @@ from crdtsync.storage.journal import Journal
 from crdtsync.storage.layers import ROW_OVERHEAD
 from crdtsync.storage.maps import OrderedMap, Snapshot
 from crdtsync.storage.records import Position
+from crdtsync.storage.requests import Requests
 from crdtsync.storage.txn import Txn
 
 log = logging.getLogger("crdtsync.storage")
@@ -72,6 +73,7 @@ class Core:
         self.on_change: list[Listener] = []
         self.counters: Counter[str] = Counter()
         self.conflicts: deque[Conflict] = deque(maxlen=config.conflicts_kept)
+        self.requests = Requests(config.requests_kept, config.request_age_max)
         self.appended = threading.Event()  # set by every record; whoever syncs clears it first
         self.checkpoint_error: CrdtsyncError | None = None  # why the last checkpoint failed
         self._generation = Forks.generation
@@ -246,9 +248,10 @@ class Core:
             self.wait_durable(record)
         return result
 
-    def _commit(self, bucket: Bucket, txn: Txn, fresh: bool) -> int:
+    def _commit(self, bucket: Bucket, txn: Txn, fresh: bool, request: list[Any] | None = None) -> int:
         try:
-            data = payload(facts.WRITE, bucket.number, txn.actor, txn.next - 1, facts.rows_flat(txn.rows))
+            head = (facts.WRITE,) if request is None else (facts.ANSWER, request)
+            data = payload(*head, bucket.number, txn.actor, txn.next - 1, facts.rows_flat(txn.rows))
             if len(data) > self.config.cluster.batch_bytes_max:
                 raise BatchTooLarge(
                     f"A batch of {len(txn.rows)} rows takes {len(data):,} bytes; "
@@ -360,6 +363,7 @@ class Core:
         self.check_usable()
         with self.lock:
             self.renew_reader()
+            self.requests.trim(self.now_ms())
             self.table.maintain()
 
     def prepare(self) -> None:

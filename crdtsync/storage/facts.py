@@ -19,6 +19,7 @@ ADOPT = 8  # number of a hidden bucket, number of the bucket that it takes the p
 ROWS = 9  # bucket, rows: a slice of a long transfer, or rows repaired; no claim
 START = 10  # the start counts as this one
 STAGED = 11  # number of a hidden bucket, state of its scan (None: the scan is dropped), rows
+ANSWER = 12  # request, bucket (0: it changed nothing), actor, last seq, rows: a write that came with a request id
 
 
 def rows_flat(rows: dict[bytes, bytes | None]) -> list[bytes | None]:

@@ -6,7 +6,7 @@ import struct
 import zlib
 from typing import NamedTuple
 
-MAGIC, MAJOR, MINOR = b"CRDTJNL1", 1, 0
+MAGIC, MAJOR, MINOR = b"CRDTJNL1", 2, 0
 HEADER = struct.Struct("<8sHHIQQQI")  # magic, major, minor, 0, segment, first record, store, seed; then its crc
 SYNCED = struct.Struct("<QI")  # last record known to be synced, crc; two slots, rewritten in place by turns
 RECORD = struct.Struct("<IIQQ")  # length and flags, crc, number, synced number

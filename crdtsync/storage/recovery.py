@@ -15,7 +15,7 @@ from crdtsync.storage.facts import members_of, rows_of
 from crdtsync.storage.maps import Snapshot
 from crdtsync.storage.records import HEADER_SIZE, Position, segment_number
 from crdtsync.storage.replay import Ending, describe, replay
-from crdtsync.storage.table import ACTORS, BUCKETS, META, NUMBER, decode_meta, physical, unflat, unpack
+from crdtsync.storage.table import ACTORS, BUCKETS, META, NUMBER, REQUESTS, decode_meta, physical, unflat, unpack
 
 
 class Recovery(Checkpointing):
@@ -35,6 +35,7 @@ class Recovery(Checkpointing):
         finally:
             snapshot.close()
         ending = replay(self.disk, self.store_id, self._position, self._replayed)
+        self.requests.trim(self.now_ms())
         if ending.damaged:
             if not self.config.accept_damage:
                 raise StoreDamaged(describe(ending))
@@ -81,6 +82,20 @@ class Recovery(Checkpointing):
             bucket.decode(record)
             self.know_bucket(bucket)
             bucket.meta_dirty = False
+        for key, value in snapshot.range(REQUESTS, b""):
+            self._read_request(key, value)
+
+    def _read_request(self, key: bytes, value: bytes) -> None:
+        """A request whose entry is damaged would be made again in silence: that is for the operator to decide."""
+        number = int.from_bytes(key, "big")
+        try:
+            self.requests.load(decode_meta(key, value, f"entry of request {number}"))
+        except StoreDamaged as error:
+            if not self.config.accept_damage:
+                raise
+            log.error("%s: %s  It is forgotten, as accept_damage says.", self.node, error.message)
+            self.counters["damage_accepted"] += 1
+            self.requests.skip(number)
 
     def _replayed(self, data: bytes) -> None:
         fields: list[Any] = unpack(data)
@@ -103,6 +118,11 @@ class Recovery(Checkpointing):
     def _replay_write(self, number: int, actor: int, seq: int, items: list[bytes]) -> None:
         self._replay_rows(number, items)
         self._replay_claim(number, {actor: seq}, {}, 0)
+
+    def _replay_answer(self, noted: list[Any], number: int, actor: int, seq: int, items: list[bytes]) -> None:
+        if seq:
+            self._replay_write(number, actor, seq, items)
+        self.dirty += self.requests.add(noted, actor, seq)
 
     def _replay_claim(self, number: int, clock: dict[int, int], floor: dict[int, int], stamp_floor: int) -> None:
         bucket = self.numbered.get(number)
@@ -185,4 +205,5 @@ _REPLAY: dict[int, Any] = {
     facts.ROWS: Recovery._replay_rows,
     facts.START: Recovery._replay_start,
     facts.STAGED: Recovery._replay_staged,
+    facts.ANSWER: Recovery._replay_answer,
 }

@@ -10,6 +10,7 @@ from typing import Any
 
 from crdtsync.config import Config
 from crdtsync.errors import ConfigError, CrdtsyncError
+from crdtsync.storage.answering import Answering
 from crdtsync.storage.collecting import Collecting
 from crdtsync.storage.core import Random, log
 from crdtsync.storage.directory import Directory
@@ -26,7 +27,7 @@ from crdtsync.storage.scanning import Scanning
 Path = str | os.PathLike[str]
 
 
-class Store(Scanning, Collecting, Repairing, Restamping):
+class Store(Scanning, Collecting, Repairing, Restamping, Answering):
     """State of one replica.  Any thread may call; meets replication.ports.ReplicaStore."""
 
     _directory: Directory | None = None
@@ -166,6 +167,8 @@ class Store(Scanning, Collecting, Repairing, Restamping):
                 "checkpoints": self.counters["checkpoints"],
                 "checkpoint_seconds": self.checkpoint_seconds,
                 "conflicts": self.counters["conflicts"],
+                "requests": len(self.requests),
+                "request_bytes": self.requests.bytes,
             }
 
 

@@ -16,6 +16,7 @@ from crdtsync.errors import StoreDamaged
 from crdtsync.storage.maps import Snapshot
 
 META, ACTORS, BUCKETS, ROWS, LOG, DEAD = "meta", "actors", "buckets", "rows", "log", "dead"
+REQUESTS = "requests"
 KEY_MAX = 511  # of LMDB
 PREFIX = 4  # bytes of the bucket number that every key starts with
 DIGEST = 16

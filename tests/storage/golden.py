@@ -1,7 +1,7 @@
 """Makes the golden store of this format: `python -m tests.storage.golden`.  One that was committed stays for ever.
 
-It holds every row kind, a long key, two buckets, members, a floor, an unfinished scan, records that no checkpoint has
-seen, and a torn tail.
+It holds every row kind, a long key, two buckets, members, a floor, an unfinished scan, answered requests, records that
+no checkpoint has seen, and a torn tail.
 """
 
 from __future__ import annotations
@@ -11,11 +11,14 @@ import shutil
 import sys
 import tarfile
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from crdtsync.clocks.members import MEMBER, MemberRecord
+from crdtsync.storage.requests import DIGEST_BYTES, Request
 from crdtsync.storage.store import Store
+from crdtsync.storage.txn import Txn
 from tests.storage.helpers import (
     add,
     increment,
@@ -23,13 +26,14 @@ from tests.storage.helpers import (
     publish,
     pull,
     remove,
+    requests_of,
     reset,
     rows_of,
     set_register,
     set_values,
 )
 
-GOLDEN = Path(__file__).parents[1] / "golden" / "storage-v1"
+GOLDEN = Path(__file__).parents[1] / "golden" / "storage-v1.1"
 SETTINGS = {"segment_bytes": 1 << 14, "map_bytes": 1 << 22}
 
 
@@ -50,15 +54,25 @@ def history(store: Store, other: Store) -> None:
     store.transact("default", lambda txn: [remove(txn, "s", None), increment(txn, "c", 7)])
     part, after = other.scan("default", b"", 1)
     store.stage_scan("third", other.clock("default"), store.stage("third", part), after or b"x", True)
+    ask(store, "default", "in-the-table", lambda txn: add(txn, "s", "asked"))
     store.checkpoint()
+    ask(store, "second", "in-the-journal", lambda txn: increment(txn, "only", 2))
+    ask(store, "second", "changes-nothing", lambda txn: None)
     store.transact("default", lambda txn: [add(txn, "s", "after the checkpoint"), set_values(txn, "v", 3)])
     store.flush()
     store.transact("second", lambda txn: set_register(txn, "last", "before the torn tail"))
 
 
+def ask(store: Store, bucket: str, request: str, ops: Callable[[Txn], object]) -> None:
+    """A write with a request id."""
+    store.transact_once(bucket, Request(request, request[:DIGEST_BYTES].encode()), ops)
+
+
 def described(store: Store) -> dict[str, Any]:
     """What must be found again."""
+    requests = {key: [*entry[:-1], entry.digest.hex()] for key, entry in requests_of(store).items()}
     return {
+        **({"requests": requests} if requests else {}),  # format 1.0 had none
         "node": store.node,
         "cluster": store.cluster(),
         "start": store.start,

@@ -24,6 +24,7 @@ from crdtsync.kernels import (
 from crdtsync.storage.bucket import Bucket
 from crdtsync.storage.disk import Disk
 from crdtsync.storage.maps import MemoryMap
+from crdtsync.storage.requests import ENTRY, Entry
 from crdtsync.storage.store import Store
 from crdtsync.storage.txn import Txn
 
@@ -147,6 +148,12 @@ def state_of(store: Store, name: str = "default") -> tuple[Any, ...]:
     bucket = store.bucket(name)
     digest = 0 if bucket is None else bucket.digest()
     return rows_of(store, name), store.clock(name), store.floor(name), store.stamp_floor(name), digest
+
+
+def requests_of(store: Store) -> dict[str, Entry]:
+    """The requests that a store knows, by bucket and id, in their order."""
+    held = store.requests._held
+    return {key.decode().replace("\0", "/"): Entry(*ENTRY.unpack(held[key])) for key in store.requests._order}
 
 
 def live_meaning(store: Store, name: str = "default") -> int:

@@ -9,11 +9,10 @@ from pathlib import Path
 import pytest
 
 from crdtsync.storage.check import check
-from tests.storage.golden import SETTINGS, described, make
+from tests.storage.golden import GOLDEN, SETTINGS, described, make
 from tests.storage.helpers import add, check_inner, open_store
 
-GOLDEN = Path(__file__).parents[1] / "golden"
-STORES = sorted(path for path in GOLDEN.glob("storage-v*") if path.is_dir())
+STORES = sorted(path for path in GOLDEN.parent.glob("storage-v*") if path.is_dir())
 
 
 def unpacked(source: Path, target: Path) -> Path:
@@ -28,7 +27,8 @@ def plain(described: dict) -> dict:  # type: ignore[type-arg]
 
 
 def test_there_is_a_golden_store_of_this_version() -> None:
-    assert [path.name for path in STORES] == ["storage-v1"]
+    assert [path.name for path in STORES] == ["storage-v1", "storage-v1.1"]
+    assert STORES[-1] == GOLDEN
 
 
 @pytest.mark.parametrize("source", STORES, ids=lambda path: path.name)
@@ -51,4 +51,4 @@ def test_golden_stores_open(source: Path, tmp_path: Path) -> None:
 def test_the_golden_store_can_still_be_made(tmp_path: Path) -> None:
     make(tmp_path / "made")
     made = json.loads((tmp_path / "made" / "expected.json").read_text())
-    assert plain(made) == plain(json.loads((GOLDEN / "storage-v1" / "expected.json").read_text()))
+    assert plain(made) == plain(json.loads((GOLDEN / "expected.json").read_text()))

@@ -10,7 +10,9 @@ from crdtsync.errors import CrdtsyncError, JournalFailed, StoreDamaged
 from crdtsync.storage.disk import MemoryDisk, MemorySegment
 from crdtsync.storage.maps import MemoryMap
 from crdtsync.storage.records import segment_name
-from tests.storage.helpers import add, batch, check_inner, on_seams, rows_of, set_register, state_of
+from crdtsync.storage.requests import DIGEST_BYTES, Request
+from crdtsync.storage.store import Store
+from tests.storage.helpers import add, batch, check_inner, on_seams, requests_of, rows_of, set_register, state_of
 
 SMALL = 1 << 11
 
@@ -28,14 +30,23 @@ def written(synced: bool, count: int = 6) -> tuple[MemoryDisk, MemoryMap, list[o
     """A disk whose journal holds some transactions, and the states after each of them."""
     disk, table, rng = MemoryDisk(), MemoryMap(), random.Random(2)
     store = on_seams(disk, table, segment_bytes=SMALL)
-    states = [state_of(store)]
-    for _ in range(count):
-        batch(store, rng)
+    states = [whole_state_of(store)]
+    for turn in range(count):
+        if turn % 2:
+            batch(store, rng)
+        else:  # one of them changes nothing
+            request = Request(f"request-{turn}", bytes(DIGEST_BYTES))
+            store.transact_once("default", request, lambda txn, turn=turn: turn and add(txn, "once", turn))
         if synced:
             store.flush()
-        states.append(state_of(store))
+        states.append(whole_state_of(store))
     store.abandon()
     return disk, table, states
+
+
+def whole_state_of(store: Store) -> tuple[object, object]:
+    """Rows and request ids: a record that is lost takes both with it."""
+    return state_of(store), requests_of(store)
 
 
 def used_bytes(disk: MemoryDisk) -> list[tuple[str, int]]:
@@ -83,11 +94,11 @@ def opens_to_a_prefix(disk: MemoryDisk, table: MemoryMap, states: list[object], 
     except StoreDamaged as error:
         assert "Journal" in str(error) or "journal" in str(error)
         accepted = on_seams(disk, table, segment_bytes=SMALL, accept_damage=True)
-        assert state_of(accepted) in states
+        assert whole_state_of(accepted) in states
         assert accepted.counters["damage_accepted"] == 1
         accepted.transact("default", lambda txn: add(txn, "after", 1))
         return True
-    state = state_of(store)
+    state = whole_state_of(store)
     assert state in states
     if synced:
         assert state == states[-1], "a synced record was lost without a word"
