@@ -26,3 +26,8 @@ without it gRPC checks the dialled host.  When the channel does not get ready, a
 attempt: `diagnose("host:port", files.material, ANY_NODE)`, or `diagnose("host:port", None)` for plaintext, has `code`,
 `text` and `hint`.
 """
+
+import os
+
+# gRPC would tell of every fork and every connection that goes away on standard error; read when it starts.
+os.environ.setdefault("GRPC_VERBOSITY", "ERROR")

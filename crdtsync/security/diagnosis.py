@@ -15,7 +15,14 @@ import msgspec
 
 from crdtsync.config import split_address
 from crdtsync.errors import BadIdentity
-from crdtsync.security.handshake import EXPIRED, NO_CHECK_TIME, NOT_YET_VALID, UNKNOWN_AUTHORITY, client_context
+from crdtsync.security.handshake import (
+    EXPIRED,
+    NO_CHECK_TIME,
+    NOT_YET_VALID,
+    UNKNOWN_AUTHORITY,
+    WRONG_PURPOSE,
+    client_context,
+)
 from crdtsync.security.identity import identity_of
 from crdtsync.security.material import Material, distinguished, hosts_of, verdict
 
@@ -25,6 +32,7 @@ SETTINGS_FRAME = 4  # the type that a server's first HTTP/2 frame has
 READ_BYTES = 4096
 CONNECT_HEAD_MAX = 4096  # bytes of a proxy's answer
 _VERDICTS = dict.fromkeys(UNKNOWN_AUTHORITY, "wrong_ca") | dict.fromkeys((EXPIRED, NOT_YET_VALID), "expired")
+_VERDICTS[WRONG_PURPOSE] = "wrong_role"
 
 
 class Diagnosis(msgspec.Struct, frozen=True):
@@ -35,6 +43,7 @@ class Diagnosis(msgspec.Struct, frozen=True):
     plaintext        it speaks plaintext, and this side was to speak TLS
     wrong_ca         its certificate is not signed by an authority of ours
     expired          its certificate, or that of its authority, is out of date
+    wrong_role       its certificate is not made for a server: a client's, probably
     wrong_name       its certificate is not for the name that was wanted
     no_certificate   it asks for a certificate, and was shown none
     refused_ours     it does not accept our certificate

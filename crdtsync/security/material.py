@@ -164,7 +164,7 @@ def verdict(error: ssl.SSLCertVerificationError, ca: str) -> str:
     if code == NOT_YET_VALID:
         return "is not valid yet, or its authority is not; or this machine's clock is behind"
     if code == WRONG_PURPOSE:
-        return "is not made for this purpose (its extended key usage says so)"
+        return "is not made for this role, by its extended key usage: a client's cannot serve"
     return f"is not trusted: {error.verify_message}"
 
 

@@ -19,7 +19,7 @@ QUICK = {"heartbeat_interval": 0.1, "pull_interval": 0.1, "reconnect_max": 0.2, 
 
 
 @cache
-def authority(name: str = "test") -> Pair:
+def authority(name: str) -> Pair:
     return make_authority(name, 365)
 
 
