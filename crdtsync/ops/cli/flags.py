@@ -69,7 +69,7 @@ class SettingsCommand(click.Command):
         whole = ctx.meta.get("whole", False)
         sections: dict[str, list[tuple[str, str]]] = {"Options": []}
         for parameter in self.get_params(ctx):
-            record = parameter.get_help_record(ctx)
+            record = parameter.get_help_record(ctx) if isinstance(parameter, click.Option) else None
             if record is not None and (whole or not isinstance(parameter, SettingOption) or parameter.brief):
                 section = getattr(parameter, "section", "Options")
                 sections.setdefault(section[:1].upper() + section[1:], []).append(record)

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import keyword
 from importlib import import_module
 from typing import Any
 
 import click
+
+
+def module_name(command: str) -> str:
+    """The module of a command; `import` is no name for one."""
+    name = command.replace("-", "_")
+    return f"{name}_" if keyword.iskeyword(name) else name
 
 
 class LazyGroup(click.Group):
@@ -25,7 +32,7 @@ class LazyGroup(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in self.summaries:
             return None
-        module = import_module(f"{self.package}.{cmd_name.replace('-', '_')}")
+        module = import_module(f"{self.package}.{module_name(cmd_name)}")
         command: click.Command = module.command
         return command
 

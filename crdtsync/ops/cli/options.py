@@ -1,4 +1,4 @@
-"""Options that commands share."""
+"""Options that commands share, and what they come to: which node to talk to, how, and the form of the output."""
 
 from __future__ import annotations
 
@@ -17,5 +17,5 @@ output_option: Decorator = click.option(
     type=click.Choice(FORMS),
     default="table",
     envvar="CRDTSYNC_OUTPUT",
-    help="A table for people, one JSON document, or a line of JSON for each row.  [table]",
+    help="A table for people, one JSON document, or a line of JSON for each row.  [CRDTSYNC_OUTPUT; table]",
 )

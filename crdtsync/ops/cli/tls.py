@@ -97,9 +97,7 @@ def node(
 @out_option
 @force_option
 @output_option
-def client(
-    name: str, ca: Path, ca_key: Path | None, days: float, out: Path | None, force: bool, output: str
-) -> None:
+def client(name: str, ca: Path, ca_key: Path | None, days: float, out: Path | None, force: bool, output: str) -> None:
     """Make the certificate of client NAME, and its private key.  It cannot be used as a node's."""
     _issue("client", name, ca, ca_key, (), days, out, force, output)
 

@@ -23,6 +23,8 @@ class ServiceSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
     log_format: str = "text"  # text | json: one object a line
     log_level: str = "info"  # debug | info | warning | error: the least that is told
 
+    stop_timeout: float = 25.0  # s that stopping may take in all; then the process ends as it is, and loses nothing
+
     def validate(self) -> ServiceSettings:
         """Return self, or raise ConfigError that names the setting and what it may be."""
         for name, allowed in (("log_format", LOG_FORMATS), ("log_level", LOG_LEVELS)):

@@ -9,11 +9,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from crdtsync.config import Config, make_config
+from crdtsync.config import Config, ServeConfig, make_config, make_serve_config
 from crdtsync.errors import ConfigError, CrdtsyncError
 from crdtsync.ops.settings.reading import checked, from_text
 from crdtsync.ops.settings.service import ServiceSettings
-from crdtsync.ops.settings.table import OTHER_VARIABLES, PREFIX, Setting, settings
+from crdtsync.ops.settings.table import OTHER_VARIABLES, PREFIX, SERVER, Setting, is_shared, settings
 
 DEFAULT = "default"
 
@@ -34,6 +34,7 @@ class Effective(NamedTuple):
     origins: dict[str, str]
     config: Config
     service: ServiceSettings
+    server: dict[str, Any]  # what crdtsync.serve takes
 
 
 def gather(
@@ -58,9 +59,11 @@ def effective(given: Iterable[Given]) -> Effective:
     try:
         service = ServiceSettings(**{name: values[name] for name in ServiceSettings.__struct_fields__}).validate()
         config = make_config(_for_node(values))
+        server = _for_server(values)
+        make_serve_config({**server, "admin": "unix:checked-later"})
     except ConfigError as error:
         raise _traced(error, origins) from None
-    return Effective(values, origins, config, service)
+    return Effective(values, origins, config, service, server)
 
 
 def problems(given: Iterable[Given]) -> list[ConfigError]:
@@ -80,14 +83,23 @@ def _for_node(values: Mapping[str, Any]) -> dict[str, Any]:
     for name, value in values.items():
         if name.startswith("cluster."):
             plain["cluster"][name.removeprefix("cluster.")] = value
-        elif name not in ServiceSettings.__struct_fields__:
+        elif name not in ServiceSettings.__struct_fields__ and not name.startswith(SERVER):
             plain[name] = value
     return plain
 
 
+def _for_server(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        name: values[name if is_shared(name) else SERVER + name]
+        for name in ServeConfig.__struct_fields__
+        if (name if is_shared(name) else SERVER + name) in values
+    }
+
+
 def _traced(error: ConfigError, origins: Mapping[str, str]) -> ConfigError:
     """The same error, with where the settings that it names were set."""
-    named = dict.fromkeys(re.findall(r"[a-z_]+(?:\.[a-z_]+)?", error.message))
+    words = re.findall(r"[a-z_]+(?:\.[a-z_]+)?", error.message)
+    named = dict.fromkeys(name for word in words for name in (word, SERVER + word))
     where = [f"{name}: {origins[name]}" for name in named if origins.get(name, DEFAULT) != DEFAULT]
     told = f"{error.message.rstrip('.')} ({'; '.join(where)})." if where else error.message
     return type(error)(told, hint=error.hint, changed=error.changed)

@@ -14,10 +14,11 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from crdtsync.config import ClusterSettings, Config
+from crdtsync.config import ClusterSettings, Config, ServeConfig
 from crdtsync.ops.settings.service import START_DEFAULTS, ServiceSettings
 
 PREFIX = "CRDTSYNC_"
+SERVER = "server."  # the table of what bounds the service to programs and operators
 # Variables that are no settings: they choose the build, the settings' file, and what client commands talk to.
 OTHER_VARIABLES = {
     "CRDTSYNC_CONFIG": "TOML file of settings, as `--config`",
@@ -71,8 +72,18 @@ class Setting(NamedTuple):
 @cache
 def settings() -> dict[str, Setting]:
     """Every setting by name, in the order of the structs."""
-    found = [*_of(ServiceSettings), *_of(Config), *_of(ClusterSettings, "cluster.", "the same on all members")]
+    found = [
+        *_of(ServiceSettings),
+        *_of(Config),
+        *_of(ClusterSettings, "cluster.", "the same on all members"),
+        *(setting for setting in _of(ServeConfig, SERVER) if not is_shared(setting.name.removeprefix(SERVER))),
+    ]
     return {setting.name: setting for setting in found}
+
+
+def is_shared(name: str) -> bool:
+    """Whether a field of ServeConfig has its value from the setting of the same name outside of the table `server`."""
+    return name in ("serve", "admin", "insecure") or name.startswith("tls_")
 
 
 def _of(struct: type[msgspec.Struct], within: str = "", section: str = "") -> Iterator[Setting]:
@@ -81,7 +92,8 @@ def _of(struct: type[msgspec.Struct], within: str = "", section: str = "") -> It
         if field.type is not ClusterSettings:
             meaning, heading = said.get(field.name, ("", ""))
             default = START_DEFAULTS.get(within + field.name, field.default)
-            yield Setting(within + field.name, field.type, default, meaning, section or heading)
+            heading = section or (f"serving: {heading}" if within == SERVER else heading)
+            yield Setting(within + field.name, field.type, default, meaning, heading)
 
 
 def comments(struct: type) -> dict[str, tuple[str, str]]:

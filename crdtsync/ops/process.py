@@ -1,0 +1,166 @@
+"""The process of one node: what `crdtsync start` runs.
+
+It opens the node, serves it, says that it is ready and waits for a signal or an operator's word.  The first signal
+stops it in good order: no more calls are taken, what peers lack is pushed, everything is written down.  A second
+signal, or the end of `stop_timeout`, ends it at once; the journal then holds what was acknowledged.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+from types import FrameType
+from typing import Any, NamedTuple
+
+from crdtsync.errors import ConfigError
+from crdtsync.node.shell import Node
+from crdtsync.ops.settings.sources import Effective
+
+log = logging.getLogger("crdtsync.process")
+
+UNIX_PATH_MAX = 107  # bytes of a socket's path that Linux takes
+ADMIN_SOCKET = "admin.sock"
+SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+
+
+class Stopped(BaseException):
+    """A signal came while the node was being opened: whatever waits there ends."""
+
+
+class Addresses(NamedTuple):
+    """Where a running process can be reached; empty where it cannot."""
+
+    peers: str
+    programs: str
+    operators: str
+    metrics: str
+    hint: str  # what the command line takes for `--node`
+
+
+class Signals:
+    """The process's signals, from here to the end of a `with` block, which gives them back."""
+
+    def __init__(self) -> None:
+        self.received = 0
+        self.stop = threading.Event()
+        self._opening = True
+        self._before: dict[int, Any] = {}
+
+    def __enter__(self) -> Signals:
+        self._before = {number: signal.signal(number, self._take) for number in SIGNALS}
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _take(self, number: int, frame: FrameType | None) -> None:
+        if self.received:
+            end_at_once(128 + number)
+        self.received = number
+        self.stop.set()
+        if self._opening:
+            raise Stopped
+
+    def ready(self) -> None:
+        """From here on a signal ends `wait`."""
+        self._opening = False
+
+    def wait(self) -> None:
+        """Return when a signal or an operator asks for the end."""
+        self.stop.wait()
+        log.info("stopping on %s", self.name)
+
+    @property
+    def name(self) -> str:
+        """Who asked."""
+        return signal.Signals(self.received).name if self.received else "an operator's request"
+
+
+class Deadline:
+    """Ends the process when stopping takes longer than it may."""
+
+    def __init__(self, seconds: float) -> None:
+        self._timer = threading.Timer(seconds, end_at_once, (1,))
+        self._timer.daemon = True
+
+    def start(self) -> None:
+        """The time runs from here to the end of the `with` block."""
+        self._timer.start()
+
+    def __enter__(self) -> Deadline:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._timer.cancel()
+
+
+def end_at_once(status: int) -> None:
+    """End the process as it is."""
+    print("crdtsync: ended at once; the journal holds what was acknowledged.", file=sys.stderr, flush=True)
+    os._exit(status)
+
+
+def run(settings: Effective, directory: Path, tell: Callable[[Node, Addresses], None]) -> int:
+    """Run a node until it is stopped; the exit code of the process.
+
+    `tell` is called once it can be reached.  Raises ConfigError, StoreInUse, ListenFailed, JoinError and what else
+    opening a node raises; OSError.
+    """
+    serve, admin = settings.service.serve, settings.service.admin or f"unix:{directory / ADMIN_SOCKET}"
+    check_socket("serve", serve)
+    check_socket("admin", admin)
+    with Signals() as signals, Deadline(settings.service.stop_timeout) as deadline:
+        try:
+            with ExitStack() as stack:
+                node, addresses = _open(stack, settings, directory, admin, signals)
+                signals.ready()
+                tell(node, addresses)
+                notify("READY=1")
+                signals.wait()
+                notify("STOPPING=1")
+                deadline.start()
+        except Stopped:
+            log.info("stopped on %s before the node was open", signals.name)
+        return 128 + signal.SIGINT if signals.received == signal.SIGINT else 0
+
+
+def _open(
+    stack: ExitStack, settings: Effective, directory: Path, admin: str, signals: Signals
+) -> tuple[Node, Addresses]:
+    """Open the node and serve it; `stack` undoes that."""
+    from crdtsync.service import serve
+
+    node = stack.enter_context(Node(directory, settings.config))
+    server = stack.enter_context(serve(node, on_stop=signals.stop.set, **{**settings.server, "admin": admin}))
+    reached = Addresses(node.address, server.address, server.admin_address, "", server.admin_address)
+    return node, reached if settings.service.admin else reached._replace(hint=str(directory))
+
+
+def check_socket(what: str, address: str) -> None:
+    """Refuse a socket whose path is longer than the system takes.  Raises ConfigError."""
+    path = address.removeprefix("unix:")
+    if path != address and len(os.fsencode(path)) > UNIX_PATH_MAX:
+        raise ConfigError(
+            f"The path of the {what} socket has more than {UNIX_PATH_MAX} bytes: {path}.",
+            hint=f"Start from a directory nearer to it, or give a shorter one: --{what} unix:/run/crdtsync/a.sock.",
+        )
+
+
+def notify(state: str) -> None:
+    """Tell systemd (`Type=notify`) how far we are; nothing elsewhere."""
+    address = os.environ.get("NOTIFY_SOCKET", "")
+    if not address.startswith(("/", "@")):
+        return
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as channel:
+        try:
+            channel.sendto(state.encode(), "\0" + address[1:] if address[0] == "@" else address)
+        except OSError as error:
+            log.warning("systemd cannot be told %s: %s", state, error)
