@@ -322,6 +322,8 @@ class TokenTooOld(EnvironmentFault):
 class SlowConsumer(EnvironmentFault):
     """A watcher fell behind by more than ``watch_pending_max`` changes."""
 
+    token = ""  # of a watch over the network: the last one that was sent
+
     hint = "Resume with watch(after=<the last token you handled>)."
 
 

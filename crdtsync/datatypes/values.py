@@ -40,6 +40,7 @@ _MICROSECOND = timedelta(microseconds=1)
 _INT_MIN, _INT_END = -(2**63), 2**64  # what MessagePack holds by itself
 _pack = msgspec.msgpack.Encoder(order="deterministic").encode
 Ext = msgspec.msgpack.Ext
+pack_text: Callable[[str], bytes] = _pack  # canonical bytes of a str without lone surrogates, whatever its length
 
 
 def encode(value: Any, depth_max: int = DEPTH_MAX, bytes_max: int = BYTES_MAX) -> bytes:

@@ -95,7 +95,7 @@ class AioNode:
         """As `wait_for`, of a token that has been read."""
         if self._node.sessions.held(wanted):
             return
-        waiting = _Wake(asyncio.get_running_loop())
+        waiting = Wake(asyncio.get_running_loop())
         hub = self._node.hub
         hub.listen(waiting.note)
         try:
@@ -134,7 +134,7 @@ class AioBatch:
             await self._node.aio.sync()
 
 
-class _Wake:
+class Wake:
     """An event of one loop that any thread may set, often, at little cost."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -169,7 +169,7 @@ class AioWatcher:
 
     def __init__(self, watcher: Watcher) -> None:
         self._watcher = watcher
-        self._wake: _Wake | None = None
+        self._wake: Wake | None = None
 
     @property
     def token(self) -> str:
@@ -185,7 +185,7 @@ class AioWatcher:
 
     async def __anext__(self) -> Change:
         if self._wake is None:
-            self._wake = _Wake(asyncio.get_running_loop())
+            self._wake = Wake(asyncio.get_running_loop())
             self._watcher.wake = self._wake.set
         while True:
             self._wake.clear()

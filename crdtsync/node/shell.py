@@ -8,7 +8,7 @@ import weakref
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from crdtsync.config import Config, make_config
 from crdtsync.datatypes import keys
@@ -196,12 +196,16 @@ class Node(Objects):
         return self._watch(bucket, prefix, after, values)
 
     def _watch(self, bucket: str | None, prefix: str, after: str | None, values: bool) -> Watcher:
+        return self.start_watcher(Watcher, bucket, prefix, after, values)
+
+    def start_watcher(self, kind: type[W], bucket: str | None, prefix: str, after: str | None, values: bool) -> W:
+        """As `watch`, for a watcher of another kind."""
         self.local.check()
         try:
             if bucket is not None:
                 keys.check_bucket(bucket)
             clocks = None if after is None else self.sessions.read(after)
-            watcher = Watcher(self.local, self.sessions, self.hub, bucket, prefix, values)
+            watcher = kind(self.local, self.sessions, self.hub, bucket, prefix, values)
             watcher.start(clocks)
         except CrdtsyncError as error:
             raise self.local.refused(error) from None
@@ -327,6 +331,7 @@ class Attached(Protocol):
         """The node is being closed."""
 
 
+W = TypeVar("W", bound=Watcher)
 TransportFactory = Callable[[Config], "Transport"]
 _OPEN: weakref.WeakSet[Node] = weakref.WeakSet()
 

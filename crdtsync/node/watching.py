@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 from crdtsync.clocks.tokens import Clocks
 from crdtsync.datatypes import keys
-from crdtsync.datatypes.registry import TYPES
+from crdtsync.datatypes.registry import TYPES, TypeInfo
+from crdtsync.datatypes.rows import Row
 from crdtsync.datatypes.txn import rows_below
 from crdtsync.errors import SlowConsumer, TokenTooOld
 from crdtsync.handles import Change
@@ -181,8 +182,17 @@ class Watcher:
         rows = self._store.bucket(bucket)
         below = [] if rows is None else list(rows_below(rows, prefix))
         deleted = all(row_dead(image) for _, image in below)
-        value = None if deleted or not self._values else info.plain(below, len(prefix))
+        value = None if deleted or not self._values else self.meaning(info, below, len(prefix))
         return Change(bucket, parsed.name, info.name, parsed.fields, value, deleted, self.token)
+
+    def meaning(self, info: TypeInfo, rows: list[Row], skip: int) -> Any:
+        """What a change tells as its value; `skip` is the length of the object's prefix."""
+        return info.plain(rows, skip)
+
+    @property
+    def ready(self) -> bool:
+        """Whether `next` has something to say at once."""
+        return self._something()
 
     @property
     def token(self) -> str:

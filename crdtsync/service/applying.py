@@ -1,32 +1,70 @@
-"""Apply and ApplyStream: batches carried out, all or nothing each."""
+"""Apply: batches carried out, all or nothing each, whether they come one by one or as a stream."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from crdtsync.datatypes import txn, values
 from crdtsync.node.batches import Operation, check_request_id
+from crdtsync.service.calls import Calls, read
 from crdtsync.service.errors import Absent
+from crdtsync.transport.pb import data_pb2 as pb
 
 if TYPE_CHECKING:
     from crdtsync.node.shell import Node
+    from crdtsync.service.operations import Operations
+    from crdtsync.service.tokens import Tokens
+    from crdtsync.service.workers import Workers
+
+DEFAULT_BUCKET = "default"
+Done = tuple[str, bool]  # token of the last event, empty if there is none; whether it had been made before
+
+
+class Applying:
+    """The writing half of one server."""
+
+    def __init__(self, node: Node, calls: Calls, workers: Workers, operations: Operations, tokens: Tokens) -> None:
+        self._node, self._calls, self._workers = node, calls, workers
+        self._operations, self._tokens = operations, tokens
+        self._each = node.config.durability == "each"  # then a write waits for the disk itself
+
+    async def apply(self, data: bytes, context: Any) -> tuple[pb.ApplyResponse, bool]:
+        """Carry a request out; the response, and whether it may be given only once all so far is on the disk."""
+        if len(data) <= self._workers.inline_bytes:
+            request, operations = self._read(data)
+            done = None
+        else:
+            request, operations, done = await self._workers.run(self._at_once, data)
+        if done is None:
+            if request.after:
+                await self._tokens.held(request.after, context)
+            call = self._workers.run if self._each or is_heavy(operations) else self._workers.small
+            done = await call(self._carry_out, request, operations)
+        self._calls.operations += len(operations)
+        token, repeated = done
+        return pb.ApplyResponse(token=token, repeated=repeated), request.sync
+
+    def _read(self, data: bytes) -> tuple[pb.ApplyRequest, list[Operation]]:
+        request = read(pb.ApplyRequest, data)
+        return request, self._operations.read(request.operations)
+
+    def _at_once(self, data: bytes) -> tuple[pb.ApplyRequest, list[Operation], Done | None]:
+        """Read a large request, and carry it out on the same thread unless it must wait."""
+        request, operations = self._read(data)
+        return request, operations, None if request.after else self._carry_out(request, operations)
+
+    def _carry_out(self, request: pb.ApplyRequest, operations: list[Operation]) -> Done:
+        """Raises Absent for an `orset.remove` of what is not there, and what a batch of the Python API raises."""
+        if request.request_id:
+            check_request_id(request.request_id)
+        local, bucket = self._node.local, request.bucket or DEFAULT_BUCKET
+        try:
+            answer = local.carry_out(bucket, operations, request.request_id or None)
+        except KeyError as missing:
+            raise Absent(values.encode(missing.args[0])) from None
+        return local.token_after(bucket, answer) if answer.seq else "", answer.repeated
 
 
 def is_heavy(operations: list[Operation]) -> bool:
     """Whether a few bytes of request may change any number of rows."""
     return any(verb.bulk and verb.takes != txn.ELEMENTS for verb, _, _ in operations)
-
-
-def carry_out(node: Node, bucket: str, operations: list[Operation], request_id: str) -> tuple[str, bool]:
-    """Carry a batch out; the token of its last event (empty: it made none), and whether it had been made before.
-
-    A request id (empty: none) is answered once.  Raises Absent for an `orset.remove` of what is not there, and what a
-    batch of the Python API raises.
-    """
-    if request_id:
-        check_request_id(request_id)
-    try:
-        answer = node.local.carry_out(bucket, operations, request_id or None)
-    except KeyError as missing:
-        raise Absent(values.encode(missing.args[0])) from None
-    return node.local.token_after(bucket, answer) if answer.seq else "", answer.repeated

@@ -6,19 +6,21 @@ from typing import TYPE_CHECKING, Any
 
 from crdtsync import __version__ as VERSION
 from crdtsync.errors import BadRequest, ValueTooLarge
-from crdtsync.service.applying import carry_out, is_heavy
-from crdtsync.service.calls import Calls, read
+from crdtsync.service.applying import DEFAULT_BUCKET, Applying
+from crdtsync.service.calls import Calls, read, write
 from crdtsync.service.operations import Operations
 from crdtsync.service.places import Places
 from crdtsync.service.reading import Large, Reading
+from crdtsync.service.scanning import Scan
+from crdtsync.service.streaming import Stream
+from crdtsync.service.tokens import Tokens
+from crdtsync.service.watching import Watches
 from crdtsync.transport.pb import data_pb2 as pb
 
 if TYPE_CHECKING:
     from crdtsync.config import ServeConfig
     from crdtsync.node.shell import Node
     from crdtsync.service.workers import Workers
-
-DEFAULT_BUCKET = "default"
 
 
 class Data:
@@ -27,8 +29,11 @@ class Data:
     def __init__(self, node: Node, config: ServeConfig, calls: Calls, workers: Workers) -> None:
         self._node, self._config, self._calls, self._workers = node, config, calls, workers
         places = Places(node.config.cluster)
-        self._operations = Operations(node.config.cluster, places)
-        self._reading = Reading(config, places, self._operations)
+        operations = Operations(node.config.cluster, places)
+        self._tokens = Tokens(node, config, workers)
+        self._applying = Applying(node, calls, workers, operations, self._tokens)
+        self._reading = Reading(config, places, operations)
+        self._watches = Watches(node, config, calls, workers)
 
     def handlers(self) -> dict[str, Any]:
         """{method name: handler}."""
@@ -36,7 +41,10 @@ class Data:
         return {
             "Describe": calls.unary("Data.Describe", self.describe),
             "Apply": calls.unary("Data.Apply", self.apply),
+            "ApplyStream": calls.stream("Data.ApplyStream", self.apply_stream),
             "Read": calls.unary("Data.Read", self.read),
+            "Scan": calls.answers("Data.Scan", self.scan),
+            "Watch": calls.answers("Data.Watch", self.watch),
             "WaitFor": calls.unary("Data.WaitFor", self.wait_for),
             "Position": calls.unary("Data.Position", self.position),
         }
@@ -64,41 +72,44 @@ class Data:
 
     async def apply(self, data: bytes, context: Any) -> bytes:
         """One batch."""
-        request, operations = await self._sized(len(data), self._batch, data)
-        if request.after:
-            await self._held(request.after, context)
-        size = len(data) if not is_heavy(operations) else self._config.message_bytes_max
-        token, repeated = await self._workers.small(
-            size, carry_out, self._node, request.bucket or DEFAULT_BUCKET, operations, request.request_id
-        )
-        self._calls.operations += len(operations)
-        if request.sync:
+        response, waits = await self._applying.apply(data, context)
+        if waits:
             await self._workers.durable()
-        return pb.ApplyResponse(token=token, repeated=repeated).SerializeToString()
+        return response.SerializeToString()
 
-    def _batch(self, data: bytes) -> tuple[pb.ApplyRequest, Any]:
-        request = read(pb.ApplyRequest, data)
-        return request, self._operations.read(request.operations)
-
-    async def _sized(self, size: int, call: Any, *arguments: Any) -> Any:
-        """Work that needs no lock: here when it is small."""
-        if size <= self._config.inline_bytes:
-            return call(*arguments)
-        return await self._workers.run(call, *arguments)
+    async def apply_stream(self, context: Any) -> None:
+        """Many batches."""
+        await Stream(self._config, self._applying, self._calls, self._workers, context).run()
 
     # -- reading
 
     async def read(self, data: bytes, context: Any) -> bytes:
         """Single objects, each of one state."""
-        request = await self._sized(len(data), read, pb.ReadRequest, data)
+        request = await self._workers.sized(len(data), read, pb.ReadRequest, data)
         if request.after:
-            await self._held(request.after, context)
+            await self._tokens.held(request.after, context)
         bucket = self._node.bucket(request.bucket or DEFAULT_BUCKET)
+        answer = self._reading.answer
         try:
-            response = await self._workers.small(len(data), self._reading.answer, bucket, request, True)
+            small = self._workers.small if len(data) <= self._config.inline_bytes else self._workers.run
+            response = await small(answer, bucket, request, True)
         except Large:
-            response = await self._workers.run(self._reading.answer, bucket, request, False)
+            response = await self._workers.run(answer, bucket, request, False)
         return self._fitting(response)
+
+    async def scan(self, data: bytes, context: Any) -> None:
+        """Keys or objects in order, in pages."""
+        request = await self._workers.sized(len(data), read, pb.ScanRequest, data)
+        if request.after:
+            await self._tokens.held(request.after, context)
+        listing = Scan(self._node.bucket(request.bucket or DEFAULT_BUCKET), request, self._config)
+        while not listing.ended:
+            page = await self._workers.run(listing.page)
+            await write(context, page.SerializeToString(), self._config.stall_max)
+
+    async def watch(self, data: bytes, context: Any) -> None:
+        """Changes, as they come."""
+        await self._watches.run(await self._workers.sized(len(data), read, pb.WatchRequest, data), context)
 
     def _fitting(self, response: Any) -> bytes:
         encoded: bytes = response.SerializeToString()
@@ -113,18 +124,11 @@ class Data:
 
     async def wait_for(self, data: bytes, context: Any) -> bytes:
         """Return once this node holds all that a token names."""
-        request = await self._sized(len(data), read, pb.WaitForRequest, data)
+        request = await self._workers.sized(len(data), read, pb.WaitForRequest, data)
         if not request.token:
             raise BadRequest("token is not set.")
-        await self._held(request.token, context, request.timeout_ms / 1000)
+        await self._tokens.held(request.token, context, request.timeout_ms / 1000)
         return pb.WaitForResponse().SerializeToString()
-
-    async def _held(self, token: str, context: Any, timeout: float = 0.0) -> None:
-        """Return once this node holds all that `token` names, after at most `timeout` s (0: as long as may be)."""
-        left = context.time_remaining()
-        longest = self._config.wait_max if left is None else min(left, self._config.wait_max)
-        wanted = await self._sized(len(token), self._node.sessions.read, token)
-        await self._node.aio.wait_until(wanted, min(timeout, longest) if timeout else longest)
 
     async def position(self, data: bytes, context: Any) -> bytes:
         """Where this node stands: token, clocks, digest."""

@@ -6,9 +6,9 @@ from collections.abc import Callable
 from typing import Any
 
 from crdtsync.config import ClusterSettings
-from crdtsync.datatypes import txn
-from crdtsync.datatypes.keys import Place, check_field
-from crdtsync.datatypes.registry import DELETE, VERBS
+from crdtsync.datatypes import txn, values
+from crdtsync.datatypes.keys import check_field
+from crdtsync.datatypes.registry import DELETE, TYPES, VERBS
 from crdtsync.datatypes.steps import STEP_MAX, check_step
 from crdtsync.datatypes.txn import Verb
 from crdtsync.errors import BadRequest, BatchTooLarge, CrdtsyncError
@@ -29,18 +29,19 @@ class Operations:
         self._places, self._most = places, cluster.batch_bytes_max // OPERATION_BYTES
         self._key_max = cluster.key_bytes_max
         self._limits = Limits(cluster.depth_max, cluster.value_bytes_max)
+        self._text_max = cluster.value_bytes_max // 4 - 2  # characters: four bytes each at most, and a head
         readers: dict[str, Reader] = {
             txn.NOTHING: _nothing,
-            txn.GROWTH: lambda message: _step(message, 0),
-            txn.STEP: lambda message: _step(message, -STEP_MAX),
-            txn.ELEMENT: lambda message: self._limits.element(_one(message), "argument"),
+            txn.GROWTH: _growth,
+            txn.STEP: _step,
+            txn.ELEMENT: self._element,
             txn.ELEMENTS: self._elements,
-            txn.VALUE: lambda message: self._limits.payload(_one(message), "argument"),
+            txn.VALUE: self._value,
             txn.FIELD: self._field,
         }
-        # verb name -> (the verb, the type that its place must have, the reader of its argument)
-        self._verbs: dict[str, tuple[Verb, str, Reader]] = {
-            name: (verb, name.partition(".")[0], readers[verb.takes]) for name, verb in VERBS.items()
+        # verb name -> (the verb, type byte that its place must have, reader of its argument)
+        self._verbs: dict[str, tuple[Verb, bytes, Reader]] = {
+            verb.name: (verb, info.code, readers[verb.takes]) for info in TYPES.values() for verb in info.verbs
         }
 
     def read(self, messages: Any) -> list[Operation]:
@@ -52,71 +53,92 @@ class Operations:
         if len(messages) > self._most:
             raise BatchTooLarge(f"A batch of {len(messages):,} operations; {self._most:,} are possible.")
         found: list[Operation] = []
-        verbs, place_of = self._verbs, self._places.of
-        number = 0
+        verbs, places, keep = self._verbs, self._places.kept, self._places.keep
+        message = None
         try:
-            for number, message in enumerate(messages):  # noqa: B007 - the error needs it
-                known = verbs.get(message.verb)
-                if known is None:
-                    raise _unknown(message)
-                verb, kind, read = known
+            for message in messages:  # nothing is made here that is not needed: this is the way of every operation
+                name = message.verb
+                if name not in verbs:
+                    found.append(self._deletion(message))
+                    continue
+                verb, code, argument_of = verbs[name]
                 where = message.place
-                place = place_of(where) if where.type == kind else self._delete_place(message, verb)
-                argument = read(message)
+                place = places.get(where.SerializeToString()) or keep(where)
+                if place.code != code:
+                    raise BadRequest(f"{name} on a place of type {where.type}.")
+                argument = argument_of(message)
                 if argument is not NONE:
                     found.append((verb, place, argument))
         except CrdtsyncError as error:
             inner = "." if error.message.startswith(("argument", "place.")) else ": "
-            raise at(f"operations[{number}]", error, inner) from None
+            raise at(f"operations[{_position(messages, message)}]", error, inner) from None
         return found
 
-    def _delete_place(self, message: pb.Operation, verb: Verb) -> Place:
-        """Where a deletion takes place: an object, or all that a key or field holds."""
-        if verb is not DELETE:
-            raise BadRequest(f"{verb.name} on a place of type {message.place.type[:64]!r}.")
-        return self._places.of(message.place) if message.place.type else self._places.every(message.place)
+    def _deletion(self, message: pb.Operation) -> Operation:
+        """The one verb that every place takes: an object goes, or all that a key or field holds."""
+        if message.verb != DELETE.name:
+            raise BadRequest(f"There is no verb {message.verb[:64]!r}.", hint=f"Verbs are {', '.join(VERBS)}.")
+        place = self._places.of(message.place) if message.place.type else self._places.every(message.place)
+        _nothing(message)
+        return DELETE, place, None
 
     def element(self, message: pb.Value, where: str) -> bytes:
         """Canonical bytes of an element that is asked for.  Raises InvalidValue, ValueTooLarge."""
         return self._limits.element(message, where)
 
+    def _element(self, message: pb.Operation) -> bytes:
+        text = message.argument.text
+        if 0 < len(text) <= self._text_max:  # set, and sure to be within bounds
+            return values.pack_text(text)
+        return self._limits.element(message.argument, "argument")
+
+    def _value(self, message: pb.Operation) -> bytes:
+        text = message.argument.text
+        if 0 < len(text) <= self._text_max:
+            return values.pack_text(text)
+        return self._limits.payload(message.argument, "argument")
+
     def _elements(self, message: pb.Operation) -> Any:
-        if message.HasField("argument"):
-            raise BadRequest("argument is set, but the verb takes arguments.")
+        if not message.HasField("arguments"):
+            raise BadRequest("arguments are not set.", hint="An update takes its elements in arguments.")
         element = self._limits.element
-        elements = [element(each, f"arguments[{number}]") for number, each in enumerate(message.arguments)]
+        elements = [element(each, f"arguments[{number}]") for number, each in enumerate(message.arguments.values)]
         return list(dict.fromkeys(elements)) or NONE
 
     def _field(self, message: pb.Operation) -> bytes:
-        value = read_value(_one(message), "argument")
+        value = read_value(message.argument, "argument")
         try:
             return check_field(value, self._key_max)
         except CrdtsyncError as error:
             raise at("argument", error) from None
 
 
-def _unknown(message: pb.Operation) -> BadRequest:
-    return BadRequest(f"There is no verb {message.verb[:64]!r}.", hint=f"Verbs are {', '.join(VERBS)}.")
+def _position(messages: Any, message: Any) -> int:
+    """Which of the messages it is."""
+    return next(number for number, each in enumerate(messages) if each is message)
 
 
-def _one(message: pb.Operation) -> pb.Value:
-    """The argument, which must be there, alone.  A message that was not set reads as one without a kind."""
-    if message.arguments:
-        raise BadRequest("arguments are set, but the verb takes one argument.")
-    return message.argument
+# What is not set reads as a message without a kind, which no reader takes for a value.
 
 
-def _step(message: pb.Operation, least: int) -> Any:
-    argument = _one(message)
-    step = argument.integer
-    if step > 0:  # an integer was set, and it is a good step
-        return step
+def _growth(message: pb.Operation) -> Any:
+    step = message.argument.integer
+    return step if step > 0 else _checked_step(message, 0)
+
+
+def _step(message: pb.Operation) -> Any:
+    step = message.argument.integer
+    return step if step > 0 else _checked_step(message, -STEP_MAX)
+
+
+def _checked_step(message: pb.Operation, least: int) -> Any:
+    value = read_value(message.argument, "argument")
     try:
-        return check_step(read_value(argument, "argument"), least) or NONE
+        return check_step(value, least) or NONE
     except CrdtsyncError as error:
-        raise error if error.message.startswith("argument") else at("argument", error) from None
+        raise at("argument", error) from None
 
 
 def _nothing(message: pb.Operation) -> None:
-    if message.HasField("argument") or message.arguments:
-        raise BadRequest("An argument is set, but the verb takes none.")
+    if message.WhichOneof("takes") is not None:
+        raise BadRequest("argument is set, but the verb takes none.")

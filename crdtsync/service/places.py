@@ -10,6 +10,7 @@ from crdtsync.errors import BadRequest, InvalidValue
 from crdtsync.transport.pb import data_pb2 as pb
 
 KEPT_MAX = 16_384  # places remembered; then all are forgotten
+KEPT_BYTES_MAX = 512  # of a place that is remembered: 8 MiB in all
 
 
 class Places:
@@ -17,20 +18,22 @@ class Places:
 
     def __init__(self, cluster: ClusterSettings) -> None:
         self._depth_max, self._key_max = cluster.depth_max, cluster.key_bytes_max
-        self._kept: dict[tuple[str, str], Place] = {}
+        self.kept: dict[bytes, Place] = {}  # by the message's bytes: one lookup, where its parts would be three
 
     def of(self, message: pb.Place) -> Place:
         """The object's place.  Raises InvalidKey, BadRequest, InvalidValue for an unknown type."""
-        if message.path:
-            return self.inner(message, message.type)
-        name, kind = message.key, message.type
-        return self._kept.get((name, kind)) or self._keep(name, kind)
+        return self.kept.get(message.SerializeToString()) or self.keep(message)
 
-    def _keep(self, name: str, kind: str) -> Place:
-        place = keys.top(name, code_of(kind), self._key_max)
-        if len(self._kept) >= KEPT_MAX:
-            self._kept.clear()
-        self._kept[name, kind] = place
+    def keep(self, message: pb.Place) -> Place:
+        """As `of`, for a place that is not known yet."""
+        if message.path:
+            place = self.inner(message, message.type)
+        else:
+            place = keys.top(message.key, code_of(message.type), self._key_max)
+        if message.ByteSize() <= KEPT_BYTES_MAX:
+            if len(self.kept) >= KEPT_MAX:
+                self.kept.clear()
+            self.kept[message.SerializeToString()] = place
         return place
 
     def inner(self, message: pb.Place, kind: str) -> Place:

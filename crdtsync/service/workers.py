@@ -22,7 +22,8 @@ class Workers:
     """The threads of one server, and the waiting for the disk."""
 
     def __init__(self, local: Local, threads: int, inline_bytes: int) -> None:
-        self._local, self._store, self._inline_bytes = local, local.store, inline_bytes
+        self._local, self._store = local, local.store
+        self.inline_bytes = inline_bytes  # what is smaller takes less than a millisecond
         self._pool = ThreadPoolExecutor(threads, "crdtsync-service")
         self._operators = ThreadPoolExecutor(threads, "crdtsync-admin")
         self._waiting: list[tuple[int, asyncio.Future[None]]] = []  # (record, who waits until it is on the disk)
@@ -36,10 +37,16 @@ class Workers:
         """On a thread kept for operators: what they ask may take long."""
         return await asyncio.get_running_loop().run_in_executor(self._operators, call, *arguments)
 
-    async def small(self, size: int, call: Callable[..., T], *arguments: Any) -> T:
-        """Here and now if `size` bytes are few, the store's lock is free and no writer waits; else on a thread."""
+    async def sized(self, size: int, call: Callable[..., T], *arguments: Any) -> T:
+        """Work without the store on `size` bytes: here and now if they are few, else on a thread."""
+        if size <= self.inline_bytes:
+            return call(*arguments)
+        return await self.run(call, *arguments)
+
+    async def small(self, call: Callable[..., T], *arguments: Any) -> T:
+        """Little work on the store: here and now if its lock is free and no writer waits, else on a thread."""
         store = self._store
-        if size <= self._inline_bytes and store.lock.acquire(blocking=False):
+        if store.lock.acquire(blocking=False):
             try:
                 if store.dirty < store.config.dirty_bytes_max:
                     return call(*arguments)

@@ -94,12 +94,16 @@ def value(content: Any) -> pb.Value:
     return pb.Value(none=True) if content is None else pb.Value(**{kinds[type(content)]: content})
 
 
-def operation(verb: str, key: str, *path: str, argument: Any = ..., arguments: Iterable[Any] = ()) -> pb.Operation:
+def operation(
+    verb: str, key: str, *path: str, argument: Any = ..., arguments: Iterable[Any] | None = None
+) -> pb.Operation:
     """An operation on an object of the verb's own type."""
     made = pb.Operation(place=place(verb.partition(".")[0], key, *path), verb=verb)
     if argument is not ...:
         made.argument.CopyFrom(argument if isinstance(argument, pb.Value) else value(argument))
-    made.arguments.extend(each if isinstance(each, pb.Value) else value(each) for each in arguments)
+    if arguments is not None:
+        made.arguments.values.extend(each if isinstance(each, pb.Value) else value(each) for each in arguments)
+        made.arguments.SetInParent()
     return made
 
 

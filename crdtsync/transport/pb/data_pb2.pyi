@@ -106,8 +106,8 @@ class Operation(_message.Message):
     place: Place
     verb: str
     argument: Value
-    arguments: _containers.RepeatedCompositeFieldContainer[Value]
-    def __init__(self, place: _Optional[_Union[Place, _Mapping]] = ..., verb: _Optional[str] = ..., argument: _Optional[_Union[Value, _Mapping]] = ..., arguments: _Optional[_Iterable[_Union[Value, _Mapping]]] = ...) -> None: ...
+    arguments: Values
+    def __init__(self, place: _Optional[_Union[Place, _Mapping]] = ..., verb: _Optional[str] = ..., argument: _Optional[_Union[Value, _Mapping]] = ..., arguments: _Optional[_Union[Values, _Mapping]] = ...) -> None: ...
 
 class ApplyRequest(_message.Message):
     __slots__ = ("bucket", "operations", "request_id", "sync", "after")
