@@ -61,13 +61,14 @@ class Local:
             self.check()
         return self.store.bucket(bucket)
 
-    def change(self, bucket: str, run: Callable[[StoreTxn], T]) -> T:
+    def change(self, bucket: str, run: Callable[[StoreTxn], T], wait: bool = True) -> T:
         """Carry one transaction out; when it returns, the change is made, and durable as far as the setting says.
 
+        `wait`=False: the caller waits for the disk where the setting asks for it (durability "each").
         The store counts the refusals of its own; those of operations are counted by Bucket.run.
         """
         self.check_writable()
-        result = self.store.transact(bucket, run)
+        result = self.store.transact(bucket, run, wait)
         if self.written is not None:
             self.written()
         return result
@@ -86,8 +87,10 @@ class Local:
                 "The node has left the cluster; it takes no more writes.", hint="Open it again with join= to come back."
             )
 
-    def carry_out(self, bucket: str, operations: list[Operation], request_id: str | None = None) -> Answer:
-        """The operations of a batch, or one that may touch many rows, all or none.
+    def carry_out(
+        self, bucket: str, operations: list[Operation], request_id: str | None = None, wait: bool = True
+    ) -> Answer:
+        """The operations of a batch, or one that may touch many rows, all or none; `wait` as in `change`.
 
         With a request id: once, however often they come.  Raises BatchTooLarge, and BatchMisuse for an id that came
         with other operations.
@@ -101,12 +104,12 @@ class Local:
             return Answer(txn.actor, txn.next - 1) if txn.keys else Answer(0, 0)
 
         if request_id is None:
-            return self.change(bucket, run)
-        return self._once(bucket, Request(request_id, digest_of(operations)), run)
+            return self.change(bucket, run, wait)
+        return self._once(bucket, Request(request_id, digest_of(operations)), run, wait)
 
-    def _once(self, bucket: str, request: Request, run: Callable[[StoreTxn], Answer]) -> Answer:
+    def _once(self, bucket: str, request: Request, run: Callable[[StoreTxn], Answer], wait: bool) -> Answer:
         self.check_writable()
-        answer = self.store.transact_once(bucket, request, run)
+        answer = self.store.transact_once(bucket, request, run, wait)
         if self.written is not None and not answer.repeated:
             self.written()
         return answer

@@ -26,7 +26,7 @@ class Applying:
     def __init__(self, node: Node, calls: Calls, workers: Workers, operations: Operations, tokens: Tokens) -> None:
         self._node, self._calls, self._workers = node, calls, workers
         self._operations, self._tokens = operations, tokens
-        self._each = node.config.durability == "each"  # then a write waits for the disk itself
+        self._each = node.config.durability == "each"  # every write is answered from the disk
 
     async def apply(self, data: bytes, context: Any) -> tuple[pb.ApplyResponse, bool]:
         """Carry a request out; the response, and whether it may be given only once all so far is on the disk."""
@@ -38,11 +38,11 @@ class Applying:
         if done is None:
             if request.after:
                 await self._tokens.held(request.after, context)
-            call = self._workers.run if self._each or is_heavy(operations) else self._workers.small
+            call = self._workers.run if is_heavy(operations) else self._workers.small
             done = await call(self._carry_out, request, operations)
         self._calls.operations += len(operations)
         token, repeated = done
-        return pb.ApplyResponse(token=token, repeated=repeated), request.sync
+        return pb.ApplyResponse(token=token, repeated=repeated), request.sync or self._each
 
     def _read(self, data: bytes) -> tuple[pb.ApplyRequest, list[Operation]]:
         request = read(pb.ApplyRequest, data)
@@ -59,7 +59,7 @@ class Applying:
             check_request_id(request.request_id)
         local, bucket = self._node.local, request.bucket or DEFAULT_BUCKET
         try:
-            answer = local.carry_out(bucket, operations, request.request_id or None)
+            answer = local.carry_out(bucket, operations, request.request_id or None, wait=False)
         except KeyError as missing:
             raise Absent(values.encode(missing.args[0])) from None
         return local.token_after(bucket, answer) if answer.seq else "", answer.repeated

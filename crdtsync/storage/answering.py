@@ -16,7 +16,9 @@ from crdtsync.storage.txn import Txn
 class Answering(Core):
     """The part of a store that knows what it has answered."""
 
-    def transact_once(self, name: str, request: Request, ops: Callable[[Txn], object]) -> Answer:
+    def transact_once(
+        self, name: str, request: Request, ops: Callable[[Txn], object], wait: bool = True
+    ) -> Answer:
         """As `transact`, unless the bucket has answered this request: then nothing runs, and its answer is given.
 
         The id goes into the journal record of the write, so a crash keeps both or neither; one that changes nothing
@@ -32,7 +34,7 @@ class Answering(Core):
             if answer is None:
                 answer = self._answer(name, request, ops)
             record = self.last_record
-        if self.config.durability == "each":
+        if wait and self.config.durability == "each":
             self.wait_durable(record)
         return answer
 

@@ -225,9 +225,10 @@ class Core:
 
     # -- writing
 
-    def transact(self, name: str, ops: Callable[[Txn], T]) -> T:
+    def transact(self, name: str, ops: Callable[[Txn], T], wait: bool = True) -> T:
         """Run `ops` on a bucket: everything it puts takes effect together, or nothing after an exception.
 
+        With durability "each" it returns once that is on the disk, unless the caller does the waiting (`wait`=False).
         Raises what `ops` raises, BatchTooLarge, DiskFull, JournalFailed, Overloaded, Closed, Forked.
         """
         self.check_usable()
@@ -244,7 +245,7 @@ class Core:
             if not txn.keys:
                 return result
             record = self._commit(bucket, txn, fresh)
-        if self.config.durability == "each":
+        if wait and self.config.durability == "each":
             self.wait_durable(record)
         return result
 
