@@ -52,7 +52,7 @@ test: $(VENV)/.flights lint types proto-check
 	CRDTSYNC_KERNELS=pure $(BIN)/python -m pytest -n 2 --dist worksteal --ignore tests/demo --ignore tests/integration
 
 # The kernels built with AddressSanitizer and UBSan, in a copy of the tree, on what feeds them bytes good and bad.
-SANITIZED := build/sanitized
+SANITIZED := .sanitized
 PRELOAD = $(shell $(CC) -print-file-name=libasan.so) $(shell $(CC) -print-file-name=libubsan.so)
 test-sanitized: env
 	rm -rf $(SANITIZED) && mkdir -p $(SANITIZED)
@@ -69,4 +69,4 @@ bench: env
 	$(BIN)/python -m benchmarks.micro.kernels
 
 clean:
-	rm -rf $(VENV) .proto-venv build dist *.egg-info crdtsync/_native*.so native/*.c native/*.html .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .proto-venv $(SANITIZED) build dist *.egg-info crdtsync/_native*.so native/*.c native/*.html .pytest_cache .mypy_cache .ruff_cache .hypothesis
