@@ -174,6 +174,16 @@ class MembershipMisuse(Misuse):
     """leave, evict or rescue was asked for where it makes no sense."""
 
 
+class BackupExists(Misuse):
+    """Something is where a backup or a restored store should go."""
+
+    hint = "Choose another place, or give --force (force=True) to overwrite it."
+
+
+class BackupMismatch(Misuse):
+    """Backups do not build on each other, or not on what the store holds."""
+
+
 # ---- environment ---------------------------------------------------------------------------------------------------
 
 
@@ -338,6 +348,19 @@ class Unavailable(EnvironmentFault):
 
     hint = "Try again, or use another node."
     exit_code = 3
+
+
+class BackupDamaged(EnvironmentFault):
+    """A backup file is cut off, altered, or holds what no backup holds."""
+
+    hint = "Take another copy of the file, or an earlier backup; `crdtsync backup verify` shows which are sound."
+    exit_code = 5
+
+
+class BackupExpired(EnvironmentFault):
+    """A backup took longer than ``backup_time_max`` and was given up."""
+
+    hint = "Write to a faster disk or reader, or raise backup_time_max."
 
 
 class QuorumMissing(EnvironmentFault):

@@ -148,6 +148,10 @@ class Network:
                     WaitTimeout("No member has taken over all that was written here yet.", hint="Call leave() again.")
                 )
 
+    def found(self) -> None:
+        """Belong to a cluster from now on, if only as its one member."""
+        self._ask(lambda engine, now, wall: engine.found(now))
+
     def evict(self, name: str, force: bool) -> None:
         """Declare a member gone for good."""
         self._ask(lambda engine, now, wall: engine.evict(name, force, now))

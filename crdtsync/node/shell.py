@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
@@ -15,6 +15,7 @@ from crdtsync.datatypes import keys
 from crdtsync.datatypes.keys import Place
 from crdtsync.errors import Closed, CrdtsyncError, Forked, Misuse
 from crdtsync.handles import Backend, Item, Objects
+from crdtsync.node.backups import Backups
 from crdtsync.node.batches import DEFAULT_BUCKET, BatchScope
 from crdtsync.node.buckets import Bucket
 from crdtsync.node.opening import load_tls, named, open_store
@@ -25,8 +26,11 @@ from crdtsync.node.watching import Hub, Watcher
 from crdtsync.node.writing import Local
 
 if TYPE_CHECKING:
+    from crdtsync.backup.content import Summary
+    from crdtsync.backup.writing import Stream
     from crdtsync.node.aio import AioNode
     from crdtsync.node.network import Network
+    from crdtsync.storage.merging import Merged
     from crdtsync.transport.base import Transport
 
 
@@ -66,6 +70,7 @@ class Node(Objects):
         self._aio: AioNode | None = None
         self._rescue = Rescue(self.local)
         self.attached: list[Attached] = []
+        self._backups = Backups(self.local, self.sessions, self._opened, self._net)
         _OPEN.add(self)
         try:
             self.rescue.settle()
@@ -246,6 +251,44 @@ class Node(Objects):
         """What this node had to set aside when it started over: show, replay or drop it."""
         self.local.check()
         return self._rescue
+
+    # -- backups
+
+    def backup(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        since: str | os.PathLike[str] | None = None,
+        force: bool = False,
+        progress: Callable[[int, int | None], None] | None = None,
+    ) -> Summary:
+        """Write the state of this moment, of all buckets, to the file `path`; writers go on meanwhile.
+
+        `since` is the token of an earlier backup, or a Path of its file: then only what came after it is written, and
+        restoring needs both.  `force` overwrites a file; without it that is BackupExists.  `progress(done, total)` is
+        told rows.  Raises BackupMismatch for a `since` that this node does not hold, InvalidToken, BackupExpired,
+        RowDamaged, StartingOver, DiskFull, OSError; `path` then is as it was.
+        """
+        return self._backups.write(path, since, force, progress)
+
+    def backup_stream(self, *, since: str | os.PathLike[str] | None = None) -> Stream:
+        """The same as an iterator over the bytes of the file, with its `summary` at the end; to be closed (`with`)."""
+        return self._backups.stream(since)
+
+    def restore(
+        self,
+        paths: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
+        *,
+        progress: Callable[[int, int | None], None] | None = None,
+    ) -> Merged:
+        """Merge a full backup, and those that build on it, into this node, and so into its cluster.
+
+        What the cluster has deleted since stays deleted; what it has lost comes back; merging twice is merging once.
+        To begin a store from a backup, see crdtsync.backup.restore.  `progress(done, total)` is told bytes.
+        Returns the numbers of rows changed, conflicts, registers rewritten and cells deleted again.  Raises
+        BackupMismatch, BackupDamaged, and what a write raises.
+        """
+        return self._backups.merge(paths, progress)
 
     def _net(self) -> Network:
         self.local.check()

@@ -110,10 +110,12 @@ class Engine:
     def _found_anew(self) -> None:
         """A cluster restored whole from backups: a new identity; who else was a member joins again."""
         core, store = self.core, self.core.store
+        mine = core.me()
         others = [record for record in store.members().values() if record.node != store.node]
-        if any(record.state in (JOINING, MEMBER) for record in others):
+        restored = mine is not None and mine.state == JOINING  # from a backup: it knows no members
+        if restored or any(record.state in (JOINING, MEMBER) for record in others):
             store.publish(core.rng.getrandbits(64) | 1)
-            mine = core.me() or MemberRecord(node=store.node, epoch=1, state=MEMBER)
+            mine = mine or MemberRecord(node=store.node, epoch=1, state=MEMBER)
             mine = msgspec.structs.replace(mine, epoch=mine.epoch + 1, state=MEMBER, start=store.start)
             store.put_members([mine, *(msgspec.structs.replace(record, state=EVICTED) for record in others)])
             core.persist()
@@ -198,6 +200,12 @@ class Engine:
         with self.core.store.lock:
             self.membership.leave()
         self.gossip.everything()
+
+    def found(self, now: float) -> None:
+        """Belong to a cluster from now on, with this node as its first member, unless it belongs to one already."""
+        self.core.now = max(self.core.now, now)
+        self.membership.found()
+        self.core.persist()
 
     def evict(self, node: str, force: bool, now: float) -> None:
         """Stop waiting for a member; QuorumMissing unless more than half are in reach, or `force`."""

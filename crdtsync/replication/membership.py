@@ -129,7 +129,7 @@ class Membership:
         if known is None and len(store.members()) >= core.settings.members_max:
             self.sessions.refuse(link, "busy", "the cluster has members_max members")
             return
-        self._found()
+        self.found()
         # Every attempt has an epoch of its own, above all that either has heard of: late word about an earlier
         # attempt (that it expired, say) then cannot throw the node out again.  A request that comes twice is one
         # attempt: the joiner holds on to the first answer, and would not know itself under the epoch of the second.
@@ -146,7 +146,7 @@ class Membership:
         )
         core.send(link, accept)
 
-    def _found(self) -> None:
+    def found(self) -> None:
         """A node that nobody has joined yet becomes the first member of a new cluster."""
         core, store = self.core, self.core.store
         if store.cluster() == 0:

@@ -12,7 +12,7 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from crdtsync.clocks.hybrid import HybridClock
 from crdtsync.clocks.members import Members
@@ -40,6 +40,9 @@ from crdtsync.storage.maps import OrderedMap, Snapshot
 from crdtsync.storage.records import Position
 from crdtsync.storage.requests import Requests
 from crdtsync.storage.txn import Txn
+
+if TYPE_CHECKING:
+    from crdtsync.storage.cutting import Cut
 
 log = logging.getLogger("crdtsync.storage")
 T = TypeVar("T")
@@ -86,6 +89,7 @@ class Core:
         self._syncing = self._checkpointing = False
         self._snapshot: Snapshot | None = None
         self._gone = False  # the table has been let go of
+        self.cuts: list[Cut] = []  # states that backups are reading
 
     # -- the ways in
 

@@ -24,11 +24,14 @@ class Repairing(Receiving):
         """The keys of the rows set aside, as a part without images; those whose key is lost cannot be among them."""
         with self.lock:
             held = self.named.get(bucket)
-            keys = [] if held is None else sorted(filter(None, held.damaged.values()))
-            owners = sorted({_owner(key) for key in keys} - {None}, key=lambda index: self.actors.ids[index or 0])
-            positions = {index: at for at, index in enumerate(owners) if index is not None}
-            table = tuple(self.actors.ids[index] for index in positions)
-            return PackedRows(table, len(keys), keys_pack(keys, positions), b"")
+            return self.packed_keys([] if held is None else sorted(filter(None, held.damaged.values())))
+
+    def packed_keys(self, keys: list[bytes]) -> PackedRows:
+        """Row keys as a part without images."""
+        owners = sorted({_owner(key) for key in keys} - {None}, key=lambda index: self.actors.ids[index or 0])
+        positions = {index: at for at, index in enumerate(owners) if index is not None}
+        table = tuple(self.actors.ids[index] for index in positions)
+        return PackedRows(table, len(keys), keys_pack(keys, positions), b"")
 
     def damaged_clock(self, bucket: str) -> Clock:
         """Events under which the log lists the rows set aside: who has these has all that the rows had."""

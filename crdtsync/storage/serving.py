@@ -126,6 +126,10 @@ class Serving(Membership):
         keys, images = rows_pack(rows, positions)
         return PackedRows(tuple(ids[index] for index in order), len(rows), keys, images)
 
+    def packed_parts(self, rows: list[Row]) -> list[PackedRows]:
+        """Rows as parts that name few enough actors; no lock is needed, as indexes are never given out twice."""
+        return [self.packed(part) for part in self._few_actors(rows)] if rows else []
+
     def scan(self, bucket: str, after: bytes, part_bytes: int) -> tuple[PackedRows, bytes]:
         """Rows of durable state in key order beyond `after`, and where to go on (b"": the end).
 

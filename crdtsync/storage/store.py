@@ -13,21 +13,23 @@ from crdtsync.errors import ConfigError, CrdtsyncError
 from crdtsync.storage.answering import Answering
 from crdtsync.storage.collecting import Collecting
 from crdtsync.storage.core import Random, log
+from crdtsync.storage.cutting import Cutting
 from crdtsync.storage.directory import Directory
 from crdtsync.storage.disk import Disk, MemoryDisk
 from crdtsync.storage.files import open_disk
 from crdtsync.storage.forks import Forks
 from crdtsync.storage.journal import Journal
 from crdtsync.storage.lmdb_map import LmdbMap
+from crdtsync.storage.loading import Loading
 from crdtsync.storage.maps import MemoryMap, OrderedMap
-from crdtsync.storage.repairing import Repairing
+from crdtsync.storage.merging import Merging
 from crdtsync.storage.restamping import Restamping
 from crdtsync.storage.scanning import Scanning
 
 Path = str | os.PathLike[str]
 
 
-class Store(Scanning, Collecting, Repairing, Restamping, Answering):
+class Store(Scanning, Collecting, Loading, Merging, Restamping, Cutting, Answering):
     """State of one replica.  Any thread may call; meets replication.ports.ReplicaStore."""
 
     _directory: Directory | None = None
@@ -138,6 +140,7 @@ class Store(Scanning, Collecting, Repairing, Restamping, Answering):
     def _let_go(self) -> None:
         self.renew_reader()
         self._gone = True
+        self.close_cuts()
         self.table.close()
         if self._directory is not None:
             self._directory.close()

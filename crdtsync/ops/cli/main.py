@@ -19,6 +19,7 @@ from crdtsync.ops.cli.groups import LazyGroup
 SECTIONS = {
     "Running a node": {
         "start": "Run a node: open DIR, join the cluster, serve programs and operators.",
+        "backup": "Make backups of a store, verify them, and restore them.",
         "check": "Verify every row, log entry and clock of a closed store.",
     },
     "This program": {

@@ -1,0 +1,82 @@
+"""A chain of backups: one full backup, and further ones that each build on what those before it hold."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from contextlib import ExitStack
+
+from crdtsync.backup.reading import Backup
+from crdtsync.clocks.vector import Clock, covers
+from crdtsync.errors import BackupMismatch
+
+Path = str | os.PathLike[str]
+
+
+def as_list(paths: Path | Sequence[Path]) -> list[Path]:
+    """One path or several as a list."""
+    return [paths] if isinstance(paths, str | os.PathLike) else list(paths)
+
+
+class Chain:
+    """Backups in the order in which they build on each other, open.  Use it with `with`."""
+
+    def __init__(self, paths: Sequence[Path]) -> None:
+        """`paths` in any order.  Raises BackupMismatch, BackupDamaged, UnsupportedFormat, OSError."""
+        if not paths:
+            raise BackupMismatch("No backup was named.")
+        self._files = ExitStack()
+        try:
+            self.backups = _in_order([self._files.enter_context(Backup(path)) for path in paths])
+        except BaseException:
+            self._files.close()
+            raise
+
+    @property
+    def last(self) -> Backup:
+        """The one whose state the chain leads to."""
+        return self.backups[-1]
+
+    def __enter__(self) -> Chain:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._files.close()
+
+
+def _in_order(backups: list[Backup]) -> list[Backup]:
+    full = [backup for backup in backups if not backup.incremental]
+    if len(full) != 1:
+        names = ", ".join(backup.path for backup in full) or "none"
+        raise BackupMismatch(f"A chain begins with one full backup; here that is {names}.")
+    ordered, left = full, [backup for backup in backups if backup.incremental]
+    state = {section.name: section.clock for section in full[0].sections}
+    while left:
+        fitting = [backup for backup in left if _builds_on(backup, state)]
+        if not fitting:
+            raise _misfit(left[0], ordered[-1])
+        following = min(fitting, key=_events)
+        for section in following.sections:
+            state[section.name] = section.clock
+        ordered.append(following)
+        left.remove(following)
+    return ordered
+
+
+def _builds_on(backup: Backup, state: dict[str, Clock]) -> bool:
+    """Whether the backup leads on from `state`: its base is there, and nothing is there that it has not seen."""
+    reached = {section.name: section.clock for section in backup.sections}
+    based = all(covers(state.get(section.name, {}), section.base) for section in backup.sections)
+    return based and all(covers(reached.get(name, {}), clock) for name, clock in state.items())
+
+
+def _events(backup: Backup) -> int:
+    return sum(sum(section.flat_clock[1::2]) for section in backup.sections)
+
+
+def _misfit(backup: Backup, before: Backup) -> BackupMismatch:
+    parent = f" It names {backup.header.parent} as its parent." if backup.header.parent else ""
+    return BackupMismatch(
+        f"{backup.path} does not build on {before.path} ({before.header.id}).{parent}",
+        hint="Name the full backup and every one between; `crdtsync backup verify` shows what builds on what.",
+    )

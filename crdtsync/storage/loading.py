@@ -1,0 +1,90 @@
+"""Loading: a store that nobody uses yet is filled from backups, file by file.
+
+Rows come before the claim that covers them, so in between the store is at no cut; whoever loads keeps its directory
+out of use until everything is in.
+"""
+
+from __future__ import annotations
+
+from crdtsync.clocks.vector import Clock, join
+from crdtsync.datatypes.rows import PackedRows
+from crdtsync.errors import BackupMismatch
+from crdtsync.storage import facts
+from crdtsync.storage.bucket import Bucket
+from crdtsync.storage.facts import payload
+from crdtsync.storage.repairing import Repairing
+from crdtsync.storage.staging import Staged
+
+SLICE = 2_000  # rows looked at at once
+
+
+class Loading(Repairing):
+    """The part of a store that is filled."""
+
+    def load_rows(self, name: str, staged: Staged) -> list[bytes]:
+        """Join rows into a bucket; their keys, with local actor indexes.  Raises DiskFull, JournalFailed."""
+        self.check_usable()
+        with self.lock, self.counting():
+            self.add_actors(self.actors.unknown(staged.actors))
+            bucket = self._loaded(name)
+            rows = staged.local(self.actors.index)
+            joined, before, _ = self.joined(bucket, rows, set())
+            self._load(bucket, joined, before)
+        self._make_room()
+        return [key for key, _ in rows]
+
+    def load_kept(self, name: str, start: bytes, until: bytes, kept: PackedRows, written: set[bytes]) -> int:
+        """Drop the rows from `start` to below `until` (b"": the end) that are neither kept nor `written`; how many.
+
+        Raises BackupMismatch when a row that is to be kept is not here; BadTransfer, DiskFull, JournalFailed.
+        """
+        self.check_usable()
+        with self.lock, self.counting():
+            bucket = self._loaded(name)
+            wanted = set(self._local_keys(kept))
+            dropped: dict[bytes, bytes | None] = {}
+            for key, image in self._range(bucket, start, until):
+                if key in wanted:
+                    wanted.discard(key)
+                elif key not in written:
+                    dropped[key] = image
+            if wanted:
+                raise BackupMismatch(f"{len(wanted)} rows of bucket {name!r} are to be kept and are not there.")
+            if dropped:
+                self._load(bucket, dict.fromkeys(dropped), dropped)
+        self._make_room()
+        return len(dropped)
+
+    def load_claim(self, name: str, clock: Clock, floor: Clock, stamp_floor: int) -> None:
+        """All rows of a bucket are in: it holds these events."""
+        self.check_usable()
+        with self.lock, self.counting():
+            self.add_actors(self.actors.unknown([*clock, *floor]))
+            bucket = self._loaded(name)
+            self.join(bucket, [], self.actors.inward(clock), self.actors.inward(floor), stamp_floor)
+            bucket.table_clock = join(bucket.table_clock, bucket.clock)  # the rows came before the claim
+
+    def _loaded(self, name: str) -> Bucket:
+        return self.named.get(name) or self.add_bucket(self.new_bucket(name))
+
+    def _load(self, bucket: Bucket, rows: dict[bytes, bytes | None], before: dict[bytes, bytes | None]) -> None:
+        if rows:
+            data = payload(facts.ROWS, bucket.number, facts.rows_flat(rows))
+            self.journal.append(data)
+            bucket.install(rows, before)
+            self.add_dirty(bucket, len(data), len(rows))
+
+    def _range(self, bucket: Bucket, start: bytes, until: bytes) -> list[tuple[bytes, bytes]]:
+        """Rows in a range that holds about one part."""
+        found: list[tuple[bytes, bytes]] = []
+        while True:
+            rows = bucket.scan_rows(b"", start, SLICE)
+            inside = [row for row in rows if not until or row[0] < until]
+            found += inside
+            if len(rows) < SLICE or len(inside) < len(rows):
+                return found
+            start = rows[-1][0] + b"\0"
+
+    def _make_room(self) -> None:
+        if self.dirty > self.config.checkpoint_bytes:
+            self.checkpoint()

@@ -1,0 +1,172 @@
+"""Backups that build on others: small, and nothing that was deleted comes back with the chain."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from crdtsync import Node
+from crdtsync.backup import restore, verify
+from crdtsync.errors import BackupDamaged, BackupMismatch, InvalidToken
+from tests.backup.helpers import SECONDS, clean, contents, fill, opened
+from tests.integration.waiting import until
+
+
+def restored(tmp_path: Path, name: str, *files: Path) -> Node:
+    assert verify(list(files)).ok
+    restore(list(files), tmp_path / name, new_cluster=True)
+    return opened(tmp_path / name)
+
+
+def test_only_what_is_new_is_written(tmp_path: Path) -> None:
+    with opened(tmp_path / "a") as node:
+        node.gset("s").update(range(2_000))
+        full = node.backup(tmp_path / "b1")
+        node.gset("s").add("one more")
+        node.bucket("later").gset("s").add(1)
+        by_token = node.backup(tmp_path / "b2", since=full.token)
+        by_file = node.backup(tmp_path / "b3", since=tmp_path / "b1")
+        nothing = node.backup(tmp_path / "b4", since=by_file.token)
+        digest = node.digest()
+    assert [(s.rows, s.kept, s.incremental) for s in (full, by_token, by_file, nothing)] == [
+        (2_000, 0, False), (2, 0, True), (2, 0, True), (0, 0, True),
+    ]  # fmt: skip
+    assert (by_token.parent, by_file.parent) == ("", full.id)
+    for number, files in enumerate((["b1", "b2"], ["b3", "b1"], ["b4", "b2", "b1"])):
+        with restored(tmp_path, f"r{number}", *(tmp_path / name for name in files)) as node:
+            assert node.digest() == digest
+
+
+def test_what_was_collected_since_does_not_come_back(tmp_path: Path) -> None:
+    with opened(tmp_path / "a") as node:
+        fill(node)
+        node.pncounter("gone").increment(5)
+        node.lwwregister("gone").set(1)
+        node.backup(tmp_path / "b1")
+        node.orset("tags").discard("tag-2")
+        node.delete("long")
+        node.delete("gone")
+        node.map("product").clear()
+        node.orset("tags").add("new")
+        until(clean(node), SECONDS)
+        second = node.backup(tmp_path / "b2", since=tmp_path / "b1")
+        node.orset("tags").discard("new")
+        node.pncounter("stock").increment(10)
+        until(clean(node), SECONDS)
+        third = node.backup(tmp_path / "b3", since=second.token)
+        expected, digest = contents(node), node.digest()
+    assert second.kept > 0 and second.rows < 5
+    with restored(tmp_path, "r", tmp_path / "b1", tmp_path / "b2", tmp_path / "b3") as node:
+        assert (contents(node), node.digest()) == (expected, digest)
+        assert "tag-2" not in node.orset("tags") and node.pncounter("gone").value == 0
+    assert third.incremental
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_chains_of_a_random_life(tmp_path: Path, seed: int) -> None:
+    """Each link of a chain restores exactly the state of its moment, whatever was deleted and collected between."""
+    rng = random.Random(seed)
+    files, states, since = [], [], None
+    with opened(tmp_path / "a", checkpoint_interval=0.02) as node:
+        for number in range(4):
+            for _ in range(60):
+                act(rng, node)
+            if rng.random() < 0.5:
+                until(clean(node), SECONDS)
+            files.append(tmp_path / f"b{number}")
+            since = node.backup(files[-1], since=since).token
+            states.append((node.digest(), contents(node)))
+    for number, (digest, expected) in enumerate(states):
+        with restored(tmp_path, f"r{number}", *files[: number + 1]) as node:
+            assert (node.digest(), contents(node)) == (digest, expected)
+    with restored(tmp_path, "r", *files) as node:
+        assert (node.digest(), contents(node)) == states[-1]
+
+
+def act(rng: random.Random, node: Node) -> Any:
+    """Something that a program might do."""
+    bucket, key = node.bucket(rng.choice(["x", "y"])), rng.choice("abc")
+    item = rng.choice([rng.randrange(15), "z" * 600 + str(rng.randrange(3))])
+    return rng.choice([
+        lambda: bucket.orset(key).add(item),
+        lambda: bucket.orset(key).discard(item),
+        lambda: bucket.pncounter(key).increment(rng.randrange(9)),
+        lambda: bucket.pncounter(key).reset(),
+        lambda: bucket.lwwregister(key).set(item),
+        lambda: bucket.lwwregister(key).clear(),
+        lambda: bucket.mvregister(key).set(item),
+        lambda: bucket.map(key).orset("f").add(item),
+        lambda: bucket.map(key).clear(),
+        lambda: bucket.delete(key),
+    ])()  # fmt: skip
+
+
+def test_any_member_goes_on_with_the_chain_of_another(tmp_path: Path) -> None:
+    with (
+        opened(tmp_path / "a", listen="127.0.0.1:0") as a,
+        opened(tmp_path / "c", listen="127.0.0.1:0", join=[a.address]) as c,
+    ):
+        fill(a)
+        a.pncounter("shared").increment(2)
+        until(lambda: a.digest() == c.digest(), SECONDS)
+        a.backup(tmp_path / "b1")
+        c.pncounter("shared").increment(3)
+        a.orset("tags").discard("tag-3")
+        until(lambda: a.digest() == c.digest() and clean(a)() and clean(c)(), SECONDS)
+        second = c.backup(tmp_path / "b2", since=tmp_path / "b1")
+        digest = a.digest()
+        assert second.kept > 0
+    with restored(tmp_path, "r", tmp_path / "b1", tmp_path / "b2") as node:
+        assert node.digest() == digest
+        assert node.pncounter("shared").value == 5
+
+
+def test_a_parent_that_the_node_does_not_hold_is_refused(tmp_path: Path) -> None:
+    with opened(None) as other:
+        fill(other)
+        foreign = other.backup(tmp_path / "other")
+    with opened(None) as node:
+        fill(node)
+        node.backup(tmp_path / "b1")
+        with pytest.raises(BackupMismatch, match="lacks events"):
+            node.backup(tmp_path / "b2", since=tmp_path / "other")
+        with pytest.raises(InvalidToken):
+            node.backup(tmp_path / "b2", since=foreign.token)
+        with pytest.raises(InvalidToken):
+            node.backup(tmp_path / "b2", since="nonsense")
+        with pytest.raises(FileNotFoundError):
+            node.backup(tmp_path / "b2", since=tmp_path / "absent")
+        (tmp_path / "text").write_text("text")
+        with pytest.raises(BackupDamaged, match="not a crdtsync backup"):
+            node.backup(tmp_path / "b2", since=tmp_path / "text")
+    assert not (tmp_path / "b2").exists()
+
+
+def test_chains_with_gaps_and_branches_are_refused(tmp_path: Path) -> None:
+    files = [tmp_path / f"b{number}" for number in range(4)]
+    with opened(None) as node:
+        since = None
+        for file in files:
+            node.gcounter("hits").increment()
+            since = node.backup(file, since=since).token
+    with opened(None) as other:
+        other.gcounter("hits").increment()
+        other.backup(tmp_path / "other")
+    refused = [
+        [files[1]],  # nothing to begin with
+        [files[0], files[2]],  # a gap
+        [files[0], files[1], files[3]],
+        [tmp_path / "other", files[1]],
+        [files[0], tmp_path / "other"],  # two beginnings
+        [],
+    ]
+    for number, chain in enumerate(refused):
+        with pytest.raises(BackupMismatch):
+            restore(chain, tmp_path / f"r{number}")
+        assert not (tmp_path / f"r{number}").exists()
+        if len(chain) > 1:
+            assert not verify(chain).ok
+    assert verify(list(reversed(files))).ok
