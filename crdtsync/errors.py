@@ -174,12 +174,6 @@ class MembershipMisuse(Misuse):
     """leave, evict or rescue was asked for where it makes no sense."""
 
 
-class BackupExists(Misuse):
-    """Something is where a backup or a restored store should go."""
-
-    hint = "Choose another place, or give --force (force=True) to overwrite it."
-
-
 class BackupMismatch(Misuse):
     """Backups do not build on each other, or not on what the store holds."""
 

@@ -30,7 +30,7 @@ from crdtsync.backup.writing import Progress, sync_directory
 from crdtsync.clocks.members import JOINING, MEMBER, MemberRecord
 from crdtsync.config import Config
 from crdtsync.datatypes.keys import BUCKET_MAX, check_name
-from crdtsync.errors import BackupExists, BackupMismatch
+from crdtsync.errors import BackupMismatch, FileThere
 from crdtsync.storage.directory import LOCK, MARKER, TABLE, check_marker, check_path, lock_file, make_directory
 from crdtsync.storage.files import full_disk
 from crdtsync.storage.store import Store
@@ -60,7 +60,7 @@ def restore(
     """Make a store in `directory` from a full backup and those that build on it; see the module's text.
 
     `name` is the node's name (empty: one is minted).  `force` replaces a closed crdtsync store that is there, never
-    anything else.  `progress` is told bytes read and in all of the file at hand.  Raises BackupExists, BackupMismatch,
+    anything else.  `progress` is told bytes read and in all of the file at hand.  Raises FileThere, BackupMismatch,
     BackupDamaged, UnsupportedFormat, StoreInUse, ForeignDirectory, InvalidKey, DiskFull, OSError.
     """
     if name:
@@ -92,7 +92,7 @@ def _prepare(target: FilePath, force: bool) -> None:
     _clear_interrupted(target)
     others = sorted(entry.name for entry in os.scandir(target) if entry.name != LOCK)
     if others and not force:
-        raise BackupExists(f"{target} is not empty: it holds {others[0]!r}.")
+        raise FileThere(f"{target} is not empty: it holds {others[0]!r}.")
     if others:
         check_marker(target)  # raises ForeignDirectory: what is no store is not overwritten even so
 

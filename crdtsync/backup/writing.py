@@ -18,7 +18,7 @@ from crdtsync.backup.content import Header, Section, Summary, flat
 from crdtsync.clocks.vector import Clock, covers
 from crdtsync.datatypes.keys import after_object, object_prefix
 from crdtsync.datatypes.rows import PackedRows, Row
-from crdtsync.errors import BackupExists, BackupMismatch, MembershipMisuse, StartingOver
+from crdtsync.errors import BackupMismatch, FileThere, MembershipMisuse, StartingOver
 from crdtsync.kernels import CELL, row_kind, row_log_dots
 from crdtsync.storage.cutting import CutBucket
 from crdtsync.storage.files import full_disk
@@ -201,7 +201,7 @@ def _rows_record(number: int, part: PackedRows) -> content.RowsRecord:
 def write_file(stream: Stream, path: str | os.PathLike[str], force: bool, progress: Progress | None) -> Summary:
     """Write a backup to `path`: whole, durable and under that name, or not at all.
 
-    Raises BackupExists without `force`, DiskFull, OSError, and what reading the cut raises.
+    Raises FileThere without `force`, DiskFull, OSError, and what reading the cut raises.
     """
     target = Path(path)
     check_free(target, force)
@@ -224,10 +224,10 @@ def write_file(stream: Stream, path: str | os.PathLike[str], force: bool, progre
 
 
 def check_free(target: Path, force: bool) -> None:
-    """Raise BackupExists when something is at `target`, which `force` does not overwrite or may not."""
+    """Raise FileThere when something is at `target`, which `force` does not overwrite or may not."""
     if target.is_dir() or (os.path.lexists(target) and not force):
         what = "a directory" if target.is_dir() else "there already"
-        raise BackupExists(f"{target} is {what}.")
+        raise FileThere(f"{target} is {what}.")
 
 
 def _name(partial: Path, target: Path, force: bool) -> None:
@@ -238,7 +238,7 @@ def _name(partial: Path, target: Path, force: bool) -> None:
     try:
         os.link(partial, target)
     except FileExistsError:
-        raise BackupExists(f"{target} is there already.") from None
+        raise FileThere(f"{target} is there already.") from None
     except OSError:  # a file system without links
         check_free(target, force)
         os.replace(partial, target)

@@ -57,11 +57,11 @@ class Backups:
 
     # -- making
 
-    def stream(self, since: PathName | None) -> Stream:
+    def stream(self, since: PathName | None, parent: str = "") -> Stream:
         """A backup of this moment as an iterator of bytes."""
         self._local.check()
         try:
-            builds_on = self._since(since)
+            builds_on = self._since(since, parent)
             self._found()
             return Stream(self._store, self._sessions.token_of, builds_on)
         except CrdtsyncError as error:
@@ -72,14 +72,14 @@ class Backups:
         if self._store.cluster() == 0:
             self._network().found()
 
-    def _since(self, since: PathName | None) -> Since | None:
+    def _since(self, since: PathName | None, parent: str) -> Since | None:
         """A path object is that of the parent's file; a string is a token."""
         if since is None or since == "":
             return None
         if isinstance(since, str):
-            return Since(self._sessions.read(since))
-        with Backup(since) as parent:
-            return Since({section.name: section.clock for section in parent.sections}, parent.header.id)
+            return Since(self._sessions.read(since), parent)
+        with Backup(since) as backup:
+            return Since({section.name: section.clock for section in backup.sections}, backup.header.id)
 
     def write(self, path: PathName, since: PathName | None, force: bool, progress: Progress | None) -> Summary:
         """A backup as a file."""

@@ -265,15 +265,18 @@ class Node(Objects):
         """Write the state of this moment, of all buckets, to the file `path`; writers go on meanwhile.
 
         `since` is the token of an earlier backup, or a Path of its file: then only what came after it is written, and
-        restoring needs both.  `force` overwrites a file; without it that is BackupExists.  `progress(done, total)` is
+        restoring needs both.  `force` overwrites a file; without it that is FileThere.  `progress(done, total)` is
         told rows.  Raises BackupMismatch for a `since` that this node does not hold, InvalidToken, BackupExpired,
         RowDamaged, StartingOver, DiskFull, OSError; `path` then is as it was.
         """
         return self._backups.write(path, since, force, progress)
 
-    def backup_stream(self, *, since: str | os.PathLike[str] | None = None) -> Stream:
-        """The same as an iterator over the bytes of the file, with its `summary` at the end; to be closed (`with`)."""
-        return self._backups.stream(since)
+    def backup_stream(self, *, since: str | os.PathLike[str] | None = None, parent: str = "") -> Stream:
+        """The same as an iterator over the bytes of the file, with its `summary` at the end; to be closed (`with`).
+
+        `parent` is the id of the backup whose token `since` is, for people who read the file later.
+        """
+        return self._backups.stream(since, parent)
 
     def restore(
         self,

@@ -11,7 +11,7 @@ import pytest
 import crdtsync
 from crdtsync.backup import read_summary, restore, verify
 from crdtsync.backup.writing import Stream
-from crdtsync.errors import BackupExists, BackupExpired, Closed, RowDamaged, WaitTimeout
+from crdtsync.errors import BackupExpired, Closed, FileThere, RowDamaged, WaitTimeout
 from crdtsync.storage import facts
 from crdtsync.storage.bucket import HIDDEN
 from tests.backup.helpers import contents, fill, opened
@@ -96,12 +96,12 @@ def test_nothing_is_overwritten_unless_forced(tmp_path: Path) -> None:
         fill(node)
         (tmp_path / "b").write_text("mine")
         (tmp_path / "d").mkdir()
-        with pytest.raises(BackupExists, match="there already"):
+        with pytest.raises(FileThere, match="there already"):
             node.backup(tmp_path / "b")
-        with pytest.raises(BackupExists, match="directory"):
+        with pytest.raises(FileThere, match="directory"):
             node.backup(tmp_path / "d", force=True)
         assert (tmp_path / "b").read_text() == "mine"
-        assert node.status()["counters"]["backup_exists"] == 2
+        assert node.status()["counters"]["file_there"] == 2
         node.backup(tmp_path / "b", force=True)
     assert verify(tmp_path / "b").ok
 
@@ -109,7 +109,7 @@ def test_nothing_is_overwritten_unless_forced(tmp_path: Path) -> None:
 def test_a_file_that_comes_meanwhile_is_not_overwritten(tmp_path: Path) -> None:
     with opened(None) as node:
         fill(node)
-        with pytest.raises(BackupExists):
+        with pytest.raises(FileThere):
             node.backup(tmp_path / "b", progress=lambda done, total: _touch(tmp_path / "b"))
     assert [path.name for path in tmp_path.iterdir()] == ["b"]
     assert (tmp_path / "b").read_text() == "mine"

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from crdtsync.backup import restore
-from crdtsync.errors import BackupExists, ForeignDirectory, InvalidKey, JoinError, StoreInUse
+from crdtsync.errors import FileThere, ForeignDirectory, InvalidKey, JoinError, StoreInUse
 from crdtsync.storage.check import check
 from tests.backup.helpers import contents, fill, opened
 
@@ -35,7 +35,7 @@ def test_what_is_there_stays(backup: Path, tmp_path: Path) -> None:
     target = tmp_path / "r"
     target.mkdir()
     (target / "notes").write_text("mine")
-    with pytest.raises(BackupExists, match="'notes'"):
+    with pytest.raises(FileThere, match="'notes'"):
         restore(backup, target)
     with pytest.raises(ForeignDirectory):
         restore(backup, target, force=True)
@@ -54,7 +54,7 @@ def test_a_store_is_replaced_only_by_force_and_never_in_use(backup: Path, tmp_pa
         for force in (False, True):
             with pytest.raises(StoreInUse):
                 restore(backup, tmp_path / "r", force=force)
-    with pytest.raises(BackupExists):
+    with pytest.raises(FileThere):
         restore(backup, tmp_path / "r", new_cluster=True)
     with opened(tmp_path / "r") as node:
         assert 1 in node.gset("mine")

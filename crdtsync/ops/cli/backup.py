@@ -8,6 +8,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import click
+import msgspec
+
+from crdtsync.ops.cli.options import output_option
+from crdtsync.ops.cli.output import Printer, safe
 
 INVALID = 5  # exit status: a backup is damaged, or backups do not go together
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
@@ -27,7 +31,8 @@ def command() -> None:
 @click.argument("file", type=click.Path(path_type=Path), metavar="FILE")
 @click.option("--since", metavar="PARENT", help="Hold only what came after this backup: its file, or its token.")
 @click.option("--force", is_flag=True, help="Overwrite FILE.")
-def create(directory: Path, file: Path, since: str | None, force: bool) -> None:
+@output_option
+def create(directory: Path, file: Path, since: str | None, force: bool, output: str) -> None:
     """Write the state of the closed store in DIR to FILE."""
     from crdtsync import open as open_node
     from crdtsync.storage.directory import Directory
@@ -37,13 +42,14 @@ def create(directory: Path, file: Path, since: str | None, force: bool) -> None:
     with open_node(directory) as node, _progress("rows") as tell:
         summary = node.backup(file, since=parent, force=force, progress=tell)
     kind = "incremental" if summary.incremental else "full"
-    click.echo(f"{file}: {kind} backup {summary.id}, {summary.rows:,} rows, {summary.bytes:,} bytes.")
-    click.echo(f"token {summary.token}")
+    lines = [f"{file}: {kind} backup {summary.id}, {summary.rows:,} rows, {summary.bytes:,} bytes."]
+    Printer(output).one(summary.plain(), [*map(safe, lines), f"token {summary.token}"])
 
 
 @command.command("verify")
 @click.argument("files", type=FILE, nargs=-1, required=True, metavar="FILE...")
-def verify(files: tuple[Path, ...]) -> int:
+@output_option
+def verify(files: tuple[Path, ...], output: str) -> int:
     """Read every byte of one or more backups and say what is wrong.
 
     Several must form a chain: a full backup, and others that build on it.  Exit status 5 when something is wrong.
@@ -52,8 +58,8 @@ def verify(files: tuple[Path, ...]) -> int:
 
     with _progress("bytes") as tell:
         report = verify(files, tell)
-    for line in report.lines():
-        click.echo(line)
+    plain = {"ok": report.ok, "problems": report.problems, "backups": [backup.plain() for backup in report.backups]}
+    Printer(output).one(plain, map(safe, report.lines()))
     return 0 if report.ok else INVALID
 
 
@@ -63,7 +69,10 @@ def verify(files: tuple[Path, ...]) -> int:
 @click.option("--new-cluster", is_flag=True, help="Found a new cluster, instead of entering the old one again.")
 @click.option("--name", default="", metavar="NAME", help="Name of the node; without it one is made up.")
 @click.option("--force", is_flag=True, help="Replace the closed store in DIR.")
-def restore(files: tuple[Path, ...], directory: Path, new_cluster: bool, name: str, force: bool) -> None:
+@output_option
+def restore(
+    files: tuple[Path, ...], directory: Path, new_cluster: bool, name: str, force: bool, output: str
+) -> None:
     """Make a store in the empty directory DIR from a full backup and those that build on it.
 
     The store belongs to the cluster of the backup and is opened with join=, to be let in by a member; with
@@ -73,10 +82,12 @@ def restore(files: tuple[Path, ...], directory: Path, new_cluster: bool, name: s
 
     with _progress("bytes") as tell:
         done = restore(files, directory, name=name, new_cluster=new_cluster, force=force, progress=tell)
-    click.echo(f"{directory}: node {done.node} of cluster {done.cluster:016x}, {done.rows:,} rows.")
+    lines = [f"{directory}: node {done.node} of cluster {done.cluster:016x}, {done.rows:,} rows."]
     if not new_cluster:
         known = ", ".join(done.members) or "the address of a member"
-        click.echo(f"Open it with join= ({known}), or with new_cluster=True to found a new cluster.")
+        lines.append(f"Open it with join= ({known}), or with new_cluster=True to found a new cluster.")
+    plain = {**msgspec.structs.asdict(done), "cluster": f"{done.cluster:016x}", "backup": done.backup.plain()}
+    Printer(output).one(plain, map(safe, lines))
 
 
 Tell = Callable[[int, int | None], None]

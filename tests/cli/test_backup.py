@@ -1,0 +1,85 @@
+"""`crdtsync backup`: the three commands end to end, with their exit codes."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from crdtsync import open as open_node
+from crdtsync.ops.cli.main import main
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Path:
+    with open_node(tmp_path / "store", name="shop") as node:
+        node.pncounter("stock").increment(12)
+        node.orset("tags").update(["a", "b"])
+    return tmp_path / "store"
+
+
+def run(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> tuple[int, str, str]:
+    status = main(["backup", *map(str, arguments)])
+    shown = capsys.readouterr()
+    assert "Traceback" not in shown.err
+    return status, shown.out, shown.err
+
+
+def test_a_chain_from_one_directory_to_another(
+    store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    status, out, err = run(capsys, "create", store, tmp_path / "b1", "--output", "json")
+    assert (status, err) == (0, "")
+    first = json.loads(out)
+    assert first["rows"] == 3 and not first["incremental"]
+    with open_node(store) as node:
+        node.pncounter("stock").decrement()
+    for parent, file in ((tmp_path / "b1", "b2"), (first["token"], "b3")):
+        status, out, _ = run(capsys, "create", store, tmp_path / file, "--since", parent)
+        assert status == 0 and "incremental backup" in out and "1 rows" in out
+    status, out, _ = run(capsys, "verify", tmp_path / "b1", tmp_path / "b2")
+    assert status == 0 and "These 2 backups restore" in out
+    status, out, _ = run(capsys, "restore", tmp_path / "b1", tmp_path / "b2", tmp_path / "r", "--new-cluster")
+    assert status == 0 and "rows." in out
+    with open_node(tmp_path / "r") as node:
+        assert node.pncounter("stock").value == 11 and node.orset("tags").value == {"a", "b"}
+
+
+def test_a_restored_node_is_told_how_to_get_in(store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run(capsys, "create", store, tmp_path / "b")
+    status, out, _ = run(capsys, "restore", tmp_path / "b", tmp_path / "r", "--name", "again")
+    assert status == 0 and "node again" in out and "join=" in out
+
+
+def test_nothing_is_overwritten(store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run(capsys, "create", store, tmp_path / "b")
+    before = (tmp_path / "b").read_bytes()
+    status, out, err = run(capsys, "create", store, tmp_path / "b")
+    assert (status, out) == (2, "") and "there already" in err and "--force" in err
+    assert (tmp_path / "b").read_bytes() == before
+    status, _, err = run(capsys, "restore", tmp_path / "b", store)
+    assert status == 2 and "not empty" in err
+    assert run(capsys, "create", store, tmp_path / "b", "--force")[0] == 0
+    assert run(capsys, "restore", tmp_path / "b", store, "--force", "--new-cluster")[0] == 0
+
+
+def test_damage_is_status_5_and_says_where(store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run(capsys, "create", store, tmp_path / "b")
+    data = (tmp_path / "b").read_bytes()
+    (tmp_path / "b").write_bytes(data[:200] + bytes((data[200] ^ 1,)) + data[201:])
+    status, out, _ = run(capsys, "verify", tmp_path / "b")
+    assert status == 5 and "WRONG" in out and "record" in out
+    status, _, err = run(capsys, "restore", tmp_path / "b", tmp_path / "r")
+    assert status == 5 and "record" in err
+    assert not (tmp_path / "r").exists() or list((tmp_path / "r").iterdir()) == []
+
+
+def test_a_directory_without_a_store_does_not_become_one(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "empty").mkdir()
+    status, _, err = run(capsys, "create", tmp_path / "empty", tmp_path / "b")
+    assert status == 5 and "no crdtsync store" in err
+    assert list((tmp_path / "empty").iterdir()) == [] and not (tmp_path / "b").exists()
+    assert run(capsys, "create", tmp_path / "absent", tmp_path / "b")[0] == 2
