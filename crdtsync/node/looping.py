@@ -69,6 +69,14 @@ class EngineLoop:
 
     # -- from other threads
 
+    def ended(self) -> bool:
+        """Whether the thread has ended without being told to."""
+        return self._thread.ident is not None and not self._thread.is_alive() and not self._stopping
+
+    def queues(self) -> dict[str, int]:
+        """How much waits: events for the engine, and links that are paused until it has caught up."""
+        return {"engine_events": self._inbox.qsize(), "links_paused": len(self._paused)}
+
     def written(self) -> None:
         """Something was written here.  Cheap: one wake-up covers all writes until the engine has pushed."""
         if not self._kicked:

@@ -50,6 +50,7 @@ class Network:
         self._loop = EngineLoop(self._transport, self._store.counters)
         self._engine: Engine | None = None
         self._snapshot: dict[str, Any] = {}  # the engine's part of the last status
+        self._snapshot_at = 0.0  # when that was
         self.on_state: list[Callable[[str], None]] = []  # told when the state has changed
 
     def _make_transport(self, make: Callable[[Config], Transport] | None) -> Transport:
@@ -123,20 +124,33 @@ class Network:
         """host:port that peers reach this node at; empty without `listen`."""
         return self._transport.address
 
-    def _call(self, run: Callable[[Engine, float, int], Any]) -> Any:
+    def _call(self, run: Callable[[Engine, float, int], Any], timeout: float = ANSWER_TIMEOUT) -> Any:
         engine = self._engine
         assert engine is not None, "started"
-        return self._loop.call(lambda now, wall: run(engine, now, wall), ANSWER_TIMEOUT)
+        return self._loop.call(lambda now, wall: run(engine, now, wall), timeout)
 
-    def status(self) -> dict[str, Any]:
-        """What the engine tells of itself and its peers, and the transport of its links."""
+    def ended(self) -> bool:
+        """Whether the engine's thread has ended without being told to."""
+        return self._loop.ended()
+
+    def status(self, timeout: float = ANSWER_TIMEOUT) -> dict[str, Any]:
+        """What the engine tells of itself and its peers, and the transport of its links.
+
+        An engine that is busy for more than `timeout` seconds has its last word told again, and how old that is.
+        Raises WaitTimeout when there was none yet.
+        """
         try:
-            self._snapshot = self._call(lambda engine, now, wall: engine.status())
+            self._snapshot = self._call(lambda engine, now, wall: engine.status(), timeout)
+            self._snapshot_at = time.monotonic()
         except TimeoutError:
             if not self._snapshot:
-                raise
+                raise WaitTimeout(f"The replication thread has been busy for {timeout:g} s.") from None
             log.warning("%s: the engine is busy; its part of the status is an earlier one", self._store.node)
-        return {"engine": dict(self._snapshot), "transport": self._transport.stats()}
+        age = time.monotonic() - self._snapshot_at
+        return {
+            "engine": dict(self._snapshot), "engine_age": age, "queues": self._loop.queues(),
+            "transport": self._transport.stats(),
+        }  # fmt: skip
 
     def leave(self, timeout: float | None) -> None:
         """Leave the cluster in good order."""

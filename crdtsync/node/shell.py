@@ -18,6 +18,7 @@ from crdtsync.handles import Backend, Item, Objects
 from crdtsync.node.backups import Backups
 from crdtsync.node.batches import DEFAULT_BUCKET, BatchScope
 from crdtsync.node.buckets import Bucket
+from crdtsync.node.health import Health, health
 from crdtsync.node.opening import load_tls, named, open_store
 from crdtsync.node.rescue import Rescue
 from crdtsync.node.sessions import Sessions
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
     from crdtsync.node.network import Network
     from crdtsync.storage.merging import Merged
     from crdtsync.transport.base import Transport
+
+STATUS_TIMEOUT = 10.0  # s that replication has for its part of status(): it may be taking in a large transfer
 
 
 def open(path: str | os.PathLike[str] | None, *, transport: TransportFactory | None = None, **settings: Any) -> Node:
@@ -216,10 +219,21 @@ class Node(Objects):
             raise self.local.refused(error) from None
         return watcher
 
-    def status(self) -> dict[str, Any]:
-        """One snapshot of plain values; docs/python-api.md lists its fields."""
-        snapshot = status(self._opened, self.local, self.hub, self._net())
+    def status(self, timeout: float = STATUS_TIMEOUT) -> dict[str, Any]:
+        """One snapshot of plain values; docs/python-api.md lists its fields.
+
+        Replication that is busy for more than `timeout` seconds has its last figures told again (`engine_age` says how
+        old they are).  Raises WaitTimeout when there are none yet.
+        """
+        snapshot = status(self._opened, self.local, self.hub, self._net(), timeout)
         return snapshot | {"service": [part.status() for part in list(self.attached)]}
+
+    def health(self) -> Health:
+        """Whether the node does its work (`alive`) and takes reads and writes (`ready`); waits for nothing.
+
+        Also of a node that is closed: then `reasons` says so.
+        """
+        return health(self._opened, self.local, self._network)
 
     # -- membership
 

@@ -22,9 +22,9 @@ CONFLICTS_SHOWN = 100  # latest conflicts in a snapshot
 VALUE_SHOWN = 200  # characters of a value
 
 
-def status(opened: Opened, local: Local, hub: Hub, network: Network) -> dict[str, Any]:
-    """The snapshot; docs/python-api.md lists its fields."""
-    store, replication = opened.store, network.status()
+def status(opened: Opened, local: Local, hub: Hub, network: Network, timeout: float) -> dict[str, Any]:
+    """The snapshot; docs/python-api.md lists its fields.  The engine has `timeout` seconds for its part."""
+    store, replication = opened.store, network.status(timeout)
     engine, transport = replication["engine"], replication["transport"]
     # What passes through two of them is counted by both under one name: the greater figure is the right one.
     counters = Counter(store.counters) | Counter(engine["counters"]) | Counter(transport["counters"])
@@ -44,6 +44,8 @@ def status(opened: Opened, local: Local, hub: Hub, network: Network) -> dict[str
         "transfers": engine["transfers"],
         "collection": engine["collection"],
         "lateness": engine["lateness"],
+        "engine_age": round(replication["engine_age"], 3),
+        "queues": replication["queues"],
         "buckets": {name: _bucket(opened, name) for name in sorted(store.buckets())},
         "storage": store.stats(),
         "links": list(transport["links"].values()),
@@ -93,4 +95,5 @@ def _bucket(opened: Opened, name: str) -> dict[str, Any]:
             "actors": len(clock),
             "floor_events": sum(floor.values()),
             "damaged_rows": len(store.damaged(name)),
+            **store.counted(name),
         }

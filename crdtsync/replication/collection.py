@@ -9,6 +9,8 @@ from crdtsync.clocks.members import counted
 from crdtsync.clocks.vector import covers
 from crdtsync.replication import peers as states
 from crdtsync.replication.core import Core
+from crdtsync.replication.lags import Key, Lags
+from crdtsync.replication.peers import Peer
 from crdtsync.replication.ports import Collected
 
 
@@ -20,6 +22,7 @@ class Collection:
         self.collect_at = core.now + core.jitter(core.settings.collect_interval)
         self.results: dict[str, Collected] = {}  # of the last look
         self.since: dict[tuple[str, str], float] = {}  # (bucket, member) -> since when it holds collection up
+        self.lags = Lags()
 
     def due(self) -> float:
         return self.collect_at
@@ -29,6 +32,7 @@ class Collection:
         if core.now < self.collect_at:
             return
         self.collect_at = core.now + core.settings.collect_interval
+        self._mark()
         if core.state != states.MEMBER:
             return
         for bucket in core.store.buckets():
@@ -51,13 +55,43 @@ class Collection:
             else:
                 self.since.setdefault((bucket, name), core.now)
 
+    def _mark(self) -> None:
+        """Note where this node stands, and look who lags behind."""
+        core, frontiers = self.core, self.core.replica.frontiers
+        self.lags.take(core.now, {bucket: core.store.clock(bucket) for bucket in core.store.buckets()})
+        followed: set[Key] = {("peer", node) for node in core.peers} | {("frontier", name) for name in frontiers}
+        self.lags.keep(followed)
+        for peer in core.peers.values():
+            self.lag_of(peer)
+        for bucket in frontiers:
+            self.frontier_age(bucket)
+
+    def lag_of(self, peer: Peer) -> float:
+        """Seconds for which a peer is known to have lacked something of ours, without a break."""
+        return self.lags.seconds(("peer", peer.node), self.core.now, lambda mark: mark.held_by(peer.clock))
+
+    def frontier_age(self, bucket: str) -> float:
+        """Seconds since when there has been something in a bucket that some member may not have on its disk."""
+        stable = self.core.replica.frontiers[bucket]
+        return self.lags.seconds(
+            ("frontier", bucket), self.core.now, lambda mark: covers(stable, mark.clocks.get(bucket, {}))
+        )
+
+    def forget(self) -> None:
+        """This node starts over."""
+        self.results.clear()
+        self.since.clear()
+        self.core.replica.frontiers.clear()
+        self.lags.clear()
+
     def status(self) -> dict[str, Any]:
-        """Per bucket: rows that wait, members that they wait for and for how many seconds."""
+        """Per bucket: rows that wait, members that they wait for and for how many seconds, age of the frontier."""
         waiting: dict[str, Any] = {}
         for bucket, result in self.results.items():
             names = {name: self.core.now - since for (b, name), since in self.since.items() if b == bucket}
             waiting[bucket] = {
                 "rows_waiting": result.waiting, "rows_in_the_future": result.future,
                 "waits_for": names if result.waiting else {},
+                "frontier_age": self.frontier_age(bucket) if bucket in self.core.replica.frontiers else 0.0,
             }  # fmt: skip
         return waiting

@@ -339,8 +339,7 @@ class Engine:
         """This node starts over: forget what was heard and what was under way."""
         self.gossip.out()
         self.core.replica.announced.clear()
-        self.collection.results.clear()
-        self.collection.since.clear()
+        self.collection.forget()
 
     # -- faults
     def _fault(self, link: Link, message: m.Message, fault: PeerFault) -> None:

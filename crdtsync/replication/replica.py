@@ -104,6 +104,7 @@ class Replica:
     def __init__(self, store: ReplicaStore, settings: Config) -> None:
         self.store, self.settings = store, settings
         self.announced: dict[str, dict[str, Clock]] = {}  # bucket -> member -> its synced clock, once I hold all of it
+        self.frontiers: dict[str, Clock] = {}  # bucket -> what was stable at its last collection
         self.heard: dict[str, int] = {}  # node -> latest start heard from
         self.last_applied = Applied()
 
@@ -312,7 +313,8 @@ class Replica:
     def collect(self, bucket: str, now_stamp: int) -> Collected:
         """Forget dead rows whose whole context is stable; `now_stamp`: a deleted register waits until it is past."""
         with self.store.lock:
-            return self.store.collect(bucket, self.stable(bucket), now_stamp)
+            frontier = self.frontiers[bucket] = self.stable(bucket)
+            return self.store.collect(bucket, frontier, now_stamp)
 
 
 def split_rows(rows: PackedRows, count: int) -> tuple[PackedRows, PackedRows]:

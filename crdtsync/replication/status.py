@@ -23,7 +23,10 @@ def snapshot(core: Core, transfers: Transfers, collection: Collection, entry: En
             record.node: {"state": record.state, "epoch": record.epoch, "address": record.address}
             for record in sorted(store.members().values(), key=lambda record: record.node)
         },
-        "peers": {node: _peer(core, core.peers[node]) for node in sorted(core.peers)},
+        "peers": {
+            node: _peer(core, core.peers[node]) | {"lag_seconds": collection.lag_of(core.peers[node])}
+            for node in sorted(core.peers)
+        },
         "reachable": core.reachable(),
         "collection": collection.status(),
         "transfers": {

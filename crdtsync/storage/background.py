@@ -53,6 +53,11 @@ class Background:
         self._flusher.thread.start()
         self._checkpointer.thread.start()
 
+    def ended(self) -> list[str]:
+        """Names of threads that have ended without being told to."""
+        workers = (self._flusher, self._checkpointer)
+        return [w.thread.name for w in workers if not w.thread.is_alive() and not w.stopping.is_set()]
+
     def stop(self) -> None:
         """Stop both threads; what they have begun is finished first.  A second call does nothing."""
         for worker in (self._flusher, self._checkpointer):

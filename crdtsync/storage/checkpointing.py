@@ -24,7 +24,6 @@ class Checkpointing(Core):
     _cut: list[Frozen]
     _cut_position: Position
     _cut_record: int
-    checkpoint_seconds = 0.0  # that the last checkpoint took
 
     def checkpoint(self) -> bool:
         """Bring the row table up to this moment; False when there was nothing to write.
@@ -93,7 +92,7 @@ class Checkpointing(Core):
             for bucket in gone:
                 self.numbered.pop(bucket.number, None)
         self.counters["checkpoints"] += 1
-        self.checkpoint_seconds = time.perf_counter() - began
+        self.checkpoint_times.add(time.perf_counter() - began)
 
     def _write_buckets(self, cut: list[Frozen], changes: Changes) -> list[tuple[Frozen, Tally]]:
         done = []

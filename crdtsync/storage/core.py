@@ -39,6 +39,7 @@ from crdtsync.storage.layers import ROW_OVERHEAD
 from crdtsync.storage.maps import OrderedMap, Snapshot
 from crdtsync.storage.records import Position
 from crdtsync.storage.requests import Requests
+from crdtsync.storage.timing import Timing
 from crdtsync.storage.txn import Txn
 
 if TYPE_CHECKING:
@@ -75,6 +76,7 @@ class Core:
         self.numbered: dict[int, Bucket] = {}
         self.on_change: list[Listener] = []
         self.counters: Counter[str] = Counter()
+        self.sync_times, self.checkpoint_times = Timing(), Timing()
         self.conflicts: deque[Conflict] = deque(maxlen=config.conflicts_kept)
         self.requests = Requests(config.requests_kept, config.request_age_max)
         self.appended = threading.Event()  # set by every record; whoever syncs clears it first
@@ -338,6 +340,7 @@ class Core:
                 bucket.unsynced = {}
             self._syncing = True
         failure: OSError | None = None
+        began = time.perf_counter()
         try:
             cut.sync()
         except OSError as error:
@@ -349,10 +352,15 @@ class Core:
         with self.lock, self.counting():
             if failure is not None:
                 raise journal.fail(failure) from failure
+            self.sync_times.add(time.perf_counter() - began)
             journal.settle(cut)
             for bucket, entries in moved:
                 bucket.synced = join(bucket.synced, entries)  # a checkpoint may have come further meanwhile
             self.changed.notify_all()
+
+    def journal_failure(self) -> str:
+        """Why the journal takes nothing any more; "" while it does."""
+        return "" if self._journal is None else self._journal.failed
 
     def wait_durable(self, record: int) -> None:
         """Return once a record is durable; threads that wait share one sync.  Raises JournalFailed, Closed."""

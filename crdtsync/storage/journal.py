@@ -175,6 +175,10 @@ class Journal:
         """Bytes, about, that the next sync has to write."""
         return sum(segment.size for segment in self._unsynced) + self._offset - self._synced_offset
 
+    def segments(self) -> int:
+        """Number of its files, the one that is to follow included."""
+        return len(self._full) + len(self._unsynced) + 1 + (self._spare is not None)
+
     def cut(self) -> Cut:
         """Everything so far, to be synced.  Raises JournalFailed."""
         if self.failed:

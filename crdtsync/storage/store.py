@@ -147,8 +147,15 @@ class Store(Scanning, Collecting, Loading, Merging, Restamping, Cutting, Answeri
 
     # -- for people
 
+    def counted(self, bucket: str) -> dict[str, int]:
+        """Rows of a bucket in the row table, and how many of them are dead."""
+        with self.lock:
+            held = self.named.get(bucket)
+            return {"rows": 0 if held is None else held.rows, "dead_rows": 0 if held is None else held.dead}
+
     def stats(self) -> dict[str, Any]:
-        """Figures for `status()`: bytes, rows, records.  Raises Closed."""
+        """Figures for `status()`: bytes, rows, records, times.  Raises Closed."""
+        free = self.disk.free()
         with self.lock:
             self.check_usable()
             buckets = list(self.named.values())
@@ -168,7 +175,14 @@ class Store(Scanning, Collecting, Loading, Merging, Restamping, Cutting, Answeri
                 "synced_record": self.synced_record,
                 "unsynced_bytes": self.journal.unsynced_bytes(),
                 "checkpoints": self.counters["checkpoints"],
-                "checkpoint_seconds": self.checkpoint_seconds,
+                "checkpoint_seconds": self.checkpoint_times.last,
+                "checkpoint_times": self.checkpoint_times.shown(),
+                "checkpoint_error": "" if self.checkpoint_error is None else self.checkpoint_error.message,
+                "sync_times": self.sync_times.shown(),
+                "journal_segments": self.journal.segments(),
+                "journal_bytes": self.journal.segments() * self.config.segment_bytes,
+                "journal_error": self.journal_failure(),
+                "disk_free_bytes": free,
                 "conflicts": self.counters["conflicts"],
                 "requests": len(self.requests),
                 "request_bytes": self.requests.bytes,

@@ -26,7 +26,7 @@ DELAY = 0.001  # s that a message takes
 FLUSH = 0.005  # s after which what happened is on the disk
 WALL_START = 1_700_000_000_000
 BUCKET = "default"
-TABLES = ("meta", "actors", "buckets", "rows", "log", "dead")
+TABLES = ("meta", "actors", "buckets", "rows", "log", "dead", "requests")
 
 
 def row_key(name: str, element: str) -> bytes:
