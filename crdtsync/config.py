@@ -59,6 +59,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     dirty_bytes_max: int = 256 * MIB  # dirty bytes at which writers wait
     write_stall_max: float = 10.0  # s a writer waits at the bound before Overloaded
     cache_bytes_max: int = 64 * MIB  # clean rows kept in memory
+    slice_rows: int = 500  # rows that long work handles before it lets writers in: a few ms
     map_bytes: int = 64 * 1024 * MIB  # LMDB map reserved (sparse); grown when 80 % used
     reader_age_max: float = 30.0  # s a scan may hold one LMDB snapshot before it must take a new one
     backup_time_max: float = 6 * 3600.0  # s one backup may hold its LMDB snapshot: freed pages wait for it

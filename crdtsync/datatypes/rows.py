@@ -26,6 +26,16 @@ class PackedRows(msgspec.Struct, frozen=True):
 NO_ROWS = PackedRows(actors=(), count=0, keys=b"", images=b"")
 
 
+class Answer(msgspec.Struct, frozen=True):
+    """What a replica lacks, and the claim that goes with it: all of one state.  Clocks are {actor id: seq}."""
+
+    parts: list[PackedRows]
+    target: dict[int, int]  # the sender's whole clock
+    floor: dict[int, int]
+    stamp_floor: int
+    synced: dict[int, int]
+
+
 class Applied(msgspec.Struct):
     """What applying a transfer did."""
 

@@ -124,29 +124,26 @@ class Bucket(Objects):
 
     def rows(self, place: Place, limit: int | None = None) -> list[Row]:
         """The object's rows, dead ones among them, of one state; at most `limit` of them."""
-        bucket = self._local.read(self.name)
-        if bucket is None:
-            return []
-        if place.code in SINGLE:
-            with self._store.lock:
-                image = bucket.get(place.prefix)
-            return [] if image is None else [(place.prefix, image)]
-        with self._store.lock:
-            return list(islice(rows_below(bucket, place.prefix), limit))
+        with self._store.lock:  # from the look-up on: a long transfer may put another bucket in its place
+            bucket = self._local.read(self.name)
+            if bucket is None:
+                return []
+            if place.code not in SINGLE:
+                return list(islice(rows_below(bucket, place.prefix), limit))
+            image = bucket.get(place.prefix)
+        return [] if image is None else [(place.prefix, image)]
 
     def exists(self, place: Place) -> bool:
         """Whether any row of the object is live."""
-        bucket = self._local.read(self.name)
         with self._store.lock:
+            bucket = self._local.read(self.name)
             return bucket is not None and first_live(bucket, place.prefix) is not None
 
     def contains(self, place: Place, element: bytes) -> bool:
         """Whether a set element is present."""
-        bucket = self._local.read(self.name)
-        if bucket is None:
-            return False
         with self._store.lock:
-            image = bucket.get(place.prefix + element)
+            bucket = self._local.read(self.name)
+            image = None if bucket is None else bucket.get(place.prefix + element)
         return image is not None and not row_dead(image)
 
     def count(self, place: Place) -> int:
@@ -172,18 +169,15 @@ class Bucket(Objects):
             after = rows[-1][0]
 
     def _slice(self, prefix: bytes, after: bytes) -> list[Row] | None:
-        bucket = self._local.read(self.name)
-        if bucket is None:
-            return None
         with self._store.lock:
-            return bucket.scan(prefix, after, SLICE)
+            bucket = self._local.read(self.name)
+            return None if bucket is None else bucket.scan(prefix, after, SLICE)
 
     def fields(self, place: Place) -> list[str]:
         """Names of a map's visible fields, in byte order."""
-        bucket, prefix = self._local.read(self.name), place.prefix
-        found: list[str] = []
-        after = b""
+        prefix, found, after = place.prefix, list[str](), b""
         with self._store.lock:
+            bucket = self._local.read(self.name)
             while bucket is not None and (rowkey := first_live(bucket, prefix, after)) is not None:
                 field = rowkey[len(prefix) : rowkey.index(0, len(prefix))]
                 found.append(field.decode())
@@ -241,8 +235,8 @@ class Bucket(Objects):
 
     def digest(self) -> str:
         """32 hex digits: equal for equal contents, whoever wrote them in whatever order."""
-        bucket = self._local.read(self.name)
         with self._store.lock:
+            bucket = self._local.read(self.name)
             return f"{0 if bucket is None else bucket.digest():032x}"
 
     def token(self) -> str:

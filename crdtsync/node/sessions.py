@@ -29,6 +29,10 @@ class Sessions:
         """Where this replica stands in each of the buckets."""
         return {name: clock for name in buckets if (clock := self._store.clock(name))}
 
+    def told(self, buckets: Iterable[str]) -> Clocks:
+        """What listeners have heard of each of the buckets."""
+        return {name: clock for name in buckets if (clock := self._store.told_clock(name))}
+
     def token(self, buckets: Iterable[str] | None = None) -> str:
         """The token of all buckets, or of some."""
         self._local.check()

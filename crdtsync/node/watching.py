@@ -98,7 +98,7 @@ class Watcher:
     def start(self, after: Clocks | None) -> None:
         """Begin from what `after` lacks, or from now.  Raises TokenTooOld."""
         with self._store.lock:
-            now = self._sessions.clocks(self._buckets())
+            now = self._sessions.told(self._buckets())
             self._told = now if after is None else after
             if after is not None:
                 self._take_up([self._backlog(bucket, after.get(bucket, {})) for bucket in self._buckets()], now)
@@ -168,7 +168,7 @@ class Watcher:
     def _tell_one(self) -> Change:
         if self._ahead is None:
             pending, self._pending = self._pending, {}
-            self._take_up([pending], self._sessions.clocks(self._buckets()))
+            self._take_up([pending], self._sessions.told(self._buckets()))
         assert self._ahead is not None
         bucket, prefix = self._ahead
         self._ahead = next(self._current, None)

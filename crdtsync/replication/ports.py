@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
 from crdtsync.clocks.members import MemberRecord, Members
+from crdtsync.datatypes.rows import Answer as Answer
 from crdtsync.datatypes.rows import Applied as Applied
 from crdtsync.datatypes.rows import Collected as Collected
 from crdtsync.datatypes.rows import PackedRows
@@ -49,8 +50,11 @@ class ReplicaStore(Protocol):
     def damaged(self, bucket: str) -> Sequence[bytes]: ...  # row keys set aside; no claims while any
     def is_empty(self) -> bool: ...  # no event and no row in any bucket
 
-    def lacking(self, bucket: str, clock: Clock, part_bytes: int, bytes_max: int) -> list[PackedRows] | None:
-        """Rows with a maximal event beyond `clock`, from one state, packed; None when they pass `bytes_max` in all."""
+    def answer(self, bucket: str, clock: Clock, part_bytes: int, bytes_max: int) -> Answer | None:
+        """Rows with a maximal event beyond `clock`, packed, and the claim of the same state.
+
+        None when they pass `bytes_max` in all.
+        """
 
     def scan(self, bucket: str, after: bytes, part_bytes: int) -> tuple[PackedRows, bytes]:
         """Rows of durable state in key order from after the object prefix `after`, and where to go on (b"": the end).
@@ -68,12 +72,12 @@ class ReplicaStore(Protocol):
         Raises BadTransfer when a row has an event beyond `target`, or an event of our own actor that we never wrote.
         """
 
-    # -- long transfers: staged on disk, applied in slices
+    # -- long transfers: staged on disk; then rows and claim are shown at once, while local writes go on
     def staging(self, bucket: str) -> tuple[Clock, bytes] | None: ...  # (T0, resume point) of a staged scan, if any
-    def stage_scan(self, bucket: str, scan_clock: Clock, staged: Any, resume: bytes, direct: bool) -> None: ...
+    def stage_scan(self, bucket: str, scan_clock: Clock, staged: Any, resume: bytes) -> None: ...
     def drop_scan(self, bucket: str) -> None: ...
     def finish_scan(self, bucket: str, staged: Sequence[Any], target: Clock, floor: Clock, stamp_floor: int) -> Applied:
-        """Apply what was staged on disk in slices, then `staged` with the claim.
+        """Apply what was staged on disk, then `staged`, with the claim.  Not one step: others may write, not apply.
 
         Raises BadTransfer, before anything is applied, when a staged row has an event beyond `target`.
         """

@@ -26,7 +26,7 @@ from crdtsync.datatypes.rows import NO_ROWS, PackedRows
 from crdtsync.errors import BadTransfer
 from crdtsync.kernels import rows_pack, rows_unpack
 from crdtsync.replication.messages import Clock, Part
-from crdtsync.replication.ports import Applied, Collected, ReplicaStore
+from crdtsync.replication.ports import Answer, Applied, Collected, ReplicaStore
 
 # Verdicts of `receive`.
 STAGED = "staged"  # taken; more parts follow
@@ -120,14 +120,13 @@ class Replica:
         """
         cap = self.settings.part_bytes if push else self.settings.transfer_bytes_max
         part_bytes = self.settings.cluster.part_bytes_max if push else self.settings.part_bytes
-        with self.store.lock:  # rows and claim from one state, or the claim would be more than the rows
-            if not self.serves(bucket):
-                return None
-            columns = self.store.lacking(bucket, their_clock, part_bytes, cap)
-            if columns is None or (push and len(columns) > 1):
-                return None
-            first = self._part(bucket, transfer, push, base=dict(their_clock))
-            return Outgoing(first, columns, self._claim(bucket))
+        if not self.serves(bucket):
+            return None
+        answer = self.store.answer(bucket, their_clock, part_bytes, cap)
+        if answer is None or (push and len(answer.parts) > 1):
+            return None
+        first = self._part(bucket, transfer, push, base=dict(their_clock))
+        return Outgoing(first, answer.parts, self._claim(answer))
 
     def push(self, bucket: str, believed: Clock, transfer: int = 0) -> Part | None:
         """One part with everything beyond what the peer is believed to have; None when it should pull instead."""
@@ -153,14 +152,13 @@ class Replica:
             rows=NO_ROWS, last=False, **({"base": {}} | fields),
         )  # fmt: skip
 
-    def _claim(self, bucket: str) -> dict[str, Any]:
-        store = self.store
+    def _claim(self, answer: Answer) -> dict[str, Any]:
         return {
-            "target": store.clock(bucket),
-            "floor": store.floor(bucket),
-            "stamp_floor": store.stamp_floor(bucket),
-            "synced": store.synced_clock(bucket),
-            "members": tuple(store.members().values()),
+            "target": answer.target,
+            "floor": answer.floor,
+            "stamp_floor": answer.stamp_floor,
+            "synced": answer.synced,
+            "members": tuple(self.store.members().values()),
         }
 
     # -- receiving
@@ -192,7 +190,10 @@ class Replica:
         """Apply a transfer that is whole; `part` is its last one."""
         with self.store.lock:
             verdict = self.judge(part, staged) if self.serves(part.bucket) else DAMAGED
-            return verdict if verdict != APPLIED else self._install(part, staged)
+            if verdict != APPLIED or staged.scan_clock is None:
+                return verdict if verdict != APPLIED else self._install(part, staged)
+        # The end of a scan takes long, and local writes go on.  They only raise the clock, so the verdict holds.
+        return self._install(part, staged)
 
     def judge(self, part: Part, staged: Incoming) -> str:
         """APPLIED when a transfer may be applied as things are; else why not.  BadTransfer for a crowd of actors."""
@@ -244,11 +245,8 @@ class Replica:
             self.store.repair(part.bucket, keys, rows)
             return self._install(part, staged)
 
-    def receive_scan(self, part: Part, staged: Incoming, direct: bool) -> str:
-        """Stage a part of a scan on disk.  After the last one, pull from `join(clock, scan_clock)` into `staged`.
-
-        `direct`: the bucket of a joiner that holds nothing yet; its rows go straight to the table.
-        """
+    def receive_scan(self, part: Part, staged: Incoming) -> str:
+        """Stage a part of a scan on disk.  After the last one, pull from `join(clock, scan_clock)` into `staged`."""
         if not self.later_start(part.node, part.start):
             return EARLIER_START
         if not self.serves(part.bucket):
@@ -260,7 +258,7 @@ class Replica:
         if not covers(join(clock, part.scan_clock), part.floor):
             return STALE_BASE
         rows = self.store.stage(part.bucket, part.rows) if part.rows.count else None
-        self.store.stage_scan(part.bucket, part.scan_clock, rows, part.scan_next, direct)
+        self.store.stage_scan(part.bucket, part.scan_clock, rows, part.scan_next)
         staged.scan_clock = part.scan_clock
         staged.bytes += part.rows.size()
         return STAGED

@@ -152,7 +152,7 @@ class Transfers:
             return self.install(part, asked)
         if part.number == 0 and asked.pull.scan_from is not None and part.scan_clock != asked.pull.scan_clock:
             raise BadTransfer("A scan was resumed at another clock than was asked for.")
-        return core.replica.receive_scan(part, asked.incoming, self.joining and not core.store.clock(part.bucket))
+        return core.replica.receive_scan(part, asked.incoming)
 
     def _end_scan(self, asked: Asked) -> None:
         """All rows of a scan are staged: the plain transfer that brings the claim."""

@@ -60,6 +60,7 @@ class Bucket:
         self.stale: dict[str, list[bytes]] = {}  # database -> keys that the next checkpoint deletes first
         self.rows = self.dead = 0  # in the row table
         self.staged: dict[str, Any] | None = None  # state of a staged scan, kept with the hidden bucket that holds it
+        self.told: Clock | None = None  # while changes wait to be told to listeners: the clock from before them
         self.meta_dirty = False  # something besides rows is to be written by the next checkpoint
         self.table_dirty = False  # this number has, or may have, rows or log entries in the table
         self.on_damage: Callable[[Bucket], None] = _ignore
@@ -196,12 +197,20 @@ class Bucket:
 
     # -- the log
 
+    def few_beyond(self, clock: Clock, most: int) -> list[Row] | None:
+        """These rows, when `most` log entries are enough to find them; under the lock.  Raises RowDamaged."""
+        keys = list(islice(self._entries(clock), most + 1))
+        if len(keys) > most or None in keys:
+            return None
+        images = [(key, self.get(key)) for key in dict.fromkeys(keys) if key is not None]
+        return [(key, image) for key, image in images if image is not None and is_beyond(image, clock)]
+
     def rows_beyond(self, clock: Clock) -> Iterator[Row]:
         """All rows with a maximal event beyond `clock`, in no order, each once; under the lock.  Raises RowDamaged."""
         active = self.active.rows
         for key in self._candidates(clock):
             image = active[key] if key in active else self._below(key)
-            if image is not None and _beyond(image, clock):
+            if image is not None and is_beyond(image, clock):
                 yield key, image
 
     def changed_since(self, clock: Clock) -> list[bytes]:
@@ -210,29 +219,31 @@ class Bucket:
             return sorted(key for key, _ in self.rows_beyond(clock))
 
     def _candidates(self, clock: Clock) -> Iterator[bytes]:
-        """Row keys of the events beyond `clock`, each once, by the logs of all layers; some have moved on since.
+        """Row keys of the events beyond `clock`, each once, by the logs of all layers; some have moved on since."""
+        found: dict[bytes, None] = {}
+        for key in self._entries(clock):
+            if key is None:  # the log is damaged: the rows alone tell the same, slower
+                yield from (key for key, _ in self.all_rows() if key not in found)
+                return
+            if key not in found:
+                found[key] = None
+                yield key
 
-        What waits for a checkpoint is bounded and gathered at once; the table may hold much more: it is read as asked.
+    def _entries(self, clock: Clock) -> Iterator[bytes | None]:
+        """What the logs say of events beyond `clock`: row keys, and None for a damaged entry.
+
+        What waits for a checkpoint is bounded; the table may hold much more: it is read as asked.
         """
         behind = [(actor, clock.get(actor, 0)) for actor, seq in self.clock.items() if seq > clock.get(actor, 0)]
-        found: dict[bytes, None] = {}
         for layer in filter(None, (self.active, self.frozen)):
             for actor, known in behind:
-                found.update(dict.fromkeys(layer.beyond(actor, known)))
-        yield from list(found)
+                yield from layer.beyond(actor, known)
         for actor, known in behind:
             if self.table_clock.get(actor, 0) > known:
-                for key in self._table_beyond(actor, known):
-                    if key is None:  # the log is damaged: the rows alone tell the same, slower
-                        yield from (key for key, _ in self.all_rows() if key not in found)
-                        return
-                    if key not in found:
-                        found[key] = None
-                        yield key
+                yield from self.table_beyond(self._snapshot(), actor, known)
 
-    def _table_beyond(self, actor: int, known: int) -> Iterator[bytes | None]:
+    def table_beyond(self, snapshot: Snapshot, actor: int, known: int) -> Iterator[bytes | None]:
         """Row keys by the log in the table; None for a damaged entry."""
-        snapshot = self._snapshot()
         start, stop = LOG_KEY.pack(self.number, actor, known + 1), LOG_KEY.pack(self.number, actor + 1, 0)
         for key, value in snapshot.range(LOG, start, stop):
             row = decode_log(key, value)
@@ -375,7 +386,7 @@ def _ignore(bucket: Bucket) -> None:
     """Nobody wants to hear of damage."""
 
 
-def _beyond(image: bytes, clock: Clock) -> bool:
+def is_beyond(image: bytes, clock: Clock) -> bool:
     """Whether a maximal event of a row lies beyond `clock`; all of a context are maximal, but of a register's one."""
     if image[0] != LATEST:
         return not row_covered(image, clock)

@@ -49,6 +49,7 @@ log = logging.getLogger("crdtsync.storage")
 T = TypeVar("T")
 Listener = Callable[[str, list[bytes], bool], None]
 EMPTY_JOURNAL = Position(1, 0, 1, 0)
+TURN = 0.0001  # s of rest between two slices of long work
 
 
 class Random(Protocol):
@@ -122,6 +123,14 @@ class Core:
         if self._snapshot is not None:
             self._snapshot.close()
             self._snapshot = None
+
+    def let_others_in(self) -> None:
+        """Between two slices of long work, the lock let go of.
+
+        A lock goes to nobody in particular: without a rest whoever let go of it takes it again before a waiting writer
+        has woken up.
+        """
+        time.sleep(TURN)
 
     @contextmanager
     def counting(self) -> Iterator[None]:

@@ -13,6 +13,8 @@ from typing import Protocol
 
 from sortedcontainers import SortedDict
 
+from crdtsync.storage.turns import in_order
+
 Pairs = list[tuple[bytes, bytes]]
 CHUNK = 256  # keys that MemoryMap reads at once
 
@@ -29,16 +31,14 @@ class Changes:
     def put(self, database: str, pairs: Pairs) -> None:
         """Add pairs; they are brought into order here."""
         if pairs:
-            held = self.puts.setdefault(database, [])
-            held.extend(pairs)
-            held.sort()
+            held = self.puts.get(database, [])
+            self.puts[database] = in_order([*held, *pairs])
 
     def delete(self, database: str, keys: list[bytes]) -> None:
         """Add keys to delete; absent ones are fine."""
         if keys:
-            held = self.deletes.setdefault(database, [])
-            held.extend(keys)
-            held.sort()
+            held = self.deletes.get(database, [])
+            self.deletes[database] = in_order([*held, *keys])
 
 
 class Snapshot(Protocol):

@@ -1,30 +1,38 @@
-"""Long transfers: staged in a hidden bucket that survives a crash, then put in place whole, or joined in slices."""
+"""Long transfers: staged in a hidden bucket that survives a crash, then put in the place of the bucket as a whole.
+
+What the bucket holds by then is folded into the hidden one, slice by slice, while readers and writers go on with the
+bucket as it is; what they write meanwhile follows, and the last few rows, the claim and the change of places are one
+hold of the lock.  So readers see the state from before, or rows and claim together, and a crash leaves one of the two.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from itertools import islice
 from typing import Any
 
 from crdtsync.clocks.vector import Clock, covers, join
-from crdtsync.datatypes.rows import Applied
+from crdtsync.datatypes.rows import Applied, Row
 from crdtsync.errors import BadTransfer, RowDamaged
-from crdtsync.kernels import rows_beyond
+from crdtsync.kernels import row_context, row_covered
 from crdtsync.storage import facts
 from crdtsync.storage.bucket import HIDDEN, Bucket
+from crdtsync.storage.core import log
 from crdtsync.storage.facts import payload
-from crdtsync.storage.receiving import Receiving
+from crdtsync.storage.receiving import Receiving, Rows
 from crdtsync.storage.staging import NO_BOUND, Staged, check_clock
 from crdtsync.storage.table import flat, unflat
 
-SLICE = 2_000  # rows joined under the lock at once
+BEGINNING = b"\0"  # where a scan goes on of which nothing is whole yet: before every row key
+TURNS_MAX = 1000  # slices for which the end waits for writers that change rows faster than they are folded in
 
 
 class Scanning(Receiving):
     """The part of a store that takes in scans.
 
     The state of a scan, kept with its hidden bucket: `t0` (clock that the scan claims), `resume` (where to go on),
-    `direct` (the bucket was empty: the hidden one will take its place), and once the last part is in, `finish`:
-    (target, floor, stamp floor).  A scan with `finish` is complete; an interrupted one is finished at the next open.
+    `most` (events beyond `t0` in the rows that are staged), and once the last part is in, `finish`: (target, floor,
+    stamp floor).  A scan with `finish` is complete; an interrupted one is finished at the next open.
     """
 
     def _hidden(self, bucket: str) -> Bucket | None:
@@ -41,33 +49,26 @@ class Scanning(Receiving):
                 return None
             return self.actors.outward(unflat(hidden.staged["t0"])), hidden.staged["resume"]
 
-    def stage_scan(self, bucket: str, scan_clock: Clock, staged: Staged | None, resume: bytes, direct: bool) -> None:
+    def stage_scan(self, bucket: str, scan_clock: Clock, staged: Staged | None, resume: bytes) -> None:
         """Add a part (None: one without rows) to the staged scan of `scan_clock`; another scan's rows are dropped.
 
-        `direct` lets the rows become the bucket as they are, when it is empty.  Raises BadTransfer, DiskFull,
-        JournalFailed, TableFailed.
+        Raises BadTransfer, DiskFull, JournalFailed, TableFailed.
         """
         self.check_usable()
         staged = staged or Staged((), [])
-        with self.lock, self.counting():
+        with self.counting():
             check_clock(scan_clock, "scan's clock")
             self._check_own(bucket, staged)
-            self.add_actors(self.actors.unknown([*scan_clock, *staged.actors]))
-            t0 = flat(self.actors.inward(scan_clock))
-            hidden = self._hidden(bucket)
-            if hidden is not None and hidden.staged is not None and unflat(hidden.staged["t0"]) != unflat(t0):
-                self.drop_scan(bucket)
-                hidden = None
-            if hidden is None:
-                hidden = self.add_bucket(self.new_bucket(bucket, HIDDEN))
-            rows: dict[bytes, bytes | None] = dict(self.local_rows([staged]))
-            state = {"t0": t0, "resume": resume, "direct": direct and self._is_bare(bucket), "finish": None}
-            data = payload(facts.STAGED, hidden.number, state, facts.rows_flat(rows))
-            self.journal.append(data)
-            before = {key: hidden.get(key) for key in rows}
-            hidden.install(rows, before)
-            hidden.staged, hidden.meta_dirty = state, True
-            self.add_dirty(hidden, len(data), len(rows))
+            most = staged.most(scan_clock)
+            hidden = self._begin_scan(bucket, scan_clock, staged)
+            rows = staged.local(self.actors.index)
+            self._note_most(hidden, self.actors.inward(most))
+            size = self.config.slice_rows
+            for at in range(0, max(len(rows), 1), size):
+                last = at + size >= len(rows)
+                self._stage_slice(hidden, dict(rows[at : at + size]), resume if last else None)
+                if not last:
+                    self.let_others_in()
         self._keep_small()
 
     def _check_own(self, bucket: str, staged: Staged) -> None:
@@ -77,6 +78,41 @@ class Scanning(Receiving):
             at = staged.beyond({own: written}, NO_BOUND)
             if at >= 0:
                 raise BadTransfer(f"Row {staged.rows[at][0]!r} has an event of our own actor that we never wrote.")
+
+    def _begin_scan(self, bucket: str, scan_clock: Clock, staged: Staged) -> Bucket:
+        """The hidden bucket of a scan: the one there is, when it is of the same scan."""
+        with self.lock:
+            self.add_actors(self.actors.unknown([*scan_clock, *staged.actors]))
+            t0 = self.actors.inward(scan_clock)
+            hidden = self._hidden(bucket)
+            if hidden is not None and hidden.staged is not None and unflat(hidden.staged["t0"]) != t0:
+                self.drop_scan(bucket)
+                hidden = None
+            if hidden is None:
+                hidden = self.add_bucket(self.new_bucket(bucket, HIDDEN))
+                # `direct` is for earlier versions, which put a scan in place whole only if it says so.
+                hidden.staged = {"t0": flat(t0), "resume": BEGINNING, "direct": False, "finish": None, "most": []}
+            return hidden
+
+    def _note_most(self, hidden: Bucket, most: Clock) -> None:
+        """The state counts rows before they are staged: after a crash in between they are staged anew."""
+        assert hidden.staged is not None
+        if "most" in hidden.staged:  # else an earlier version began this scan, and its rows are read at the end
+            hidden.staged = {**hidden.staged, "most": flat(join(unflat(hidden.staged["most"]), most))}
+
+    def _stage_slice(self, hidden: Bucket, rows: Rows, resume: bytes | None) -> None:
+        before = {key: hidden.get(key) for key in rows}
+        with self.lock:
+            assert hidden.staged is not None
+            state = hidden.staged if resume is None else {**hidden.staged, "resume": resume}
+            self._put(hidden, rows, before, payload(facts.STAGED, hidden.number, state, facts.rows_flat(rows)))
+            hidden.staged, hidden.meta_dirty = state, True
+
+    def _put(self, hidden: Bucket, rows: Rows, before: Rows, data: bytes) -> None:
+        """Rows into the hidden bucket, journaled as `data`."""
+        self.journal.append(data)
+        hidden.install(rows, before)
+        self.add_dirty(hidden, len(data), len(rows))
 
     def _is_bare(self, bucket: str) -> bool:
         held = self.named.get(bucket)
@@ -96,108 +132,197 @@ class Scanning(Receiving):
                 self.journal.append(payload(facts.STAGED, hidden.number, None, []))
                 self.drop_bucket(hidden)
 
-    def finish_scan(self, bucket: str, staged: Sequence[Any], target: Clock, floor: Clock, stamp_floor: int) -> Applied:
-        """Apply what was staged, then `staged` with the claim.
+    # -- the end
 
-        Into an empty bucket: at once.  Else in slices; readers see rows of the transfer before its claim then, and a
-        crash in between is made good at the next open.  Raises as `apply` does; BadTransfer, and
-        RowDamaged for a staged row, drop the scan.
+    def finish_scan(self, bucket: str, staged: Sequence[Any], target: Clock, floor: Clock, stamp_floor: int) -> Applied:
+        """Apply what was staged, then `staged` with the claim: for readers all of it at once.
+
+        Local writes go on meanwhile, and nothing else may change the bucket.  A crash in between is made good at the
+        next open.  Raises as `apply` does; BadTransfer, and RowDamaged for a row that is read, drop the scan.
         """
         self.check_usable()
         hidden = self._hidden(bucket)
         if hidden is None or hidden.staged is None:
             return self.apply(bucket, staged, target, floor, stamp_floor)
-        with self.lock, self.counting():
-            try:
-                self.check_claim(bucket, staged, target, floor, stamp_floor)
-                self._check_scan(hidden, target)
-            except (BadTransfer, RowDamaged):  # a staged row that was set aside comes again with another scan
-                self.drop_scan(bucket)
-                raise
-            self.add_actors(self.actors.unknown([*target, *floor]))
-            rows, t0 = self.local_rows(staged), unflat(hidden.staged["t0"])
+        try:
+            with self.counting():
+                self._complete(hidden, staged, target, floor, stamp_floor)
+            return self._finish(hidden)
+        except (BadTransfer, RowDamaged):  # a staged row that was set aside comes again with another scan
+            self.drop_scan(bucket)
+            raise
+
+    def _complete(
+        self, hidden: Bucket, staged: Sequence[Staged], target: Clock, floor: Clock, stamp_floor: int
+    ) -> None:
+        """Rows and claim of the transfer that ends a scan go into the hidden bucket, too."""
+        assert hidden.staged is not None
+        t0 = unflat(hidden.staged["t0"])
+        with self.lock:
+            self.check_claim(hidden.name, staged, target, floor, stamp_floor)
+            self.add_actors(self.actors.unknown([*target, *floor, *(a for part in staged for a in part.actors)]))
             claim, low = self.actors.inward(target), self.actors.inward(floor)
+        self._check_scan(hidden, claim)
+        rows = self.local_rows(staged)
+        for part in staged:
+            self._note_most(hidden, self.actors.inward(part.most(self.actors.outward(t0))))
+        with self.lock:
             self.join(hidden, [], t0, {}, 0)  # what the scan held: journaled, too, or a replay would claim less
-            self.join(hidden, rows, claim, low, stamp_floor)
+        for some in self._slices(rows):
+            with self.lock:
+                self.join(hidden, some, {}, {}, 0)
+        with self.lock:
+            self.join(hidden, [], claim, low, stamp_floor)
             hidden.table_clock = join(hidden.table_clock, hidden.clock)  # the parts came before the claim
-            finish = [flat(claim), flat(low), stamp_floor]
-            state = {**hidden.staged, "direct": hidden.staged["direct"] and self._is_bare(bucket), "finish": finish}
+            state = {**hidden.staged, "finish": [flat(claim), flat(low), stamp_floor]}
             self.journal.append(payload(facts.STAGED, hidden.number, state, []))
             hidden.staged, hidden.meta_dirty = state, True
-        return self._finish(hidden)
 
-    def _check_scan(self, hidden: Bucket, target: Clock) -> None:
+    def _slices(self, rows: list[Row]) -> Iterable[list[Row]]:
+        """Rows in slices; others are let in between two of them."""
+        for at in range(0, len(rows), self.config.slice_rows):
+            if at:
+                self.let_others_in()
+            yield rows[at : at + self.config.slice_rows]
+
+    def _check_scan(self, hidden: Bucket, claim: Clock) -> None:
         """Every staged row must be below the claim, or it holds events that their author lost."""
         assert hidden.staged is not None
-        claim = self.actors.inward(target)
+        most = hidden.staged.get("most")
         if not covers(claim, unflat(hidden.staged["t0"])):
             raise BadTransfer("The claim does not cover the scan that it ends.")
-        slice_ = []
-        for row in hidden.all_rows():
-            slice_.append(row)
-            if len(slice_) == SLICE:
-                _refuse_beyond(slice_, claim)
-                slice_.clear()
-        _refuse_beyond(slice_, claim)
+        if not covers(claim, unflat(most) if most is not None else _most(hidden.all_rows())):
+            raise BadTransfer("A staged row has an event beyond the claim: its author lost it.")
 
     def finish_interrupted(self) -> None:
-        """Finish scans that were complete when the last start ended."""
-        for hidden in list(self.numbered.values()):
-            if hidden.state == HIDDEN and hidden.staged is not None and hidden.staged["finish"]:
-                self._finish(hidden)
+        """Finish scans that were complete when the last start ended; one with a damaged row has to come again."""
+        for hidden in [bucket for bucket in self.numbered.values() if bucket.state == HIDDEN]:
+            if hidden.staged is None:  # a crash came between its record and that of its scan
+                self.drop_bucket(hidden)
+            elif hidden.staged["finish"]:
+                try:
+                    self._finish(hidden)
+                except RowDamaged:
+                    self.counters["scans_dropped"] += 1
+                    log.error("%s: a long transfer of bucket %r has to come again", self.node, hidden.name)
+                    self.drop_scan(hidden.name)
 
     def _finish(self, hidden: Bucket) -> Applied:
-        with self.lock:  # nobody writes between the look and the adoption
-            assert hidden.staged is not None
-            if hidden.staged["direct"] and self._is_bare(hidden.name):
-                return self._adopt(hidden)
-        return self._join_slices(hidden)
+        touched: dict[bytes, None] = {}  # rows that are written while the others are folded in
 
-    def _adopt(self, hidden: Bucket) -> Applied:
-        """The hidden bucket takes the place of the empty one."""
-        with self.lock, self.counting():
-            old = self.named.get(hidden.name)
-            replaced = 0 if old is None else old.number
-            self.journal.append(payload(facts.ADOPT, hidden.number, replaced))
-            self.set_adopted(hidden.number, replaced)
-            keys = [key for key, _ in hidden.all_rows()] if self.on_change else []
-            for at in range(0, len(keys), SLICE):
-                self.tell(hidden, keys[at : at + SLICE], False)
-            return Applied(rows=hidden.count())
+        def note(name: str, keys: list[bytes], local: bool) -> None:
+            if name == hidden.name:
+                touched.update(dict.fromkeys(keys))
 
-    def _join_slices(self, hidden: Bucket) -> Applied:
-        assert hidden.staged is not None
-        target, floor, stamp_floor = hidden.staged["finish"]
-        total, start, more = Applied(), b"", True
-        while more:
+        with self.lock:
+            self.on_change.append(note)
+        try:
+            done = Applied(rows=hidden.count())
+            if not self._is_bare(hidden.name):
+                done = self._fold_staged(hidden)
+                self._fold_others(hidden)
+            before = self._catch_up(hidden, touched)
+        finally:
+            with self.lock:
+                self.on_change.remove(note)
+        self._tell_adopted(hidden, before)
+        return done
+
+    def _fold_staged(self, hidden: Bucket) -> Applied:
+        """Join the bucket's rows into those that are staged."""
+        total, start, size = Applied(), b"", self.config.slice_rows
+        while True:
             with self.lock, self.counting():
-                bucket = self.named.get(hidden.name) or self.add_bucket(self.new_bucket(hidden.name))
-                rows = hidden.scan_rows(b"", start, SLICE)
-                more = len(rows) == SLICE
-                if rows:
-                    start = rows[-1][0] + b"\0"
-                done = self._join_slice(bucket, rows)
-                total.rows += done.rows
-                total.conflicts += done.conflicts
+                rows = hidden.scan_rows(b"", start, size)
+                done = self._fold(hidden, dict(rows))
+            total.rows += done.rows
+            total.conflicts += done.conflicts
+            if len(rows) < size:
+                return total
+            start = rows[-1][0] + b"\0"
             self._keep_small()
-        with self.lock, self.counting():
-            bucket = self.named[hidden.name]
-            self.join(bucket, [], unflat(target), unflat(floor), stamp_floor)
-            bucket.table_clock = join(bucket.table_clock, bucket.clock)  # slices came before the claim
-            self.drop_scan(hidden.name)
-        return total
+            self.let_others_in()
 
-    def _join_slice(self, bucket: Bucket, rows: list[tuple[bytes, bytes]]) -> Applied:
-        joined, before, applied = self.joined(bucket, rows, set())
-        if joined:
-            data = payload(facts.ROWS, bucket.number, facts.rows_flat(joined))
-            self.journal.append(data)
-            bucket.install(joined, before)
-            self.add_dirty(bucket, len(data), len(joined))
-            self.tell(bucket, list(joined), False)
+    def _fold_others(self, hidden: Bucket) -> None:
+        """Copy the bucket's rows of which none is staged."""
+        start, size = b"", self.config.slice_rows
+        while True:
+            with self.lock, self.counting():
+                rows = self.named[hidden.name].scan_rows(b"", start, size)
+                self._fold(hidden, {key: None for key, _ in rows if hidden.get(key) is None})
+            if len(rows) < size:
+                return
+            start = rows[-1][0] + b"\0"
+            self._keep_small()
+            self.let_others_in()
+
+    def _fold(self, hidden: Bucket, held: Rows) -> Applied:
+        """Join what the bucket has of some rows into the hidden one, which has `held` of them."""
+        live = self.named[hidden.name]
+        staged = [(key, image) for key, image in held.items() if image is not None]
+        joined, _, applied = self.joined(live, staged, set())
+        images = {key: joined[key] if key in joined else live.get(key) for key in held}
+        news = {key: image for key, image in images.items() if image != held[key]}
+        if news:
+            self._put(hidden, news, held, payload(facts.ROWS, hidden.number, facts.rows_flat(news)))
         return applied
 
+    def _catch_up(self, hidden: Bucket, touched: dict[bytes, None]) -> Clock:
+        """Fold in what was written meanwhile, then change places; the clock of the bucket as it was until then."""
+        size = self.config.slice_rows
+        for _ in range(TURNS_MAX):
+            with self.lock, self.counting():
+                if len(touched) <= size:
+                    break
+                self._fold_touched(hidden, touched, size)
+            self.let_others_in()
+        with self.lock, self.counting():
+            self._fold_touched(hidden, touched, len(touched))
+            return self._adopt(hidden)
 
-def _refuse_beyond(rows: list[tuple[bytes, bytes]], claim: Clock) -> None:
-    if rows and rows_beyond(rows, claim) >= 0:
-        raise BadTransfer("A staged row has an event beyond the claim: its author lost it.")
+    def _fold_touched(self, hidden: Bucket, touched: dict[bytes, None], most: int) -> None:
+        some = list(islice(touched, most))
+        if some:
+            self._fold(hidden, {key: hidden.get(key) for key in some})
+        for key in some:
+            del touched[key]
+
+    def _adopt(self, hidden: Bucket) -> Clock:
+        """The hidden bucket takes the place of the one there is, whose clock it gives back."""
+        live = self.named.get(hidden.name)
+        before: Clock = {}
+        if live is not None:
+            before = dict(live.clock)
+            self.join(hidden, [], before, dict(live.floor), live.stamp_floor)
+            hidden.synced = join(hidden.synced, live.synced)  # a crash brings back the one bucket or the other
+        hidden.table_clock = join(hidden.table_clock, hidden.clock)  # what was folded in came before its claim
+        replaced = 0 if live is None else live.number
+        self.journal.append(payload(facts.ADOPT, hidden.number, replaced))
+        self.set_adopted(hidden.number, replaced)
+        hidden.told = before
+        self.tell(hidden, [], False)
+        return before
+
+    def _tell_adopted(self, bucket: Bucket, before: Clock) -> None:
+        """Tell listeners, slice by slice, of all rows that the clock from before does not cover."""
+        start, more, size = b"", True, self.config.slice_rows
+        try:
+            while more and self.on_change:
+                with self.lock:
+                    rows = bucket.scan_rows(b"", start, size, skip_damaged=True)
+                    self.tell(bucket, [key for key, image in rows if not row_covered(image, before)], False)
+                more = len(rows) == size
+                start = rows[-1][0] + b"\0" if rows else start
+                self.let_others_in()
+        finally:
+            with self.lock:
+                bucket.told = None
+
+
+def _most(rows: Iterable[Row]) -> Clock:
+    """The last events of each actor in some rows."""
+    most: Clock = {}
+    for _, image in rows:
+        if not row_covered(image, most):
+            most = join(most, dict(row_context(image)))
+    return most

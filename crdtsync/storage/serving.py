@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing
 
 import xxhash
 
 from crdtsync.clocks.vector import Clock
 from crdtsync.datatypes.keys import after_object, object_prefix
-from crdtsync.datatypes.rows import NO_ROWS, PackedRows, Row
+from crdtsync.datatypes.rows import NO_ROWS, Answer, PackedRows, Row
 from crdtsync.errors import RowDamaged
 from crdtsync.kernels import CELL, row_kind, rows_actors, rows_pack
 from crdtsync.storage.bucket import Bucket
 from crdtsync.storage.membership import Membership
+from crdtsync.storage.turns import in_order
+from crdtsync.storage.view import View
 
-SLICE = 500  # rows read at once by a scan
+FEW = 8  # slices of log entries that are followed under the lock: pushes are small, and come often
 
 
 class Serving(Membership):
@@ -30,6 +33,12 @@ class Serving(Membership):
         with self.lock:
             held = self.named.get(bucket)
             return {} if held is None else self.actors.outward(held.clock)
+
+    def told_clock(self, bucket: str) -> Clock:
+        """Events of which listeners have been told; behind `clock` while the rows of a long transfer are being told."""
+        with self.lock:
+            held = self.named.get(bucket)
+            return {} if held is None else self.actors.outward(held.clock if held.told is None else held.told)
 
     def synced_clock(self, bucket: str) -> Clock:
         """Everything that is on the disk."""
@@ -75,27 +84,38 @@ class Serving(Membership):
             held = self.named.get(bucket)
             return iter([] if held is None else held.changed_since(self.actors.inward(clock)))
 
-    def lacking(self, bucket: str, clock: Clock, part_bytes: int, bytes_max: int) -> list[PackedRows] | None:
-        """Rows with a maximal event beyond `clock`, from one state, packed; None when they pass `bytes_max` in all.
+    def answer(self, bucket: str, clock: Clock, part_bytes: int, bytes_max: int) -> Answer | None:
+        """Rows with a maximal event beyond `clock`, packed, with the claim of the same state.
 
-        Raises RowDamaged while a row of the bucket is set aside: what is not whole is not served.
+        None when they pass `bytes_max` in all.  The lock is held for a few rows, or for taking a view; what many rows
+        cost, they cost without it.  Raises RowDamaged while a row of the bucket is set aside: what is not whole is not
+        served.
         """
         self.check_usable()
-        with self.lock, self.counting():
-            held = self.named.get(bucket)
-            if held is None:
-                return []
+        with self.counting():
+            with self.lock:
+                held = self.named.get(bucket)
+                if held is None:
+                    return Answer([], {}, {}, 0, {})
+                refuse_damaged(held)
+                inward = self.actors.inward(clock)
+                few = held.few_beyond(inward, FEW * self.config.slice_rows)
+                refuse_damaged(held)
+                view = View(held, self.table.snapshot()) if few is None else None
+                claim = self._claim(held)
+            if view is None:
+                rows = _bounded(few or (), bytes_max)
+            else:
+                with closing(view):
+                    rows = _bounded(view.rows_beyond(inward), bytes_max)
             refuse_damaged(held)
-            rows: list[Row] = []
-            size = 0
-            for row in held.rows_beyond(self.actors.inward(clock)):
-                size += len(row[0]) + len(row[1])
-                if size > bytes_max:
-                    return None
-                rows.append(row)
-            refuse_damaged(held)
-            rows.sort()
-            return [self.packed(part) for part in self._parts(rows, part_bytes)]
+            if rows is None:
+                return None
+            return Answer([self.packed(part) for part in self._parts(in_order(rows), part_bytes)], *claim)
+
+    def _claim(self, held: Bucket) -> tuple[Clock, Clock, int, Clock]:
+        outward = self.actors.outward
+        return outward(held.clock), outward(held.floor), held.stamp_floor, outward(held.synced)
 
     def _parts(self, rows: list[Row], part_bytes: int) -> Iterator[list[Row]]:
         """Rows cut into parts of about `part_bytes` that name few enough actors."""
@@ -142,26 +162,40 @@ class Serving(Membership):
             if held is None:
                 return NO_ROWS, b""
             refuse_damaged(held)
-            rows, cursor = _gather(held, after, part_bytes)
+        with self.counting():
+            rows, cursor = self._gather(held, after, part_bytes)
             part, record = self.packed(rows), self.last_record
         self.wait_durable(record)  # rows of unsynced events would outlive them elsewhere if the power went
         return part, cursor
 
+    def _gather(self, bucket: Bucket, after: bytes, part_bytes: int) -> tuple[list[Row], bytes]:
+        """The rows of a part, slice by slice: each holds what the scan claims, whichever state it is of."""
+        rows: list[Row] = []
+        size, cursor, start = 0, b"", after + b"\0" if after else b""
+        while True:
+            some = bucket.scan_rows(b"", start, self.config.slice_rows)
+            for row in some:
+                if size >= part_bytes and (not cursor or row[0] > cursor):
+                    return rows, cursor or rows[-1][0]
+                rows.append(row)
+                size += len(row[0]) + len(row[1])
+                cursor = after_object(object_prefix(row[0])) if row_kind(row[1]) == CELL else b""
+            if len(some) < self.config.slice_rows:
+                return rows, b""
+            start = some[-1][0] + b"\0"
+            self.let_others_in()
 
-def _gather(bucket: Bucket, after: bytes, part_bytes: int) -> tuple[list[Row], bytes]:
-    rows: list[Row] = []
-    size, cursor, start = 0, b"", after + b"\0" if after else b""
-    while True:
-        some = bucket.scan_rows(b"", start, SLICE)
-        for row in some:
-            if size >= part_bytes and (not cursor or row[0] > cursor):
-                return rows, cursor or rows[-1][0]
-            rows.append(row)
-            size += len(row[0]) + len(row[1])
-            cursor = after_object(object_prefix(row[0])) if row_kind(row[1]) == CELL else b""
-        if len(some) < SLICE:
-            return rows, b""
-        start = some[-1][0] + b"\0"
+
+def _bounded(rows: Iterable[Row], bytes_max: int) -> list[Row] | None:
+    """The rows; None when they have more than `bytes_max` bytes."""
+    found: list[Row] = []
+    size = 0
+    for row in rows:
+        size += len(row[0]) + len(row[1])
+        if size > bytes_max:
+            return None
+        found.append(row)
+    return found
 
 
 def refuse_damaged(bucket: Bucket) -> None:

@@ -17,6 +17,8 @@ from crdtsync.kernels import (
     PRESENCE,
     VALUES,
     row_cell,
+    row_context,
+    row_covered,
     row_latest,
     row_payloads,
     rows_beyond,
@@ -39,6 +41,17 @@ class Staged(NamedTuple):
         `bound` is what actors count with that the clock does not name.
         """
         return rows_beyond(self.rows, {at: clock.get(actor, bound) for at, actor in enumerate(self.actors)})
+
+    def most(self, clock: Clock) -> Clock:
+        """Events of the rows beyond `clock` ({actor id: seq}): the last of each actor."""
+        held = {at: clock.get(actor, 0) for at, actor in enumerate(self.actors)}
+        found: Clock = {}
+        for _, image in self.rows:
+            if not row_covered(image, held):
+                for at, seq in row_context(image):
+                    if seq > held[at]:
+                        held[at] = found[self.actors[at]] = seq
+        return found
 
     def local(self, index: Mapping[int, int]) -> list[Row]:
         """The rows with local actor indexes."""

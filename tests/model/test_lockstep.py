@@ -16,10 +16,8 @@ SEEDS_A_TEST = 20
 
 
 @pytest.fixture(autouse=True)
-def _small_and_quiet(monkeypatch):
-    """Slices of a few rows, as thousands of them would be cut; refusals are what many of these steps are about."""
-    monkeypatch.setattr("crdtsync.storage.scanning.SLICE", 3)
-    monkeypatch.setattr("crdtsync.storage.serving.SLICE", 3)
+def _quiet():
+    """Refusals are what many of these steps are about."""
     logging.disable(logging.ERROR)
     yield
     logging.disable(logging.NOTSET)

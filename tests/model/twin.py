@@ -98,7 +98,8 @@ class Twin(Node):
         self.device = SimDisk(Losing())
         self.world, self.name, self.actor = world, name, name
         self.born = name  # actor of the time before publication
-        self.config = Config(name=name, segment_bytes=2 * BATCH_BYTES, cache_bytes_max=2000, cluster=SMALL).validate()
+        bounds = {"segment_bytes": 2 * BATCH_BYTES, "cache_bytes_max": 2000, "slice_rows": 3}
+        self.config = Config(name=name, cluster=SMALL, **bounds).validate()
         self.copy = None
         self.boot()
         super().__init__(name, world)
@@ -242,11 +243,11 @@ class Twin(Node):
 
     def keep_scan(self, scan):
         super().keep_scan(scan)
-        self.stage_parts(scan.news, Incoming(), direct=False)
+        self.stage_parts(scan.news, Incoming())
 
-    def stage_parts(self, parts, incoming, direct):
+    def stage_parts(self, parts, incoming):
         for part in parts:
-            self.agree("scan", self.replica.receive_scan(part, incoming, direct), verdicts.STAGED)
+            self.agree("scan", self.replica.receive_scan(part, incoming), verdicts.STAGED)
 
     def drop_scan(self):
         super().drop_scan()
@@ -281,7 +282,7 @@ class Twin(Node):
     def take_in(self, entry, part):
         incoming = Incoming(joining=True)
         if entry.scan:
-            self.stage_parts(entry.scan.parts, incoming, direct=not self.clock)
+            self.stage_parts(entry.scan.parts, incoming)
         got = [self.replica.receive(part, incoming) for part in entry.transfer.staged.engine]
         super().take_in(entry, part)
         self.agree("entry", got, [verdicts.STAGED] * (len(got) - 1) + [verdicts.APPLIED])

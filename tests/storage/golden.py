@@ -53,7 +53,7 @@ def history(store: Store, other: Store) -> None:
     store.collect("default", store.clock("default"), 1 << 63)
     store.transact("default", lambda txn: [remove(txn, "s", None), increment(txn, "c", 7)])
     part, after = other.scan("default", b"", 1)
-    store.stage_scan("third", other.clock("default"), store.stage("third", part), after or b"x", True)
+    store.stage_scan("third", other.clock("default"), store.stage("third", part), after or b"x")
     ask(store, "default", "in-the-table", lambda txn: add(txn, "s", "asked"))
     store.checkpoint()
     ask(store, "second", "in-the-journal", lambda txn: increment(txn, "only", 2))

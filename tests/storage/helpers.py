@@ -184,10 +184,16 @@ def publish(*stores: Store, cluster: int = 7) -> None:
         store.publish(cluster)
 
 
+def lacking(store: Store, bucket: str, clock: dict[int, int], part_bytes: int, bytes_max: int) -> Any:
+    """The parts of an answer; None for one that is too large."""
+    answer = store.answer(bucket, clock, part_bytes, bytes_max)
+    return None if answer is None else answer.parts
+
+
 def pull(reader: Store, server: Store, bucket: str = "default") -> Any:
     """A whole transfer from one store to another."""
     with server.lock:
-        parts = server.lacking(bucket, reader.clock(bucket), PART, NO_BOUND)
+        parts = lacking(server, bucket, reader.clock(bucket), PART, NO_BOUND)
         target, floor, stamp = server.clock(bucket), server.floor(bucket), server.stamp_floor(bucket)
     assert parts is not None
     return reader.apply(bucket, [reader.stage(bucket, part) for part in parts], target, floor, stamp)

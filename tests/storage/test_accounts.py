@@ -22,6 +22,7 @@ from tests.storage.helpers import (
     add,
     bucket_of,
     increment,
+    lacking,
     on_seams,
     open_store,
     publish,
@@ -50,7 +51,7 @@ def staged_reader(**settings: Any) -> tuple[Store, Store]:
     reader.transact("default", lambda txn: add(txn, "s", "mine"))
     reader.checkpoint()
     part, after = server.scan("default", b"", PART)
-    reader.stage_scan("default", server.clock("default"), reader.stage("default", part), after, False)
+    reader.stage_scan("default", server.clock("default"), reader.stage("default", part), after)
     return server, reader
 
 
@@ -196,7 +197,7 @@ def test_repairing_one_row_leaves_the_damaged_log_entry_of_another() -> None:
         bucket.get(b"a\0l")
     store._mend(bucket, {b"a\0l": image})
     store.checkpoint()
-    parts = store.lacking("default", {}, PART, NO_BOUND)
+    parts = lacking(store, "default", {}, PART, NO_BOUND)
     assert parts is not None
     assert sum(part.count for part in parts) == 2
     assert covers(store.clock("default"), store.synced_clock("default"))

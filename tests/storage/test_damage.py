@@ -21,6 +21,7 @@ from tests.storage.helpers import (
     check_inner,
     element,
     increment,
+    lacking,
     on_seams,
     open_store,
     publish,
@@ -66,7 +67,7 @@ def test_a_damaged_row_is_set_aside_and_the_bucket_serves_nothing() -> None:
         lambda: bucket.get(key),
         lambda: bucket.scan(b"s\0"),
         lambda: a.transact("default", lambda txn: add(txn, "s", 3)),
-        lambda: a.lacking("default", {}, PART, NO_BOUND),
+        lambda: lacking(a, "default", {}, PART, NO_BOUND),
         lambda: a.scan("default", b"", PART),
         lambda: b"" if pull(b, a) else None,
     ):

@@ -19,6 +19,7 @@ from tests.storage.helpers import (
     bucket_of,
     check_inner,
     increment,
+    lacking,
     live_meaning,
     on_seams,
     open_store,
@@ -40,7 +41,7 @@ def server_with(rows: int, seed: int = 1) -> Store:
 
 def finish(reader: Store, server: Store, t0: dict[int, int]) -> None:
     with server.lock:
-        parts = server.lacking("default", t0, PART, NO_BOUND) or []
+        parts = lacking(server, "default", t0, PART, NO_BOUND) or []
         target, floor = server.clock("default"), server.floor("default")
     reader.finish_scan("default", [reader.stage("default", p) for p in parts], target, floor, 0)
 
@@ -63,9 +64,9 @@ def test_a_scan_gives_every_row_once_and_never_cuts_a_counter() -> None:
     assert server.synced_record == server.last_record
 
 
-@pytest.mark.parametrize("direct", [True, False])
+@pytest.mark.parametrize("empty", [True, False])
 @pytest.mark.parametrize("seed", range(6))
-def test_scans_survive_crashes_writes_and_another_sender(seed: int, direct: bool) -> None:
+def test_scans_survive_crashes_writes_and_another_sender(seed: int, empty: bool) -> None:
     rng = random.Random(seed)
     first, second = server_with(60, 1), open_store(seed=2, name="s2")
     publish(second)
@@ -73,14 +74,14 @@ def test_scans_survive_crashes_writes_and_another_sender(seed: int, direct: bool
     seam = MemoryDisk(), MemoryMap()
     reader = on_seams(*seam, seed=50 + seed, name="r", checkpoint_bytes=rng.choice([1, 1 << 20]))
     publish(reader)
-    if not direct:
+    if not empty:
         reader.transact("default", lambda txn: [add(txn, "mine", n) for n in range(5)])
     t0, after = first.clock("default"), b""
     while True:
         server = rng.choice([first, second])
         assert covers(server.clock("default"), t0)
         part, after = server.scan("default", after, 300)
-        reader.stage_scan("default", t0, reader.stage("default", part), after, direct)
+        reader.stage_scan("default", t0, reader.stage("default", part), after)
         assert reader.staging("default") == (t0, after)
         if rng.random() < 0.3:
             reader.abandon()
@@ -91,10 +92,10 @@ def test_scans_survive_crashes_writes_and_another_sender(seed: int, direct: bool
             break
         if rng.random() < 0.3:
             pull(second, first)
-    assert len(rows_of(reader)) == (0 if direct else 5), "nothing of it is visible before its end"
+    assert len(rows_of(reader)) == (0 if empty else 5), "nothing of it is visible before its end"
     finish(reader, first, t0)
     assert reader.staging("default") is None
-    if not direct:
+    if not empty:
         pull(first, reader)
     assert reader.clock("default") == first.clock("default")
     assert bucket_of(reader).digest() == bucket_of(first).digest() == live_meaning(reader)
@@ -108,20 +109,20 @@ def test_scans_survive_crashes_writes_and_another_sender(seed: int, direct: bool
 
 
 def test_a_scan_that_was_complete_is_finished_by_the_next_start() -> None:
-    for direct in (True, False):
+    for empty in (True, False):
         server, seam = server_with(30), (MemoryDisk(), MemoryMap())
         reader = on_seams(*seam, seed=4, name="r")
         publish(reader)
-        if not direct:
+        if not empty:
             reader.transact("default", lambda txn: add(txn, "mine", 1))
         part, after = server.scan("default", b"", PART)
-        reader.stage_scan("default", server.clock("default"), reader.stage("default", part), after, direct)
+        reader.stage_scan("default", server.clock("default"), reader.stage("default", part), after)
         reader._finish = lambda hidden, reader=reader: reader.abandon()  # type: ignore[assignment,method-assign]
         finish(reader, server, server.clock("default"))
         reader = on_seams(*seam, seed=5, name="r")
         assert reader.staging("default") is None
         assert covers(reader.clock("default"), server.clock("default"))
-        assert len(rows_of(reader)) == len(rows_of(server)) + (not direct)
+        assert len(rows_of(reader)) == len(rows_of(server)) + (not empty)
         check_inner(reader)
 
 
@@ -132,7 +133,7 @@ def test_a_scan_with_events_that_were_lost_is_dropped() -> None:
     t0 = server.clock("default")
     server.transact("default", lambda txn: add(txn, "late", 1))
     part, after = server.scan("default", b"", PART)
-    reader.stage_scan("default", t0, reader.stage("default", part), after, True)
+    reader.stage_scan("default", t0, reader.stage("default", part), after)
     with pytest.raises(BadTransfer, match="lost"):
         reader.finish_scan("default", [], t0, {}, 0)
     assert reader.staging("default") is None
@@ -144,10 +145,10 @@ def test_a_new_scan_replaces_an_old_one_and_drop_forgets() -> None:
     publish(reader)
     part, _ = server.scan("default", b"", PART)
     t0 = server.clock("default")
-    reader.stage_scan("default", t0, reader.stage("default", part), b"x", True)
+    reader.stage_scan("default", t0, reader.stage("default", part), b"x")
     server.transact("default", lambda txn: add(txn, "late", 1))
     later = server.clock("default")
-    reader.stage_scan("default", later, None, b"y", True)
+    reader.stage_scan("default", later, None, b"y")
     assert reader.staging("default") == (later, b"y")
     reader.drop_scan("default")
     assert reader.staging("default") is None

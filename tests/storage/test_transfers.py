@@ -23,6 +23,7 @@ from tests.storage.helpers import (
     bucket_of,
     check_inner,
     increment,
+    lacking,
     live_meaning,
     on_seams,
     open_store,
@@ -87,14 +88,14 @@ def test_lacking_is_what_a_brute_force_scan_finds(seed: int, tmp_path: Path) -> 
         if rng.random() < 0.2:
             store.checkpoint()
         clock = {actor: rng.randint(0, seq) for actor, seq in store.clock("default").items()}
-        parts = store.lacking("default", clock, rng.choice([50, PART]), NO_BOUND)
+        parts = lacking(store, "default", clock, rng.choice([50, PART]), NO_BOUND)
         assert parts is not None
         inward = store.actors.inward(clock)
         expected = sorted(row for row in rows_of(store).items() if beyond(row[1], inward))
         got = [row for part in parts for row in store.stage("default", part).local(store.actors.index)]
         assert sorted(got) == expected
-    assert store.lacking("default", {}, PART, 10) is None
-    assert store.lacking("nowhere", {}, PART, NO_BOUND) == []
+    assert lacking(store, "default", {}, PART, 10) is None
+    assert lacking(store, "nowhere", {}, PART, NO_BOUND) == []
     store.close()
 
 
@@ -112,7 +113,7 @@ def test_parts_name_few_enough_actors() -> None:
     for start in range(6):
         a.new_actor()
         a.transact("default", lambda txn, start=start: add(txn, "s", start))
-    parts = a.lacking("default", {}, PART, NO_BOUND)
+    parts = lacking(a, "default", {}, PART, NO_BOUND)
     assert parts is not None
     assert len(parts) > 1 and all(len(part.actors) <= 3 for part in parts)
     pull(b, a)
@@ -138,7 +139,7 @@ def test_rows_beyond_the_claim_are_refused() -> None:
     a, b = pair()
     a.transact("default", lambda txn: [add(txn, "s", n) for n in range(3)])
     before = state_of(b)
-    (part,) = a.lacking("default", {}, PART, NO_BOUND) or []
+    (part,) = lacking(a, "default", {}, PART, NO_BOUND) or []
     for target in ({}, {a.actor(): 2}, {a.actor() + 1: 3}):
         with pytest.raises(BadTransfer):
             b.apply("default", [b.stage("default", part)], target, {}, 0)
@@ -181,7 +182,7 @@ def test_impossible_claims_are_refused() -> None:
 def test_parts_that_do_not_check_out_are_refused() -> None:
     a, b = pair()
     a.transact("default", lambda txn: [add(txn, "s", n) for n in range(3)] + [set_register(txn, "r", {"k": [1]})])
-    (part,) = a.lacking("default", {}, PART, NO_BOUND) or []
+    (part,) = lacking(a, "default", {}, PART, NO_BOUND) or []
     bad = [
         PackedRows(part.actors, part.count + 1, part.keys, part.images),
         PackedRows(part.actors, part.count - 1, part.keys, part.images),
@@ -228,7 +229,7 @@ def test_values_that_are_not_canonical_are_refused() -> None:
 def test_a_row_that_comes_twice_is_refused() -> None:
     a, b = pair()
     a.transact("default", lambda txn: add(txn, "s", 1))
-    (part,) = a.lacking("default", {}, PART, NO_BOUND) or []
+    (part,) = lacking(a, "default", {}, PART, NO_BOUND) or []
     staged = b.stage("default", part)
     with pytest.raises(BadTransfer, match="twice"):
         b.apply("default", [staged, staged], a.clock("default"), {}, 0)
@@ -239,7 +240,7 @@ def test_removed_and_collected_rows_do_not_come_back() -> None:
     a, b = pair()
     a.transact("default", lambda txn: add(txn, "s", 1))
     pull(b, a)
-    old = a.lacking("default", {}, PART, NO_BOUND), a.clock("default")
+    old = lacking(a, "default", {}, PART, NO_BOUND), a.clock("default")
     b.transact("default", lambda txn: remove(txn, "s", 1))
     pull(a, b)
     for store in (a, b):
