@@ -19,7 +19,7 @@ from typing import Any, ParamSpec, TypeVar
 
 from crdtsync.clocks.tokens import Clocks
 from crdtsync.handles import Change
-from crdtsync.node.batches import BatchScope
+from crdtsync.handles.batches import BatchScope
 from crdtsync.node.sessions import LOST_CHECK_INTERVAL
 from crdtsync.node.shell import Node
 from crdtsync.node.shell import open as open_node

@@ -19,8 +19,8 @@ from crdtsync.datatypes.rows import Row
 from crdtsync.datatypes.txn import SLICE, Txn, Verb, first_live, rows_below
 from crdtsync.errors import CrdtsyncError, InvalidKey
 from crdtsync.handles import Backend, Item, Objects
+from crdtsync.handles.batches import CURRENT, BatchScope, Operation
 from crdtsync.kernels import row_dead
-from crdtsync.node.batches import CURRENT, BatchScope, Operation
 from crdtsync.replication.peers import MEMBER
 
 if TYPE_CHECKING:

@@ -15,8 +15,8 @@ from crdtsync.datatypes import keys
 from crdtsync.datatypes.keys import Place
 from crdtsync.errors import Closed, CrdtsyncError, Forked, Misuse
 from crdtsync.handles import Backend, Item, Objects
+from crdtsync.handles.batches import DEFAULT_BUCKET, BatchScope
 from crdtsync.node.backups import Backups
-from crdtsync.node.batches import DEFAULT_BUCKET, BatchScope
 from crdtsync.node.buckets import Bucket
 from crdtsync.node.health import Health, health
 from crdtsync.node.opening import load_tls, named, open_store

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from hashlib import blake2b
 from typing import TYPE_CHECKING, TypeVar
+
+from msgspec.msgpack import encode
 
 from crdtsync.config import Config
 from crdtsync.datatypes.txn import Txn
 from crdtsync.errors import BatchTooLarge, CrdtsyncError, MembershipMisuse, StartingOver
-from crdtsync.node.batches import Operation, digest_of
+from crdtsync.handles.batches import Operation
 from crdtsync.replication.peers import LEAVING, LEFT, STARTING_OVER
-from crdtsync.storage.requests import Answer, Request
+from crdtsync.storage.requests import DIGEST_BYTES, Answer, Request
 
 if TYPE_CHECKING:
     from crdtsync.node.buckets import Bucket
@@ -88,12 +91,18 @@ class Local:
             )
 
     def carry_out(
-        self, bucket: str, operations: list[Operation], request_id: str | None = None, wait: bool = True
+        self,
+        bucket: str,
+        operations: list[Operation],
+        request_id: str | None = None,
+        wait: bool = True,
+        *,
+        sync: bool = False,
     ) -> Answer:
         """The operations of a batch, or one that may touch many rows, all or none; `wait` as in `change`.
 
-        With a request id: once, however often they come.  Raises BatchTooLarge, and BatchMisuse for an id that came
-        with other operations.
+        `sync` is left to `wait_durable`.  With a request id: once, however often they come.  Raises BatchTooLarge, and
+        BatchMisuse for an id that came with other operations.
         """
         run_all = self.bucket(bucket).run_all
         # What puts one row is measured in time by the store itself.
@@ -114,18 +123,26 @@ class Local:
             self.written()
         return answer
 
-    def token_after(self, bucket: str, answer: Answer) -> str:
+    def token_after(self, bucket: str, answer: Answer | None) -> str:
         """The token of a write: its last event, and with it all that this replica held before.
 
         A write that changed nothing has no event: then it is where the bucket stands now.
         """
-        if not answer.seq:
+        if answer is None or not answer.seq:
             return self.sessions.token([bucket])
         return self.sessions.token_of({bucket: {self.store.actors.ids[answer.actor]: answer.seq}})
 
     def wait_durable(self) -> None:
         """Return once everything written so far is on the disk."""
         self.store.wait_durable(self.store.last_record)
+
+
+def digest_of(operations: list[Operation]) -> bytes:
+    """Tells one list of operations from another: their verbs, objects and arguments, in order."""
+    digest = blake2b(digest_size=DIGEST_BYTES)
+    for verb, place, argument in operations:
+        digest.update(encode((verb.name, place.prefix, argument)))
+    return digest.digest()
 
 
 class Measured:

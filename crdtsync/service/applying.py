@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from crdtsync.datatypes import txn, values
-from crdtsync.node.batches import Operation, check_request_id
+from crdtsync.handles.batches import Operation, check_request_id
 from crdtsync.service.calls import Calls, read
 from crdtsync.service.errors import Absent
 from crdtsync.transport.pb import data_pb2 as pb

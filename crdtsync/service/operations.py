@@ -12,7 +12,7 @@ from crdtsync.datatypes.registry import DELETE, TYPES, VERBS
 from crdtsync.datatypes.steps import STEP_MAX, check_step
 from crdtsync.datatypes.txn import Verb
 from crdtsync.errors import BadRequest, BatchTooLarge, CrdtsyncError
-from crdtsync.node.batches import Operation
+from crdtsync.handles.batches import Operation
 from crdtsync.service.places import Places
 from crdtsync.service.values import Limits, at, read_value
 from crdtsync.transport.pb import data_pb2 as pb

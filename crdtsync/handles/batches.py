@@ -17,44 +17,58 @@ from __future__ import annotations
 import sys
 import threading
 from contextvars import ContextVar, Token
-from hashlib import blake2b
 from types import TracebackType
 from typing import Any, Protocol
-
-from msgspec.msgpack import encode
 
 from crdtsync.datatypes.keys import REQUEST_MAX, Place, check_name
 from crdtsync.datatypes.txn import Verb
 from crdtsync.errors import BatchMisuse, BatchTooLarge, CrdtsyncError
-from crdtsync.storage.requests import DIGEST_BYTES, Answer
 
 Operation = tuple[Verb, Place, Any]
 DEFAULT_BUCKET = "default"
 OPERATION_BYTES = 64  # what a noted operation counts beyond its value; what its rows really take, the store counts
 
 
-class Writer(Protocol):
-    """Who carries batches out: the node's writing half."""
+class Answer(Protocol):
+    """What a writer says of a batch that it has carried out."""
 
-    batch_bytes_max: int
+    @property
+    def repeated(self) -> bool: ...
+
+
+class Writer(Protocol):
+    """Who carries batches out: the node's writing half, or a client."""
+
+    @property
+    def batch_bytes_max(self) -> int: ...
 
     def refused(self, error: CrdtsyncError) -> CrdtsyncError: ...
-    def carry_out(self, bucket: str, operations: list[Operation], request_id: str | None = None) -> Answer: ...
-    def token_after(self, bucket: str, answer: Answer) -> str: ...
+
+    def carry_out(
+        self, bucket: str, operations: list[Operation], request_id: str | None, *, sync: bool
+    ) -> Answer:
+        """All or none.  With `sync`, `wait_durable` is called next, unless this has waited already."""
+
+    def token_after(self, bucket: str, answer: Any) -> str:
+        """The token of an answer, or, for None, of where the bucket stands."""
+
     def wait_durable(self) -> None: ...
 
 
 class Batch:
     """One open batch."""
 
-    __slots__ = ("answer", "bucket", "bytes", "open", "operations", "outer", "owner", "request_id", "sync", "writer")
+    __slots__ = (
+        "answer", "bucket", "bytes", "ended", "open", "operations", "outer", "owner", "request_id", "sync", "writer",
+    )  # fmt: skip
 
     def __init__(
         self, writer: Writer, bucket: str | None, sync: bool, outer: Batch | None, request_id: str | None = None
     ) -> None:
         self.writer, self.bucket, self.sync, self.outer = writer, bucket, sync, outer
         self.request_id = request_id
-        self.answer: Answer | None = None  # what became of it, once it has ended well
+        self.ended = False  # well
+        self.answer: Answer | None = None  # what became of it then; None: it had nothing to do
         self.operations: list[Operation] = []
         self.bytes = 0
         self.open = True
@@ -87,12 +101,17 @@ class Batch:
             raise BatchTooLarge(f"A batch of {len(self.operations):,} operations takes over {self.bytes:,} bytes.")
         self.operations.append((verb, place, argument))
 
+    @property
+    def empty(self) -> bool:
+        """Whether there is nothing to do."""
+        return self.request_id is None and not self.operations
+
     def carry_out(self) -> None:
         """Do what was noted down."""
-        if self.request_id is None and not self.operations:
-            self.answer = Answer(0, 0)
-        else:
-            self.answer = self.writer.carry_out(self.bucket or DEFAULT_BUCKET, self.operations, self.request_id)
+        if not self.empty:
+            bucket = self.bucket or DEFAULT_BUCKET
+            self.answer = self.writer.carry_out(bucket, self.operations, self.request_id, sync=self.sync)
+        self.ended = True
 
 
 class BatchScope:
@@ -116,7 +135,8 @@ class BatchScope:
 
         Raises BatchMisuse unless the batch has ended well; one inside another ends with the outer one.
         """
-        return self._ended()[1].repeated
+        answer = self._ended().answer
+        return answer is not None and answer.repeated
 
     @property
     def token(self) -> str:
@@ -125,14 +145,13 @@ class BatchScope:
         A repeated batch gives the token of its first time.  One that changed nothing gives where the bucket stands now.
         Raises BatchMisuse as `repeated` does.
         """
-        batch, answer = self._ended()
-        return self._writer.token_after(batch.bucket or DEFAULT_BUCKET, answer)
+        batch = self._ended()
+        return self._writer.token_after(batch.bucket or DEFAULT_BUCKET, batch.answer)
 
-    def _ended(self) -> tuple[Batch, Answer]:
-        batch = self._batch
-        if batch is None or batch.answer is None:
+    def _ended(self) -> Batch:
+        if self._batch is None or not self._batch.ended:
             raise self._writer.refused(BatchMisuse("A batch is asked how it ended, and has not ended well."))
-        return batch, batch.answer
+        return self._batch
 
     def __enter__(self) -> BatchScope:
         try:
@@ -167,6 +186,14 @@ class BatchScope:
 
     def finish(self, failed: bool) -> bool:
         """End the batch; True when its caller asked to wait for the disk, and there is something to wait for."""
+        batch = self.leave(failed)
+        if batch is None:
+            return False
+        batch.carry_out()
+        return batch.sync and not batch.empty
+
+    def leave(self, failed: bool) -> Batch | None:
+        """End the noting down; the batch that is now to be carried out, if any."""
         batch = self._batch
         if batch is None:
             raise BatchMisuse("A batch ends that was never entered.")
@@ -174,14 +201,11 @@ class BatchScope:
             if failed:
                 count, batch.bytes = self._before
                 del batch.operations[count:]
-            return False
+            return None
         batch.open = False
         if self._token is not None:
             CURRENT.reset(self._token)
-        if failed:
-            return False
-        batch.carry_out()
-        return batch.sync and bool(batch.operations or batch.request_id)
+        return None if failed else batch
 
 
 CURRENT: ContextVar[Batch | None] = ContextVar("crdtsync_batch", default=None)
@@ -190,14 +214,6 @@ CURRENT: ContextVar[Batch | None] = ContextVar("crdtsync_batch", default=None)
 def check_request_id(id: str) -> None:
     """Refuse what cannot be a request id.  Raises InvalidKey."""
     check_name(id, "A request id", REQUEST_MAX)
-
-
-def digest_of(operations: list[Operation]) -> bytes:
-    """Tells one list of operations from another: their verbs, objects and arguments, in order."""
-    digest = blake2b(digest_size=DIGEST_BYTES)
-    for verb, place, argument in operations:
-        digest.update(encode((verb.name, place.prefix, argument)))
-    return digest.digest()
 
 
 def _owner() -> tuple[int, object]:
