@@ -13,7 +13,8 @@ from crdtsync import errors
 from crdtsync.errors import CrdtsyncError
 
 if TYPE_CHECKING:
-    from crdtsync.config import ClusterSettings, Config, ServeConfig
+    from crdtsync.client import Client, connect
+    from crdtsync.config import ClusterSettings, Config, ConnectConfig, ServeConfig
     from crdtsync.handles import Flag, GCounter, GSet, LWWRegister, Map, MVRegister, ORSet, PNCounter
     from crdtsync.node import Bucket, Change, Item, Node, Watcher, open
     from crdtsync.service import Server, serve
@@ -23,8 +24,10 @@ __version__ = "0.1.0"
 __all__ = [
     "Bucket",
     "Change",
+    "Client",
     "ClusterSettings",
     "Config",
+    "ConnectConfig",
     "CrdtsyncError",
     "Flag",
     "GCounter",
@@ -40,17 +43,19 @@ __all__ = [
     "Server",
     "Watcher",
     "__version__",
+    "connect",
     "errors",
     "open",
     "serve",
 ]
 
 _HOMES = {
-    **dict.fromkeys(("ClusterSettings", "Config", "ServeConfig"), "crdtsync.config"),
+    **dict.fromkeys(("ClusterSettings", "Config", "ConnectConfig", "ServeConfig"), "crdtsync.config"),
     **dict.fromkeys(
         ("Flag", "GCounter", "GSet", "LWWRegister", "Map", "MVRegister", "ORSet", "PNCounter"), "crdtsync.handles"
     ),
     **dict.fromkeys(("Bucket", "Change", "Item", "Node", "Watcher", "open"), "crdtsync.node"),
+    **dict.fromkeys(("Client", "connect"), "crdtsync.client"),
     **dict.fromkeys(("Server", "serve"), "crdtsync.service"),
 }
 

@@ -6,9 +6,11 @@ Each loads what it needs when it is called: asyncio alone is a third of what `im
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from crdtsync.client.aio import Connecting
     from crdtsync.node.aio import Opening
 
 
@@ -17,3 +19,10 @@ def open(path: str | os.PathLike[str] | None, **settings: Any) -> Opening:
     from crdtsync.node.aio import Opening
 
     return Opening(path, settings)
+
+
+def connect(addresses: str | Iterable[str], **settings: Any) -> Connecting:
+    """As crdtsync.connect, for asyncio: await it, or use it with `async with`."""
+    from crdtsync.client.aio import Connecting
+
+    return Connecting(addresses, settings)

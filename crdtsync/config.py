@@ -17,7 +17,10 @@ from crdtsync.errors import ConfigError, InsecureAddress
 
 KIB, MIB = 1024, 1024 * 1024
 TLS_FILES = ("tls_ca", "tls_cert", "tls_key")
+HOST_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-_:%")
 DURABILITIES = ("group", "each", "os")
+SESSIONS = ("none", "writes", "reads")
+RETRIES = ("never", "idempotent")
 
 
 class ClusterSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -122,10 +125,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
             raise ConfigError("segment_bytes must be at least twice cluster.batch_bytes_max.")
         if self.join and not self.listen:
             raise ConfigError("join needs listen: a member must be reachable.", hint='Try listen="127.0.0.1:0".')
-        given = [setting for setting in TLS_FILES if getattr(self, setting)]
-        if given and len(given) < len(TLS_FILES):
-            missing = ", ".join(setting for setting in TLS_FILES if setting not in given)
-            raise ConfigError(f"TLS needs {', '.join(TLS_FILES)} together; missing: {missing}.")
+        _check_tls_files(self)
         for what, address in (
             ("listen", self.listen), ("advertise", self.advertise), ("connect_proxy", self.connect_proxy),
         ):  # fmt: skip
@@ -193,7 +193,63 @@ class ServeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
         return self
 
 
-S = TypeVar("S", Config, ServeConfig)
+
+class ConnectConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Settings of one client.  `crdtsync.connect(address, **settings)` takes each of these by name."""
+
+    # -- one call
+    timeout: float = 15.0  # s for a call with all its retries: longer than a node takes to start again
+    attempt_timeout: float = 5.0  # s that one node may take before the call is tried again
+    connect_timeout: float = 5.0  # s that a node may take to say who it is
+    attempts: int = 20  # tries of one call, at whichever nodes; the timeout most often comes first
+    backoff_min: float = 0.05  # s: bound of the first pause between tries, taken when every node has been tried once
+    backoff_max: float = 2.0  # s: bound of the later ones, which double; each pause is a random part of its bound
+    retry_elsewhere: str = "never"  # never | idempotent: whether adds, sets and the like may be tried at a second node
+    message_bytes_max: int = 16 * MIB  # one request or answer; a node's own bound holds, too
+
+    # -- several nodes
+    session: str = "writes"  # none | writes | reads: what a node must hold before this client goes on there
+    shuffle: bool = False  # begin with a random address, so that many clients spread; else with the first
+
+    # -- security
+    insecure: bool = False  # allow plaintext beyond loopback
+    tls_ca: str = ""  # file of the authorities that vouch for nodes, PEM; with the next two it turns TLS on
+    tls_cert: str = ""  # file of this client's certificate, PEM
+    tls_key: str = ""  # file of its private key, PEM, not encrypted
+    tls_node: str = ""  # name of the one node to talk to; empty: any node of the authority
+
+    # -- connections
+    keepalive_interval: float = 10.0  # s of silence after which a connection with a call on it is probed
+    keepalive_timeout: float = 5.0  # s that a probe may stay unanswered before the connection is given up
+
+    # -- listings, watchers, streams
+    page_items: int = 1000  # keys or objects that a listing fetches at a time
+    page_bytes: int = 4 * MIB  # bytes of them after which a page is cut short
+    watch_ahead: int = 1000  # responses that a watcher takes in before they are asked for; then the node waits
+    watch_heartbeat: float = 5.0  # s of silence after which a node repeats a watcher's token
+    stream_operations: int = 1000  # operations of a stream that travel as one batch
+    stream_bytes: int = 256 * KIB  # bytes of them after which a batch leaves early
+    stream_window: int = 16  # batches of a stream that wait for their answer; then writing waits
+
+    def validate(self) -> ConnectConfig:
+        """Return self, or raise ConfigError that names the setting and what it may be."""
+        for field in msgspec.structs.fields(self):
+            _check_positive(field.name, getattr(self, field.name))
+        for name, choices in (("session", SESSIONS), ("retry_elsewhere", RETRIES)):
+            if getattr(self, name) not in choices:
+                raise ConfigError(f"{name} is {getattr(self, name)!r}; it may be one of {', '.join(choices)}.")
+        _check_tls_files(self)
+        if self.tls_node and not self.tls_cert:
+            raise ConfigError("tls_node needs TLS: give tls_ca, tls_cert and tls_key, too.")
+        return self
+
+    @property
+    def anywhere(self) -> bool:
+        """Whether addresses beyond loopback are allowed: with TLS, or by name."""
+        return bool(self.tls_cert) or self.insecure
+
+
+S = TypeVar("S", Config, ServeConfig, ConnectConfig)
 
 
 def make_config(settings: Mapping[str, Any]) -> Config:
@@ -215,6 +271,12 @@ def make_serve_config(settings: Mapping[str, Any]) -> ServeConfig:
     return _converted(dict(settings), ServeConfig)
 
 
+def make_connect_config(settings: Mapping[str, Any]) -> ConnectConfig:
+    """Build and validate a ConnectConfig from names and plain values."""
+    check_names(settings, ConnectConfig)
+    return _converted(dict(settings), ConnectConfig)
+
+
 def _converted(plain: dict[str, Any], kind: type[S]) -> S:
     try:
         return msgspec.convert(plain, kind).validate()
@@ -233,6 +295,13 @@ def check_names(settings: Mapping[str, Any], known: type[msgspec.Struct], within
                 near = difflib.get_close_matches(str(name), known.__struct_fields__, 1)
             hint = f"Did you mean {near[0]}?" if near else "docs/python-api.md lists them."
             raise ConfigError(f"There is no setting {within}{name}.", hint=hint)
+
+
+def _check_tls_files(config: Config | ConnectConfig) -> None:
+    given = [setting for setting in TLS_FILES if getattr(config, setting)]
+    if given and len(given) < len(TLS_FILES):
+        missing = ", ".join(setting for setting in TLS_FILES if setting not in given)
+        raise ConfigError(f"TLS needs {', '.join(TLS_FILES)} together; missing: {missing}.")
 
 
 def _check_positive(name: str, value: object) -> None:

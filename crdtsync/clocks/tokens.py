@@ -44,6 +44,14 @@ def _text(plain: bytes) -> str:
 
 def read_token(token: str, origins: tuple[int | str, ...]) -> Clocks:
     """The clocks in a token made by one of `origins`.  Raises InvalidToken."""
+    origin, clocks = open_token(token)
+    if origin not in origins:
+        raise InvalidToken("A token comes from another cluster.", hint="Use it on a node of the cluster it came from.")
+    return clocks
+
+
+def open_token(token: str) -> tuple[int | str, Clocks]:
+    """The origin and the clocks of a token, whoever made it.  Raises InvalidToken."""
     if type(token) is not str or not token.startswith(PREFIX) or len(token) > TOKEN_MAX:
         raise InvalidToken("This is not a token.", hint="Pass on what token() or a change gave, as it was.")
     try:
@@ -57,6 +65,4 @@ def read_token(token: str, origins: tuple[int | str, ...]) -> Clocks:
     for clock in clocks.values():
         if not all(0 <= actor < 2**64 and 0 < seq < 2**64 for actor, seq in clock.items()):
             raise InvalidToken("A token names events that cannot be.")
-    if content.origin not in origins:
-        raise InvalidToken("A token comes from another cluster.", hint="Use it on a node of the cluster it came from.")
-    return clocks
+    return content.origin, clocks

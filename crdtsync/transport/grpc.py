@@ -25,7 +25,7 @@ import grpc.aio
 import msgspec
 from google.protobuf.message import DecodeError
 
-from crdtsync.config import Config, check_address, split_address
+from crdtsync.config import HOST_CHARACTERS, Config, check_address, split_address
 from crdtsync.errors import BadIdentity, Closed, ConfigError, CrdtsyncError, InvariantViolated, ListenFailed
 from crdtsync.replication.messages import Message
 from crdtsync.security.files import TlsFiles
@@ -41,7 +41,6 @@ log = logging.getLogger("crdtsync.transport")
 SERVICE, METHOD = "crdtsync.v1.Replication", "Exchange"
 EXCHANGE, INTRODUCE = f"/{SERVICE}/{METHOD}", f"/{SERVICE}/Introduce"
 LOOP_TIMEOUT = 30.0  # s: opening a port takes milliseconds, stopping at most two link_drain_timeout
-HOST_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-_:%")
 
 _running: weakref.WeakSet[GrpcTransport] = weakref.WeakSet()
 

@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 
 import crdtsync
-from crdtsync import Node
 from crdtsync.errors import (
     CounterOverflow,
     FieldTypeError,
@@ -18,11 +17,12 @@ from crdtsync.errors import (
     NegativeStep,
     ValueTooLarge,
 )
+from tests.contract.conftest import Data
 
 MOST = 2**63 - 1
 
 
-def test_counters(node: Node) -> None:
+def test_counters(node: Data) -> None:
     up, both = node.gcounter("c"), node.pncounter("c")
     up.increment()
     up.increment(4)
@@ -37,7 +37,7 @@ def test_counters(node: Node) -> None:
     assert both.value == -1
 
 
-def test_counter_steps_of_nothing_and_at_the_limits(node: Node) -> None:
+def test_counter_steps_of_nothing_and_at_the_limits(node: Data) -> None:
     counter = node.pncounter("c")
     counter.increment(0)
     counter.decrement(0)
@@ -58,7 +58,7 @@ def test_counter_steps_of_nothing_and_at_the_limits(node: Node) -> None:
     assert node.status()["counters"]["counter_overflow"] == 4
 
 
-def test_a_gcounter_only_grows(node: Node) -> None:
+def test_a_gcounter_only_grows(node: Data) -> None:
     counter = node.gcounter("c")
     with pytest.raises(NegativeStep):
         counter.increment(-1)
@@ -71,7 +71,7 @@ class Level(enum.IntEnum):
     LOW = 2
 
 
-def test_what_counts_as_a_step(node: Node) -> None:
+def test_what_counts_as_a_step(node: Data) -> None:
     numpy = pytest.importorskip("numpy")
     counter = node.pncounter("c")
     counter.increment(Level.LOW)
@@ -85,7 +85,7 @@ def test_what_counts_as_a_step(node: Node) -> None:
     assert counter.value == 5
 
 
-def test_sets(node: Node) -> None:
+def test_sets(node: Data) -> None:
     for handle in (node.gset("s"), node.orset("s")):
         handle.add("sale")
         handle.update(["new", "sale", "hot"])
@@ -107,7 +107,7 @@ def test_sets(node: Node) -> None:
     assert not hasattr(node.gset("s"), "discard")
 
 
-def test_elements_are_told_apart_exactly(node: Node) -> None:
+def test_elements_are_told_apart_exactly(node: Data) -> None:
     tags, twins = node.orset("s"), [1, 1.0, True, "1", b"1", "caf\u00e9", "cafe\u0301", None, "", b"", (), ("", None)]
     tags.update(twins)
     assert len(tags) == len(twins)
@@ -121,7 +121,7 @@ def test_elements_are_told_apart_exactly(node: Node) -> None:
     assert tags.value == {1, "1", b"1", "caf\u00e9", "cafe\u0301", None, "", b"", (), ("", None)}
 
 
-def test_add_always_is_an_event_and_discard_of_the_absent_never(node: Node) -> None:
+def test_add_always_is_an_event_and_discard_of_the_absent_never(node: Data) -> None:
     tags = node.orset("s")
     tags.add("x")
     tags.add("x")
@@ -132,7 +132,7 @@ def test_add_always_is_an_event_and_discard_of_the_absent_never(node: Node) -> N
     assert sum(node.clock().values()) == 2
 
 
-def test_elements_must_be_hashable_and_small_enough_for_a_row_key(node: Node) -> None:
+def test_elements_must_be_hashable_and_small_enough_for_a_row_key(node: Data) -> None:
     tags = node.orset("s")
     for element in ([1], {"a": 1}, (1, [2])):
         with pytest.raises(InvalidValue):
@@ -148,7 +148,7 @@ def test_elements_must_be_hashable_and_small_enough_for_a_row_key(node: Node) ->
     assert len(tags) == 1, "an update is all or nothing"
 
 
-def test_lww_register(node: Node) -> None:
+def test_lww_register(node: Data) -> None:
     price = node.lwwregister("p")
     assert (price.value, price.exists) == (None, False)
     price.set({"amount": "25.00", "tags": ["a", ("b",)]})
@@ -166,7 +166,7 @@ def test_lww_register(node: Node) -> None:
     assert len(price.value) == 1024 * 1024 - 5
 
 
-def test_mv_register(node: Node) -> None:
+def test_mv_register(node: Data) -> None:
     owner = node.mvregister("o")
     assert owner.values == owner.value == []
     owner.set("ann")
@@ -181,7 +181,7 @@ def test_mv_register(node: Node) -> None:
     assert (owner.values, owner.exists) == ([], False)
 
 
-def test_flag(node: Node) -> None:
+def test_flag(node: Data) -> None:
     shown = node.flag("f")
     assert not shown
     shown.enable()
@@ -193,7 +193,7 @@ def test_flag(node: Node) -> None:
     assert node.clock() == events
 
 
-def test_map_with_fields_of_every_type(node: Node) -> None:
+def test_map_with_fields_of_every_type(node: Data) -> None:
     product = node.map("product:1")
     product.lwwregister("name").set("Widget")
     product.pncounter("views").increment(3)
@@ -223,7 +223,7 @@ def test_map_with_fields_of_every_type(node: Node) -> None:
     assert (product.value, product.exists, product.fields()) == ({}, False, [])
 
 
-def test_types_under_one_key_do_not_mix(node: Node) -> None:
+def test_types_under_one_key_do_not_mix(node: Data) -> None:
     node.pncounter("k").increment()
     node.orset("k").add("x")
     node.map("k").flag("on").enable()
@@ -244,7 +244,7 @@ WRITES: list[tuple[str, Callable[[Any], None]]] = [
 
 
 @pytest.mark.parametrize(("kind", "write"), WRITES, ids=[f"{i}-{kind}" for i, (kind, _) in enumerate(WRITES)])
-def test_a_field_has_one_type(node: Node, kind: str, write: Callable[[Any], None]) -> None:
+def test_a_field_has_one_type(node: Data, kind: str, write: Callable[[Any], None]) -> None:
     other = "flag" if kind != "flag" else "orset"
     product = node.map("p").map("inner")
     for holder in (product, node.map("q")):
@@ -261,7 +261,7 @@ def test_a_field_has_one_type(node: Node, kind: str, write: Callable[[Any], None
     assert node.status()["counters"]["field_type_error"] == 2
 
 
-def test_a_field_around_it_counts_too(node: Node) -> None:
+def test_a_field_around_it_counts_too(node: Data) -> None:
     node.map("p").lwwregister("size").set(1)
     with pytest.raises(FieldTypeError, match="size"):
         node.map("p").map("size").map("cm").lwwregister("width").set(1)
@@ -270,7 +270,7 @@ def test_a_field_around_it_counts_too(node: Node) -> None:
         node.map("p").lwwregister("box").set(1)
 
 
-def test_taking_away_never_asks_for_the_type(node: Node) -> None:
+def test_taking_away_never_asks_for_the_type(node: Data) -> None:
     product = node.map("p")
     product.lwwregister("x").set(1)
     product.orset("x").discard(1)
@@ -285,7 +285,7 @@ BAD_NAMES: list[Any] = ["", "a\0b", "x" * 256, "\u00e9" * 128, "\ud800", b"bytes
 
 
 @pytest.mark.parametrize("name", BAD_NAMES, ids=lambda name: repr(name)[:12])
-def test_bad_names_are_refused_and_counted(node: Node, name: Any) -> None:
+def test_bad_names_are_refused_and_counted(node: Data, name: Any) -> None:
     calls: list[Callable[[], Any]] = [
         lambda: node.pncounter(name), lambda: node.map(name), lambda: node.delete(name), lambda: node.bucket(name),
     ]  # fmt: skip
@@ -298,7 +298,7 @@ def test_bad_names_are_refused_and_counted(node: Node, name: Any) -> None:
     assert node.buckets() == []
 
 
-def test_names_at_their_limits(node: Node) -> None:
+def test_names_at_their_limits(node: Data) -> None:
     names = ["x" * 255, "\u00e9" * 127, "a/../b", "line\nbreak", " ", "caf\u00e9", "cafe\u0301", "\U0001f600"]
     for name in names:
         node.lwwregister(name).set(name)
@@ -313,25 +313,24 @@ def test_names_at_their_limits(node: Node) -> None:
         node.bucket("b" * 65)
 
 
-def test_a_cluster_may_set_narrower_bounds() -> None:
-    bounds = {"key_bytes_max": 10, "depth_max": 2, "value_bytes_max": 100}
-    with crdtsync.open(None, cluster=bounds) as node:
-        node.map("k" * 10).map("f" * 10).lwwregister("g" * 10).set("x" * 90)
-        for call in (
-            lambda: node.flag("k" * 11), lambda: node.map("k").flag("f" * 11),
-            lambda: node.map("k").map("f").map("g").flag("h"),
-        ):  # fmt: skip
-            with pytest.raises(InvalidKey):
-                call()
-        with pytest.raises(ValueTooLarge):
-            node.lwwregister("k").set("x" * 101)
-        with pytest.raises(InvalidValue):
-            node.lwwregister("k").set([[[]]])
+def test_a_cluster_may_set_narrower_bounds(open_data: Callable[..., Data]) -> None:
+    node = open_data(cluster={"key_bytes_max": 10, "depth_max": 2, "value_bytes_max": 100})
+    node.map("k" * 10).map("f" * 10).lwwregister("g" * 10).set("x" * 90)
+    for call in (
+        lambda: node.flag("k" * 11), lambda: node.map("k").flag("f" * 11),
+        lambda: node.map("k").map("f").map("g").flag("h"),
+    ):  # fmt: skip
+        with pytest.raises(InvalidKey):
+            call()
+    with pytest.raises(ValueTooLarge):
+        node.lwwregister("k").set("x" * 101)
+    with pytest.raises(InvalidValue):
+        node.lwwregister("k").set([[[]]])
     with pytest.raises(InvalidKey):
         crdtsync.open(None, name="n" * 65)
 
 
-def test_maps_nest_to_a_depth(node: Node) -> None:
+def test_maps_nest_to_a_depth(node: Data) -> None:
     deep = node.map("m")
     for level in range(15):
         deep = deep.map("f" * 255 if level % 2 else "")
@@ -341,7 +340,7 @@ def test_maps_nest_to_a_depth(node: Node) -> None:
         deep.map("one").map("too many")
 
 
-def test_buckets_are_apart(node: Node) -> None:
+def test_buckets_are_apart(node: Data) -> None:
     flights, crew = node.bucket("flights"), node.bucket("crew")
     flights.pncounter("n").increment(2)
     crew.pncounter("n").increment(5)
@@ -352,7 +351,7 @@ def test_buckets_are_apart(node: Node) -> None:
     assert crew.digest() != flights.digest()
 
 
-def test_values_of_every_kind_come_back(node: Node) -> None:
+def test_values_of_every_kind_come_back(node: Data) -> None:
     from tests.datatypes.test_values import ALL_DIFFERENT, exact
 
     for number, value in enumerate(ALL_DIFFERENT):
@@ -360,7 +359,7 @@ def test_values_of_every_kind_come_back(node: Node) -> None:
         assert exact(node.lwwregister(f"v{number}").value) == exact(value)
 
 
-def test_handles_tell_what_they_are(node: Node) -> None:
+def test_handles_tell_what_they_are(node: Data) -> None:
     handle = node.map("product").orset("tags")
     assert (handle.key, handle.path, repr(handle)) == ("product", ("tags",), "<orset 'product'['tags']>")
     assert "default" in repr(node.bucket("default"))

@@ -1,0 +1,113 @@
+"""Steps taken by threads that wait: gRPC's synchronous channels."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import grpc
+
+from crdtsync.client.calls import Caller
+from crdtsync.client.channels import method, options
+from crdtsync.client.failures import CallFailed, failed
+from crdtsync.client.nodes import Node
+from crdtsync.client.steps import Ask, Collect, Look, Pause, Step, Steps
+from crdtsync.errors import Forked
+
+T = TypeVar("T")
+
+
+class Blocking:
+    """The connections of one client, and who takes its steps.  Any thread may call."""
+
+    def __init__(self, caller: Caller) -> None:
+        self.caller = caller
+        self._channels: dict[Node, Any] = {}
+        self._calls: dict[tuple[Node, str], Any] = {}
+        self._lock = threading.Lock()
+        self._pid = os.getpid()
+
+    def run(self, steps: Steps[T]) -> T:
+        """Take all steps; what the generator returns or raises."""
+        if os.getpid() != self._pid:
+            error = Forked("This process was forked after the client was connected; only the parent may use it.")
+            raise self.caller.counters.refused(error)
+        try:
+            step = next(steps)
+            while True:
+                try:
+                    result = self._take(step)
+                except CallFailed as failure:
+                    step = steps.throw(failure)
+                else:
+                    step = steps.send(result)
+        except StopIteration as end:
+            return end.value  # type: ignore[no-any-return]
+
+    def _take(self, step: Step) -> Any:
+        if type(step) is Ask:
+            return self._ask(step)
+        if type(step) is Collect:
+            return self._collect(step)
+        if type(step) is Pause:
+            return time.sleep(step.seconds)
+        assert type(step) is Look
+        return None
+
+    def _ask(self, step: Ask) -> bytes:
+        try:
+            answer: bytes = self._call(step.node, step.method, "unary_unary")(step.request, timeout=step.timeout)
+            return answer
+        except grpc.RpcError as error:
+            raise failed(error) from None
+        except ValueError as error:  # the channel was closed in between
+            raise CallFailed(str(error), taken=False) from None
+
+    def _collect(self, step: Collect) -> tuple[list[bytes], bool]:
+        answers: list[bytes] = []
+        try:
+            stream = self._call(step.node, step.method, "unary_stream")(step.request, timeout=step.timeout)
+            size = 0
+            for answer in stream:
+                answers.append(answer)
+                size += len(answer)
+                if size >= step.most:
+                    stream.cancel()
+                    return answers, False
+        except grpc.RpcError as error:
+            raise failed(error) from None
+        except ValueError as error:
+            raise CallFailed(str(error), taken=False) from None
+        return answers, True
+
+    def open(self, node: Node, name: str, kind: str, *arguments: Any) -> Any:
+        """Begin a stream; the gRPC call.  Raises CallFailed."""
+        return self._call(node, name, kind)(*arguments)
+
+    def _call(self, node: Node, name: str, kind: str) -> Callable[..., Any]:
+        call = self._calls.get((node, name))
+        if call is None:
+            call = self._calls[node, name] = getattr(self._channel(node), kind)(method(name))
+        return call  # type: ignore[no-any-return]
+
+    def _channel(self, node: Node) -> Any:
+        with self._lock:
+            self.caller.check()
+            channel = self._channels.get(node)
+            if channel is None:
+                channel = self._channels[node] = grpc.insecure_channel(node.target, options(self.caller.config))
+            return channel
+
+    def close(self) -> None:
+        """End all connections; calls that wait are ended, too."""
+        with self._lock:
+            self.caller.closed = True
+            channels = list(self._channels.values())
+            self._channels.clear()
+            self._calls.clear()
+        if os.getpid() == self._pid:
+            for channel in channels:
+                channel.close()

@@ -1,0 +1,319 @@
+"""One call: tried until a node has answered it, the time is up, or trying again could carry a write out twice.
+
+Before the first call on a connection the node says who it is, and is waited for until it holds what the session has;
+both are reads.  So of a write that fails before that it is known that nobody took it, and it may go to the next node.
+A write that was sent and not answered may only be sent again to the same node, where its request id makes that
+harmless; when that node stays away, the call ends with OutcomeUnknown.
+"""
+
+from __future__ import annotations
+
+import itertools
+import random
+import secrets
+import time
+from typing import Any, NamedTuple
+
+from crdtsync.client.answers import read
+from crdtsync.client.failures import CallFailed, Counters
+from crdtsync.client.nodes import Node, Nodes
+from crdtsync.client.session import Session
+from crdtsync.client.steps import Ask, Collect, Look, Pause, Steps
+from crdtsync.config import ConnectConfig
+from crdtsync.errors import (
+    Closed,
+    ClusterMismatch,
+    CrdtsyncError,
+    DeadlineExceeded,
+    Denied,
+    Misuse,
+    OutcomeUnknown,
+    Unreachable,
+    WaitTimeout,
+)
+from crdtsync.transport.pb import data_pb2 as pb
+
+WAIT_MARGIN = 0.1  # s between the end of a wait at the node and the end of the call, so that the node can say so
+
+
+class Call(NamedTuple):
+    """What is to be called."""
+
+    method: str
+    request: bytes
+    writes: bool = False
+    bucket: str = ""  # of a write
+    request_id: str = ""  # of a write
+    anywhere: bool = False  # a write that may be carried out at several nodes
+    pages: bool = False  # its answers are a stream
+    patient: bool = False  # one try may take all the time
+
+
+class Answered(NamedTuple):
+    """What came back, and from where."""
+
+    node: Node
+    answers: list[bytes]
+    complete: bool = True  # False: the stream of answers was cut short
+
+
+class Caller:
+    """Makes calls for one client.  Its generators run in any thread, or in any task of one loop."""
+
+    def __init__(self, nodes: Nodes, config: ConnectConfig, rng: random.Random) -> None:
+        self.nodes, self.config, self._rng = nodes, config, rng
+        self.session, self.counters = Session(config.session), Counters()
+        self.now = time.monotonic
+        self.described: pb.DescribeResponse = pb.DescribeResponse()
+        self.cluster = 0
+        self.unsettled = Unsettled()
+        self.closed = False
+        self._ids, self._numbers = secrets.token_hex(12), itertools.count(1)
+
+    def check(self) -> None:
+        """Raise Closed after the end."""
+        if self.closed:
+            raise self.counters.refused(Closed("The client has been closed.", hint="Connect again."))
+
+    def next_id(self) -> str:
+        """A request id that nobody else makes."""
+        return f"{self._ids}-{next(self._numbers):x}"
+
+    @property
+    def message_bytes_max(self) -> int:
+        """Bytes that one request may have."""
+        return min(self.config.message_bytes_max, self.described.message_bytes_max or self.config.message_bytes_max)
+
+    def status(self) -> dict[str, Any]:
+        """Client.status."""
+        return {
+            "node": self.nodes.now.name,
+            "address": self.nodes.now.address,
+            "nodes": [
+                {"address": node.address, "node": node.name, "connected": node.greeted, "trouble": node.trouble}
+                for node in self.nodes.all
+            ],
+            "unsettled": len(self.unsettled),
+            "counters": self.counters.plain(),
+        }
+
+    # -- one call
+
+    def make(self, call: Call, timeout: float | None = None) -> Steps[Answered]:
+        """Carry a call out.  Raises what the node raises, and Unreachable, DeadlineExceeded, Denied ..."""
+        self.check()
+        limit = self.config.timeout if timeout is None else timeout
+        tries = Tries(call, self.now() + limit)
+        if call.request_id:
+            tries.pin(self.unsettled.find(call.request_id))
+        try:
+            while True:
+                node = tries.node or self.nodes.now
+                try:
+                    answered = yield from self._once(tries, node)
+                except CallFailed as failure:
+                    yield from self._after(tries, node, failure)
+                else:
+                    self.unsettled.settle(call.request_id)
+                    return answered
+        except CrdtsyncError as error:
+            raise self.counters.refused(error) from error.__cause__
+
+    def _once(self, tries: Tries, node: Node) -> Steps[Answered]:
+        call = tries.call
+        try:
+            if not node.greeted:
+                yield from self._greet(node, tries)
+            if not self.session.held_by(node):
+                yield from self._catch_up(node, tries.left(self.now()))
+        except CallFailed as failure:
+            failure.taken = False
+            raise
+        if tries.node is not None and node.name != tries.name:  # it does not know the request id
+            raise self._unknown(tries, f"node {node.name} answers there now")
+        left = tries.left(self.now())
+        if not call.patient:
+            left = min(left, self.config.attempt_timeout)
+        if call.pages:
+            answers, complete = yield Collect(node, call.method, call.request, left, self.config.page_bytes)
+            return Answered(node, answers, complete)
+        answer: bytes = yield Ask(node, call.method, call.request, left)
+        return Answered(node, [answer])
+
+    # -- before the first call
+
+    def _greet(self, node: Node, tries: Tries) -> Steps[None]:
+        """Have the node say who it is."""
+        left = min(tries.left(self.now()), self.config.connect_timeout)
+        answer: bytes = yield Ask(node, "Describe", b"", left)
+        described = read(pb.DescribeResponse, answer)
+        if described.cluster and self.cluster and described.cluster != self.cluster:
+            text = f"{described.node} at {node.address} belongs to another cluster than the nodes spoken to before."
+            raise CallFailed(text, ClusterMismatch(text, hint="Name nodes of one cluster."))
+        self.cluster = described.cluster or self.cluster
+        self.described = described
+        node.name, node.greeted, node.holds = described.node, True, 0
+        self.counters.count("connects")
+
+    def _catch_up(self, node: Node, left: float) -> Steps[None]:
+        """Wait until the node holds what the session has."""
+        token, version = self.session.token()
+        if token:
+            wait = pb.WaitForRequest(token=token, timeout_ms=max(1, int((left - WAIT_MARGIN) * 1000)))
+            try:
+                yield Ask(node, "WaitFor", wait.SerializeToString(), left)
+            except CallFailed as failure:
+                if not isinstance(failure.error, WaitTimeout) and not failure.late:
+                    raise
+                text = f"{node} does not hold yet what this session has written or read."
+                raise CallFailed(text, WaitTimeout(text, hint="Is it in reach of the other nodes?")) from None
+        node.holds = version
+
+    # -- after a failure
+
+    def _after(self, tries: Tries, node: Node, failure: CallFailed) -> Steps[None]:
+        """Make ready for the next try, or raise."""
+        self.lost(node, failure)
+        self._settle(tries, node, failure)
+        if self.closed:
+            yield from self._give_up(tries, node, failure)
+        if tries.node is None and self.nodes.pass_on(node):
+            self.counters.count("failovers")
+        tries.count += 1
+        if tries.count >= self.config.attempts or self.now() >= tries.deadline:
+            yield from self._give_up(tries, node, failure)
+        self.counters.count("retries")
+        rounds, turn = divmod(tries.count, 1 if tries.node else len(self.nodes.all))
+        if turn == 0:
+            yield Pause(min(self.backoff(rounds), tries.left(self.now())))
+
+    def backoff(self, rounds: int) -> float:
+        """Seconds to wait when so many rounds have failed: a random part of a bound that doubles."""
+        bound = min(self.config.backoff_max, self.config.backoff_min * 2 ** min(rounds - 1, 32))
+        return float(bound * self._rng.random())
+
+    def lost(self, node: Node, failure: CallFailed) -> None:
+        """A stream on this node has failed: the next call finds out whether it is still there."""
+        node.trouble = failure.text
+        if failure.error is None:
+            node.greeted = False
+
+    def _settle(self, tries: Tries, node: Node, failure: CallFailed) -> None:
+        """Raise what is final; note down a write that may have been carried out."""
+        error = failure.error
+        # With an earlier try unanswered, only an error that comes of the operations themselves tells what became of it.
+        if error is not None and failure.final and (tries.node is None or isinstance(error, Misuse | KeyError)):
+            self.unsettled.settle(tries.call.request_id)
+            raise self.counters.of(error)
+        if tries.node is None and tries.call.writes and failure.taken and not tries.call.anywhere:
+            tries.pin(Sent(node, node.name))
+            self.unsettled.note(tries.call.request_id, Sent(node, node.name))
+
+    def _give_up(self, tries: Tries, node: Node, failure: CallFailed) -> Steps[None]:
+        if tries.node is not None:
+            raise self._unknown(tries, failure.text) from failure
+        self.check()
+        if failure.error is not None:
+            raise self.counters.of(failure.error)
+        if failure.late:
+            raise DeadlineExceeded(f"{node} has not answered {tries.call.method} in time.") from failure
+        raise (yield from self.unreachable(node)) from failure
+
+    def unreachable(self, node: Node) -> Steps[CrdtsyncError]:
+        """The error of a client that reaches nobody, with the reason where it can be found."""
+        diagnosis = yield Look(node)
+        if diagnosis is not None and diagnosis.code not in ("unreachable", "fine"):
+            return Denied(diagnosis.text, hint=diagnosis.hint)
+        return Unreachable(f"No node can be reached: {self.nodes.troubles()}.")
+
+    def _unknown(self, tries: Tries, why: str) -> OutcomeUnknown:
+        call, node = tries.call, tries.node
+        assert node is not None  # it has been sent somewhere
+        return OutcomeUnknown(
+            f"Node {tries.name} at {node.address} was sent a write and has not answered: {why}.",
+            node=tries.name, address=node.address, bucket=call.bucket, request_id=call.request_id,
+        )  # fmt: skip
+
+    # -- the session
+
+    def note(self, token: str, node: Node) -> Steps[None]:
+        """Take the token of an answer into the session."""
+        self.session.note(token, node)
+        buckets = self.session.renewal()
+        if buckets:  # the store has had its first peer: its older tokens mean nothing to others
+            request = pb.PositionRequest(buckets=buckets).SerializeToString()
+            node, [answer], _ = yield from self.make(Call("Position", request))
+            self.session.note(read(pb.PositionResponse, answer).token, node)
+
+    # -- the beginning
+
+    def connect(self) -> Steps[None]:
+        """Reach one node, each having one try.  Raises Unreachable, Denied, ClusterMismatch ..."""
+        failure = CallFailed("")
+        for node in self.nodes.all:
+            tries = Tries(Call("Describe", b""), self.now() + self.config.connect_timeout)
+            try:
+                yield from self._greet(node, tries)
+                return
+            except CallFailed as error:
+                node.trouble, failure = error.text, error
+                self.nodes.pass_on(node)
+        if failure.error is not None:
+            raise self.counters.of(failure.error)
+        raise self.counters.refused((yield from self.unreachable(self.nodes.now))) from failure
+
+
+class Sent(NamedTuple):
+    """Where a write without an answer has gone."""
+
+    node: Node
+    name: str  # of who was there
+
+
+class Tries:
+    """How far a call has come."""
+
+    def __init__(self, call: Call, deadline: float) -> None:
+        self.call, self.deadline = call, deadline
+        self.count = 0
+        self.node: Node | None = None  # the only one that may be tried: it may have taken the write already
+        self.name = ""
+
+    def pin(self, sent: Sent | None) -> None:
+        """Try only there from now on."""
+        if sent is not None:
+            self.node, self.name = sent
+
+    def left(self, now: float) -> float:
+        """Seconds until the deadline; never so few that gRPC takes them for none."""
+        return max(0.001, self.deadline - now)
+
+
+class Unsettled:
+    """Request ids of writes whose outcome is unknown: sent again, they go to the node that may have taken them."""
+
+    KEPT_MAX = 10_000
+
+    def __init__(self) -> None:
+        self._sent: dict[str, Sent] = {}
+
+    def note(self, request_id: str, sent: Sent) -> None:
+        """This may have been taken there."""
+        while len(self._sent) >= self.KEPT_MAX:
+            self._sent.pop(next(iter(self._sent)), None)
+        self._sent[request_id] = sent
+
+    def find(self, request_id: str) -> Sent | None:
+        """Where it has to go."""
+        return self._sent.get(request_id)
+
+    def settle(self, request_id: str) -> None:
+        """It has been answered."""
+        if self._sent:
+            self._sent.pop(request_id, None)
+
+    def __contains__(self, request_id: str) -> bool:
+        return request_id in self._sent
+
+    def __len__(self) -> int:
+        return len(self._sent)

@@ -1,0 +1,54 @@
+"""The same tests for a node of one's own and for a client of a node elsewhere: one interface, one behaviour."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from typing import Any
+
+import pytest
+
+import crdtsync
+
+Data = crdtsync.Node | crdtsync.Client
+
+
+class Place:
+    """Nodes of one test, each embedded or reached through a client."""
+
+    def __init__(self, remote: bool, stack: ExitStack) -> None:
+        self._remote, self._stack = remote, stack
+        self.nodes: list[crdtsync.Node] = []
+
+    def open(self, **settings: Any) -> Data:
+        """A new node in memory, or a client of one."""
+        node = self._stack.enter_context(crdtsync.open(None, **settings))
+        self.nodes.append(node)
+        if not self._remote:
+            return node
+        server = self._stack.enter_context(crdtsync.serve(node, stop_grace=0.1))
+        return self._stack.enter_context(crdtsync.connect(server.address))
+
+
+@pytest.fixture(params=["embedded", "remote"])
+def place(request: pytest.FixtureRequest) -> Iterator[Place]:
+    with ExitStack() as stack:
+        yield Place(request.param == "remote", stack)
+
+
+@pytest.fixture
+def open_data(place: Place) -> Callable[..., Data]:
+    """Opens nodes with settings of their own."""
+    return place.open
+
+
+@pytest.fixture
+def node(place: Place) -> Data:
+    """A node, or what stands for it."""
+    return place.open()
+
+
+@pytest.fixture
+def backing(place: Place, node: Data) -> crdtsync.Node:
+    """The node that holds the data of `node`."""
+    return place.nodes[0]
