@@ -37,7 +37,7 @@ ARROWS = {
                             "transport.loop", "__init__"},
     "sim": DATATYPES | {"handles", "replication", "storage", "transport.memory", "transport.wire", "transport.base"},
     "ops": DATATYPES | {"node", "service", "handles", "security", "storage.check", "storage.directory", "backup", "sim",
-                         "transport.pb",
+                         "transport", "replication.messages",
                          "__init__"},
     "__init__": LEAVES | {"node", "handles", "service", "client", "aio"},
     "aio": {"node", "client"},
