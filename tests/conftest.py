@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import os
 
+import hypothesis
 import pytest
 
 from crdtsync import kernels
+
+# No test judges time: machines are busy with other things, too.
+hypothesis.settings.register_profile("crdtsync", deadline=None)
+hypothesis.settings.load_profile("crdtsync")
 
 
 def pytest_report_header() -> str:
