@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import logging
 import sys
+from collections.abc import Callable
+from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +17,7 @@ from crdtsync.ops.cli.output import say
 
 if TYPE_CHECKING:
     from crdtsync.node.shell import Node
+    from crdtsync.ops.grpclog import GrpcLog
     from crdtsync.ops.process import Addresses
 
 
@@ -30,6 +34,7 @@ def command(directory: str | None, config: Path | None, **flags: Any) -> int:
     SIGTERM and ^C stop it in good order: what the other nodes lack is pushed, everything is written down.  A second one
     stops it at once, which loses nothing that was acknowledged.  Exit status 0 after SIGTERM, 130 after ^C.
     """
+    from crdtsync.ops.grpclog import GrpcLog
     from crdtsync.ops.process import run
     from crdtsync.ops.settings.sources import effective
 
@@ -39,10 +44,21 @@ def command(directory: str | None, config: Path | None, **flags: Any) -> int:
     service = settings.service
     if not service.directory:
         raise click.UsageError("Missing argument 'DIR': the directory of the node's data.")
-    logging.basicConfig(
-        level=service.log_level.upper(), stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
-    )
-    return run(settings, Path(service.directory), ready if service.log_format == "text" else ready_in_log)
+    tell = ready if service.log_format == "text" else ready_in_log
+    with GrpcLog() if settings.config.tls_cert else nullcontext() as handshakes:
+        logging.basicConfig(
+            level=service.log_level.upper(), stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
+        )
+        return run(settings, Path(service.directory), partial(opened, handshakes, tell))
+
+
+def opened(
+    handshakes: GrpcLog | None, tell: Callable[[Node, Addresses], None], node: Node, addresses: Addresses
+) -> None:
+    """Say that the node can be reached; from here on its status has what is counted of TLS handshakes."""
+    if handshakes is not None and node.tls is not None:
+        handshakes.count_into(node.tls.counters)
+    tell(node, addresses)
 
 
 def ready(node: Node, addresses: Addresses) -> None:
