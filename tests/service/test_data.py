@@ -10,6 +10,7 @@ import pytest
 import crdtsync
 from crdtsync.datatypes.registry import VERBS
 from crdtsync.transport.pb import data_pb2 as pb
+from tests.integration.waiting import until
 from tests.service.caller import Caller, Refused, add, operation, place, value
 
 SET = [1, "x", b"y"]
@@ -175,6 +176,7 @@ def test_figures_of_calls_are_in_the_status(node: crdtsync.Node, caller: Caller)
     caller.apply(add("x"), add("y"))
     with pytest.raises(Refused):
         caller.apply(operation("gcounter.increment", "g", argument=-1))
-    (figures,) = node.status()["service"]
-    assert (figures["operations"], figures["methods"]["Data.Apply"]) == (2, {"calls": 2, "errors": 1, "running": 0})
+    told = {"calls": 2, "errors": 1, "running": 0}
+    until(lambda: node.status()["service"][0]["methods"]["Data.Apply"] == told, 10)
+    assert node.status()["service"][0]["operations"] == 2
     assert node.status()["counters"]["negative_step"] == 1
