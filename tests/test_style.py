@@ -33,7 +33,7 @@ ARROWS = {
     "backup": DATATYPES | {"storage", "__init__"},
     "node": DATATYPES | {"handles", "storage", "replication", "security", "transport", "backup"},
     "client": DATATYPES | {"handles", "security", "transport.pb"},
-    "service": DATATYPES | {"handles", "node", "security", "replication.peers", "transport.pb", "transport.grpc",
+    "service": DATATYPES | {"handles", "node", "security", "replication.peers", "transport.pb", "transport.addresses",
                             "transport.loop", "__init__"},
     "sim": DATATYPES | {"handles", "replication", "storage", "transport.memory", "transport.wire", "transport.base"},
     "ops": DATATYPES | {"node", "service", "handles", "security", "storage.check", "storage.directory", "backup", "sim",

@@ -3,6 +3,7 @@
     files        TlsFiles: three files, loaded, checked, looked at again, replaced when they have changed and are good
     identity     Identity(role, name) and the names in a certificate that stand for it
     credentials  what gRPC needs of them, for servers and for channels, and `caller(context)`; loads gRPC
+    handshakes   how many connections have failed between nodes, which gRPC does not tell
     diagnosis    diagnose(address, ...): which mistake it is, where gRPC only says UNAVAILABLE
     material     one set of files, read and proven to fit each other; `handshake` is how
     making       certificates made, for `crdtsync tls` and tests (`crdtsync.security.making` needs `cryptography`)

@@ -6,10 +6,12 @@ finds is for people only.
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import ssl
 import time
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -26,6 +28,7 @@ from crdtsync.security.handshake import (
 from crdtsync.security.identity import identity_of
 from crdtsync.security.material import Material, distinguished, hosts_of, verdict
 
+T = TypeVar("T")
 TIMEOUT = 2.0  # s that a diagnosis may take
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\0\0\0\x04\0\0\0\0\0"  # HTTP/2's, with empty SETTINGS
 SETTINGS_FRAME = 4  # the type that a server's first HTTP/2 frame has
@@ -74,6 +77,49 @@ def diagnose(
         return Diagnosis("unreachable", f"{address} cannot be reached: {error.strerror or error}.")
 
 
+class TlsLine:
+    """TLS over a connection, dialled.  Raises OSError, of which ssl.SSLError is one, when it does not come about.
+
+    `ssl.SSLSocket` would do, but leaves a socket behind when the other side hangs up at the wrong moment.
+    """
+
+    def __init__(self, context: ssl.SSLContext, line: socket.socket, name: str) -> None:
+        context.set_alpn_protocols(["h2"])
+        self._line, self._in, self._out = line, ssl.MemoryBIO(), ssl.MemoryBIO()
+        self._tls = context.wrap_bio(self._in, self._out, server_hostname=name)
+        self._carry(self._tls.do_handshake)
+        self.certificate = self._tls.getpeercert(binary_form=True) or b""  # DER
+        self.said: dict[str, Any] = self._tls.getpeercert() or {}  # what it says, if it has been verified
+
+    def answer(self, words: bytes) -> bytes:
+        """Say something; the first words of the answer, or b"" when the other side ends the connection."""
+        self._carry(lambda: self._tls.write(words))
+        return self._carry(lambda: self._tls.read(READ_BYTES))
+
+    def _carry(self, step: Callable[[], T]) -> T:
+        """Take a step, and bring the bytes that it waits for."""
+        while True:
+            try:
+                done = step()
+            except ssl.SSLWantReadError:
+                self._line.sendall(self._out.read())
+                self._receive()
+            except ssl.SSLError:
+                with contextlib.suppress(OSError):  # an alert is polite, and the error says more
+                    self._line.sendall(self._out.read())
+                raise
+            else:
+                self._line.sendall(self._out.read())
+                return done
+
+    def _receive(self) -> None:
+        some = self._line.recv(READ_BYTES)
+        if some:
+            self._in.write(some)
+        else:
+            self._in.write_eof()
+
+
 class Probe:
     """One look at one address."""
 
@@ -102,8 +148,9 @@ class Probe:
 
     def _speaks_tls(self) -> bool:
         try:
-            with self._connect() as line, client_context(None, False).wrap_socket(line, server_hostname=self.name):
-                return True
+            with self._connect() as line:
+                TlsLine(client_context(None, False), line, self.name)
+            return True
         except ssl.SSLError as error:
             return not _is_plaintext(error)  # an alert, too, is TLS
         except OSError:
@@ -128,27 +175,20 @@ class Probe:
 
     def _shake(self, context: ssl.SSLContext) -> tuple[bytes, bytes | ssl.SSLError | None]:
         """The certificate that the other side shows (DER), and its first words: bytes, an alert, None: it hangs up."""
-        with self._connect() as plain, self._over(context, plain) as line:
-            shown = line.getpeercert(binary_form=True) or b""
+        with self._connect() as plain:
+            line = TlsLine(context, plain, self.name)
             try:
-                line.sendall(PREFACE)
-                return shown, line.recv(READ_BYTES) or None
-            except ssl.SSLEOFError:
-                return shown, None
+                return line.certificate, line.answer(PREFACE) or None
+            except (ssl.SSLEOFError, ConnectionError):
+                return line.certificate, None
             except ssl.SSLError as error:
-                return shown, error
-            except ConnectionError:
-                return shown, None
-
-    def _over(self, context: ssl.SSLContext, line: socket.socket) -> ssl.SSLSocket:
-        context.set_alpn_protocols(["h2"])
-        return context.wrap_socket(line, server_hostname=self.name)
+                return line.certificate, error
 
     def _judge(self, material: Material, shown: bytes) -> Diagnosis | None:
         """What is wrong with the other side's certificate."""
         try:
-            with self._connect() as line, self._over(material.verifying, line) as verified:
-                said: dict[str, Any] = verified.getpeercert() or {}
+            with self._connect() as line:
+                said = TlsLine(material.verifying, line, self.name).said
         except ssl.SSLCertVerificationError as error:
             code = _VERDICTS.get(error.verify_code, "odd")
             return Diagnosis(code, f"{self.address} shows {self._whose(shown)}, which {verdict(error, 'our tls_ca')}.")
@@ -165,8 +205,8 @@ class Probe:
         try:
             itself = ssl.DER_cert_to_PEM_cert(shown)
             context = client_context(itself, True, NO_CHECK_TIME | ssl.VERIFY_X509_PARTIAL_CHAIN)
-            with self._connect() as line, self._over(context, line) as read:
-                return f"the certificate of {_owner(read.getpeercert() or {})}"
+            with self._connect() as line:
+                return f"the certificate of {_owner(TlsLine(context, line, self.name).said)}"
         except (OSError, ValueError):
             return "a certificate"
 

@@ -16,7 +16,7 @@ import tempfile
 from typing import Any
 
 from crdtsync.errors import ConfigError, ListenFailed
-from crdtsync.transport.grpc import bindable
+from crdtsync.transport.addresses import bindable
 
 UNIX = "unix:"
 PATH_MAX = 107  # bytes of a socket's path, says Linux

@@ -22,6 +22,7 @@ from crdtsync.errors import BadIdentity
 from crdtsync.security.credentials import ServerCredentials, caller, channel_credentials, name_options
 from crdtsync.security.diagnosis import TIMEOUT, Diagnosis, diagnose
 from crdtsync.security.files import TlsFiles
+from crdtsync.security.handshakes import Handshakes
 from crdtsync.security.identity import ANY_NODE, NODE, server_name
 
 aio: Any = grpc.aio
@@ -89,7 +90,7 @@ class Encryption:
         """The node that calls, "" in plaintext.  Raises BadIdentity when the certificate is not that of a node."""
         if self.files is None:
             return ""
-        self._handshakes.arrived(context.peer())
+        self._handshakes.arrived()
         identity = caller(context)
         if identity.role != NODE:
             raise BadIdentity(f"The certificate is that of {identity}, and only nodes may speak node-to-node.", hint="")
@@ -147,35 +148,6 @@ class Encryption:
         found = await asyncio.to_thread(diagnose, address, material, self.expected(node), self._config.connect_proxy)
         _put(self._diagnoses, address, (time.monotonic(), found))
         return found
-
-
-class Handshakes:
-    """Counts TLS connections that brought no call: gRPC hangs up on them and tells nothing.
-
-    Callers call as soon as they are connected.  What had begun before the last look and has brought no call by this one
-    has therefore failed: it spoke plaintext, showed no certificate, or one that does not check out.
-    """
-
-    def __init__(self, count: Callable[[str, int], None]) -> None:
-        self._count = count
-        self._peers: OrderedDict[str, None] = OrderedDict()  # connections that calls have come from, lately
-        self._arrived = self._begun = self._told = 0
-
-    def arrived(self, peer: str) -> None:
-        """A call has come from this address."""
-        if peer not in self._peers:
-            self._arrived += 1
-            _put(self._peers, peer, None)
-
-    def look(self, begun: int) -> None:
-        """`begun`: connections so far.  To be called at intervals longer than a handshake may take."""
-        failed = self._begun - self._arrived - self._told
-        self._begun = begun
-        if failed > 0:
-            self._told += failed
-            self._count("tls_handshakes_failed", failed)
-            log.warning("%d connections brought no call: the other side spoke plaintext, showed no certificate or one "
-                        "that does not check out, or only looked; its own log says which.", failed)  # fmt: skip
 
 
 def _put(table: OrderedDict[str, Any], key: str, value: Any) -> None:

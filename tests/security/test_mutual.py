@@ -16,6 +16,7 @@ from crdtsync.errors import InsecureAddress, JoinError
 from crdtsync.node import shell
 from crdtsync.security.credentials import channel_credentials, name_options
 from crdtsync.security.files import TlsFiles
+from crdtsync.security.handshakes import Handshakes
 from crdtsync.security.identity import ANY_NODE
 from crdtsync.security.material import Paths
 from crdtsync.transport.encryption import Encryption
@@ -183,3 +184,23 @@ def test_tls_may_listen_anywhere(tmp_path: Path) -> None:
     encryption = Encryption(config, None, lambda name, amount: pytest.fail(name))
     encryption.note_plaintext("listens", "0.0.0.0:1")
     assert encryption.kind == "tls"
+
+
+# ---- connections that bring no call
+
+
+def test_connections_without_a_call_are_counted_once() -> None:
+    counted: list[int] = []
+    handshakes = Handshakes(lambda name, amount: counted.append(amount))
+    handshakes.look(3)  # they may still be shaking hands
+    assert counted == []
+    handshakes.arrived()
+    handshakes.look(4)
+    assert counted == [2]
+    handshakes.arrived()  # the fourth was in time
+    for _ in range(3):
+        handshakes.look(4)
+    assert counted == [2]
+    handshakes.look(5)
+    handshakes.look(5)
+    assert counted == [2, 1]
