@@ -24,6 +24,7 @@ class AsyncWatcher:
     """An async iterator over changes; made by `watch`, begun by `async with` or by the first `next`."""
 
     def __init__(self, line: AsyncLine, bucket: str | None, prefix: str, after: str | None, values: bool) -> None:
+        self.bucket = bucket  # None: all
         self._line = line
         self._telling = Telling(line.caller, bucket, prefix, after, values)
         self._queue: asyncio.Queue[tuple[list[Change], str] | None] = asyncio.Queue(line.caller.config.watch_ahead)

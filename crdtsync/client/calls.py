@@ -124,7 +124,7 @@ class Caller:
         try:
             if not node.greeted:
                 yield from self._greet(node, tries)
-            if not self.session.held_by(node):
+            if tries.node is None and not self.session.held_by(node):  # what was sent before has waited for it then
                 yield from self._catch_up(node, tries.left(self.now()))
         except CallFailed as failure:
             failure.taken = False
@@ -224,13 +224,13 @@ class Caller:
         diagnosis = yield Look(node)
         if diagnosis is not None and diagnosis.code not in ("unreachable", "fine"):
             return Denied(diagnosis.text, hint=diagnosis.hint)
-        return Unreachable(f"No node can be reached: {self.nodes.troubles()}.")
+        return Unreachable(f"No node can be reached: {self.nodes.troubles().rstrip('.')}.")
 
     def _unknown(self, tries: Tries, why: str) -> OutcomeUnknown:
         call, node = tries.call, tries.node
         assert node is not None  # it has been sent somewhere
         return OutcomeUnknown(
-            f"Node {tries.name} at {node.address} was sent a write and has not answered: {why}.",
+            f"Node {tries.name} at {node.address} was sent a write and has not answered: {why.rstrip(".")}.",
             node=tries.name, address=node.address, bucket=call.bucket, request_id=call.request_id,
         )  # fmt: skip
 

@@ -39,6 +39,7 @@ class RemoteWatcher:
     """An iterator over changes; made by `watch`."""
 
     def __init__(self, line: Line, bucket: str | None, prefix: str, after: str | None, values: bool) -> None:
+        self.bucket = bucket  # None: all
         self._line = line
         self._telling = Telling(line.caller, bucket, prefix, after, values)
         self._queue: queue.Queue[Told | None] = queue.Queue(line.caller.config.watch_ahead)  # None only wakes

@@ -9,8 +9,28 @@ from typing import Any
 import pytest
 
 import crdtsync
+from crdtsync.clocks.tokens import open_token
+from crdtsync.clocks.vector import covers
 
 Data = crdtsync.Node | crdtsync.Client
+DEADLINE = 30.0  # s
+
+
+def drain(watcher: Any, data: Data) -> list[crdtsync.Change]:
+    """Everything that is to be told up to now."""
+    now = data.token() if watcher.bucket is None else data.bucket(watcher.bucket).token()
+    told = []
+    while not reached(watcher.token, now) or watcher.pending:
+        change = watcher.next(DEADLINE if not reached(watcher.token, now) else 0)
+        if change is not None:
+            told.append(change)
+    return told
+
+
+def reached(token: str, wanted: str) -> bool:
+    """Whether a token covers another one."""
+    clocks = open_token(token)[1]
+    return all(covers(clocks.get(name, {}), clock) for name, clock in open_token(wanted)[1].items())
 
 
 class Place:
@@ -27,7 +47,7 @@ class Place:
         if not self._remote:
             return node
         server = self._stack.enter_context(crdtsync.serve(node, stop_grace=0.1))
-        return self._stack.enter_context(crdtsync.connect(server.address))
+        return self._stack.enter_context(crdtsync.connect(server.address, watch_heartbeat=0.1))
 
 
 @pytest.fixture(params=["embedded", "remote"])
