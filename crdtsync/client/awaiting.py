@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import grpc.aio
 
 from crdtsync.client.calls import Caller
-from crdtsync.client.channels import method, options
+from crdtsync.client.channels import Dialing, method
 from crdtsync.client.failures import CallFailed, failed
 from crdtsync.client.nodes import Node
 from crdtsync.client.steps import Ask, Collect, Look, Pause, Step, Steps
@@ -24,6 +24,8 @@ class Awaiting:
 
     def __init__(self, caller: Caller) -> None:
         self.caller = caller
+        self._dialing = Dialing(caller.config)
+        self._retired: list[Any] = []  # channels with certificates that have been replaced
         self._channels: dict[Node, Any] = {}
         self._calls: dict[tuple[Node, str], Any] = {}
 
@@ -53,9 +55,11 @@ class Awaiting:
         if type(step) is Pause:
             return await asyncio.sleep(step.seconds)
         assert type(step) is Look
-        return None
+        return await asyncio.to_thread(self._dialing.look, step.node)
 
     async def _ask(self, step: Ask) -> bytes:
+        if step.method == "Describe" and self._dialing.renewed():
+            self._retire()
         try:
             call = self.open(step.node, step.method, "unary_unary", step.request, step.timeout)
             answer: bytes = await call
@@ -96,14 +100,21 @@ class Awaiting:
         self.caller.check()
         channel = self._channels.get(node)
         if channel is None:
-            channel = self._channels[node] = aio.insecure_channel(node.target, options(self.caller.config))
+            channel = self._channels[node] = self._dialing.channel(aio, node)
         return channel
+
+    def _retire(self) -> None:
+        """Make all channels anew; calls on the old ones go on."""
+        self._retired += self._channels.values()
+        self._channels.clear()
+        self._calls.clear()
 
     async def close(self) -> None:
         """End all connections; calls that wait are ended, too."""
         self.caller.closed = True
-        channels = list(self._channels.values())
+        channels = [*self._channels.values(), *self._retired]
         self._channels.clear()
+        self._retired.clear()
         self._calls.clear()
         for channel in channels:
             await channel.close()

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import grpc
 
 from crdtsync.client.calls import Caller
-from crdtsync.client.channels import method, options
+from crdtsync.client.channels import Dialing, method
 from crdtsync.client.failures import CallFailed, failed
 from crdtsync.client.nodes import Node
 from crdtsync.client.steps import Ask, Collect, Look, Pause, Step, Steps
@@ -25,6 +25,8 @@ class Blocking:
 
     def __init__(self, caller: Caller) -> None:
         self.caller = caller
+        self._dialing = Dialing(caller.config)
+        self._retired: list[Any] = []  # channels with certificates that have been replaced
         self._channels: dict[Node, Any] = {}
         self._calls: dict[tuple[Node, str], Any] = {}
         self._lock = threading.Lock()
@@ -55,9 +57,11 @@ class Blocking:
         if type(step) is Pause:
             return time.sleep(step.seconds)
         assert type(step) is Look
-        return None
+        return self._dialing.look(step.node)
 
     def _ask(self, step: Ask) -> bytes:
+        if step.method == "Describe" and self._dialing.renewed():
+            self._retire()
         try:
             answer: bytes = self._call(step.node, step.method, "unary_unary")(step.request, timeout=step.timeout)
             return answer
@@ -98,15 +102,23 @@ class Blocking:
             self.caller.check()
             channel = self._channels.get(node)
             if channel is None:
-                channel = self._channels[node] = grpc.insecure_channel(node.target, options(self.caller.config))
+                channel = self._channels[node] = self._dialing.channel(grpc, node)
             return channel
+
+    def _retire(self) -> None:
+        """Make all channels anew; calls on the old ones go on."""
+        with self._lock:
+            self._retired += self._channels.values()
+            self._channels.clear()
+            self._calls.clear()
 
     def close(self) -> None:
         """End all connections; calls that wait are ended, too."""
         with self._lock:
             self.caller.closed = True
-            channels = list(self._channels.values())
+            channels = [*self._channels.values(), *self._retired]
             self._channels.clear()
+            self._retired.clear()
             self._calls.clear()
         if os.getpid() == self._pid:
             for channel in channels:

@@ -33,6 +33,7 @@ from crdtsync.errors import (
 )
 from crdtsync.transport.pb import data_pb2 as pb
 
+TLS_TROUBLES = ("needs_tls", "plaintext", "wrong_ca", "expired", "wrong_name", "no_certificate", "refused_ours")
 WAIT_MARGIN = 0.1  # s between the end of a wait at the node and the end of the call, so that the node can say so
 
 
@@ -222,15 +223,17 @@ class Caller:
     def unreachable(self, node: Node) -> Steps[CrdtsyncError]:
         """The error of a client that reaches nobody, with the reason where it can be found."""
         diagnosis = yield Look(node)
-        if diagnosis is not None and diagnosis.code not in ("unreachable", "fine"):
+        if diagnosis is not None and diagnosis.code in TLS_TROUBLES:
             return Denied(diagnosis.text, hint=diagnosis.hint)
+        if diagnosis is not None and diagnosis.code == "odd":
+            return Unreachable(diagnosis.text, hint=diagnosis.hint or None)
         return Unreachable(f"No node can be reached: {self.nodes.troubles().rstrip('.')}.")
 
     def _unknown(self, tries: Tries, why: str) -> OutcomeUnknown:
         call, node = tries.call, tries.node
         assert node is not None  # it has been sent somewhere
         return OutcomeUnknown(
-            f"Node {tries.name} at {node.address} was sent a write and has not answered: {why.rstrip(".")}.",
+            f"Node {tries.name} at {node.address} was sent a write and has not answered: {why.rstrip('.')}.",
             node=tries.name, address=node.address, bucket=call.bucket, request_id=call.request_id,
         )  # fmt: skip
 

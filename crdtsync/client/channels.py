@@ -1,10 +1,15 @@
-"""gRPC channels to nodes: options, names of methods, credentials."""
+"""gRPC channels to nodes: options, names of methods, credentials, and why one does not come about."""
 
 from __future__ import annotations
 
 from typing import Any
 
+from crdtsync.client.nodes import UNIX, Node
 from crdtsync.config import ConnectConfig
+from crdtsync.security.credentials import channel_credentials, name_options
+from crdtsync.security.diagnosis import Diagnosis, diagnose
+from crdtsync.security.files import TlsFiles
+from crdtsync.security.identity import ANY_NODE, server_name
 
 SERVICE = "/crdtsync.v1.Data/"
 RECONNECT_MIN, RECONNECT_MAX = 20, 200  # ms between gRPC's own attempts to connect: the pauses are ours
@@ -13,6 +18,33 @@ RECONNECT_MIN, RECONNECT_MAX = 20, 200  # ms between gRPC's own attempts to conn
 def method(name: str) -> str:
     """gRPC's name of a method."""
     return SERVICE + name
+
+
+class Dialing:
+    """How the channels of one client are made."""
+
+    def __init__(self, config: ConnectConfig) -> None:
+        """Raises CertificateError."""
+        self._config = config
+        self._files = TlsFiles.of(config)
+        self._name = server_name(config.tls_node) if config.tls_node else ANY_NODE
+
+    def renewed(self) -> bool:
+        """Whether the TLS files have been replaced, so that channels have to be made anew."""
+        return self._files is not None and self._files.look()
+
+    def channel(self, grpc: Any, node: Node) -> Any:
+        """A channel of `grpc`, which is that module or grpc.aio.  A socket of this machine needs no TLS."""
+        if self._files is None or node.address.startswith(UNIX):
+            return grpc.insecure_channel(node.target, options(self._config))
+        chosen = [*options(self._config), *name_options(self._name)]
+        return grpc.secure_channel(node.target, channel_credentials(self._files), chosen)
+
+    def look(self, node: Node) -> Diagnosis | None:
+        """Why the node cannot be reached, as far as a look tells; takes two seconds at most."""
+        if node.address.startswith(UNIX):
+            return None
+        return diagnose(node.address, self._files.material if self._files is not None else None, self._name)
 
 
 def options(config: ConnectConfig) -> list[tuple[str, Any]]:

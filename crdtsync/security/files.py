@@ -17,7 +17,7 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
-from crdtsync.config import TLS_FILES, Config
+from crdtsync.config import TLS_FILES, Config, ConnectConfig
 from crdtsync.errors import CertificateError
 from crdtsync.security.identity import Identity
 from crdtsync.security.material import Material, Paths, load
@@ -47,11 +47,12 @@ class TlsFiles:
         self._check_mode()
 
     @classmethod
-    def of(cls, config: Config) -> TlsFiles | None:
+    def of(cls, config: Config | ConnectConfig) -> TlsFiles | None:
         """As the settings say; None when they ask for no TLS.  Raises CertificateError."""
         if not config.tls_cert:
             return None
-        return cls(Paths(*(getattr(config, setting) for setting in TLS_FILES)), config.tls_reload_interval)
+        paths = Paths(*(getattr(config, setting) for setting in TLS_FILES))
+        return cls(paths, config.tls_reload_interval) if isinstance(config, Config) else cls(paths)
 
     @property
     def material(self) -> Material:
