@@ -41,6 +41,7 @@ class Applied(msgspec.Struct):
 
     rows: int = 0  # rows that changed
     conflicts: int = 0  # LWW registers where neither side had seen the other's write
+    rescued: int = 0  # rows of a bucket given up that went to a rescue file
 
 
 class Collected(msgspec.Struct):

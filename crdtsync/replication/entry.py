@@ -4,9 +4,10 @@ A joiner asks one member after the other until one counts it (durably, before it
 sponsor alone, says so, and is a member once the sponsor has recorded it.  Until then it writes nothing, sends nothing
 and takes nothing else.  When the sponsor is gone for good it starts afresh with another.
 
-Starting over is joining with a past: rows that the sponsor does not have on its disk go to a rescue file, the sponsor's
-state takes their place, and what is written afterwards has a new actor.  What must survive a crash in between is in the
-member record of this node in its own store: EVICTED must start over, JOINING goes on from what is whole.
+Starting over is joining with a past: every bucket is given up, and can be read until the sponsor's state of it is
+whole; then rows that the sponsor does not have on its disk go to a rescue file, its state takes the bucket's place, and
+what is written afterwards has a new actor.  What must survive a crash in between is with the buckets given up, and in
+the member record of this node in its own store: EVICTED must start over, JOINING goes on from what is whole.
 """
 
 from __future__ import annotations
@@ -83,8 +84,6 @@ class Entry:
         for bucket in store.buckets():
             if store.staging(bucket) is not None:
                 store.drop_scan(bucket)
-                if not store.clock(bucket):
-                    store.reset_bucket(bucket)
 
     def hello(self, link: Link, hello: Hello) -> None:
         """A member may know others, too."""
@@ -120,7 +119,7 @@ class Entry:
             raise BadRecord("A sponsor that does not count its joiner, or is of another cluster.")
         before = core.me()
         if store.cluster() and (before is None or before.state != JOINING):
-            self._give_up_state(peer)
+            self._give_up_state()
         store.publish(accept.cluster)
         if before is None or before.version() < mine.version():
             store.put_members([mine])
@@ -129,29 +128,37 @@ class Entry:
         self.sponsor, self.sponsor_seen, self.asked = peer.node, core.now, ""
         peer.epoch = max(peer.epoch, next((r.epoch for r in accept.members if r.node == peer.node), 0))
         self.pending = set(accept.buckets)
+        self._let_go()
         self.done_at = NEVER if self.pending else core.now
         self.dialer.changed()
         self.step_at = core.now
 
-    def _give_up_state(self, sponsor: Peer) -> None:
-        """Rows that the sponsor does not have on its disk are rescued, then everything goes."""
-        core, store = self.core, self.core.store
-        for bucket in store.buckets():
-            self._give_up_bucket(bucket, sponsor)
-        store.new_actor()
-        core.counters["started_over"] += 1
+    def _give_up_state(self) -> None:
+        """Nothing that is held here counts any more, and every bucket can be read until the sponsor's is whole."""
+        for bucket in self.core.store.buckets():
+            self._give_up_bucket(bucket)
+        self.core.store.new_actor()
+        self.core.counters["started_over"] += 1
 
-    def _give_up_bucket(self, bucket: str, sponsor: Peer) -> None:
-        store = self.core.store
-        rows = store.write_rescue(bucket, sponsor.synced.get(bucket, {}))
-        self.core.counters["rows_rescued"] += rows
-        if rows:
-            log.warning("%s: %d rows of bucket %r are in the rescue file", store.node, rows, bucket)
-            self.core.notify("rescued", bucket=bucket, rows=rows)
-        store.drop_scan(bucket)
-        store.reset_bucket(bucket)
-        # RULE: an announcement counts once I hold all of it, and this bucket's new clock may lie below those heard
+    def _give_up_bucket(self, bucket: str) -> None:
+        self.core.store.drop_scan(bucket)
+        self.core.store.give_up(bucket)
         self.core.replica.announced.pop(bucket, None)
+
+    def _let_go(self) -> None:
+        """Buckets that the sponsor does not have: its state of them is that there is nothing."""
+        store = self.core.store
+        for bucket in store.buckets():
+            if bucket not in self.pending and store.given_up(bucket):
+                self._replaced(bucket, store.replace(bucket, [], {}, {}, 0, {}).rescued)
+
+    def _replaced(self, bucket: str, rows: int) -> None:
+        """The sponsor's state has taken a bucket's place; so many rows had been here alone."""
+        core = self.core
+        core.counters["rows_rescued"] += rows
+        if rows:
+            log.warning("%s: %d rows of bucket %r are in the rescue file", core.store.node, rows, bucket)
+            core.notify("rescued", bucket=bucket, rows=rows)
 
     # -- taking its state
     def step(self) -> None:
@@ -178,7 +185,7 @@ class Entry:
         free = PULLS_AT_ONCE - len(self.transfers.asked)
         for bucket in sorted(self.pending - set(self.transfers.asked))[: max(free, 0)]:
             if core.store.damaged(bucket):
-                self._give_up_bucket(bucket, sponsor)
+                self._give_up_bucket(bucket)
             self.transfers.pull(bucket, sponsor)
         if not self.pending and sponsor.link is not None and core.now >= self.done_at:
             self.done_at = core.now + ANSWER_TIMEOUT
@@ -188,6 +195,7 @@ class Entry:
     def applied(self, asked: Asked, part: Part) -> None:
         """A bucket is whole."""
         bucket, store = part.bucket, self.core.store
+        self._replaced(bucket, self.core.replica.last_applied.rescued)
         alone = [actor for actor in asked.pull.clock if actor not in part.target]
         if alone and part.stamp_floor:
             store.restamp(bucket, alone, part.stamp_floor)
@@ -199,8 +207,7 @@ class Entry:
     def failed(self, asked: Asked, code: str) -> None:
         """A bucket was not taken; below the sponsor's floor it is given up for the sponsor's."""
         if code == verdicts.BELOW_FLOOR and self.core.store.clock(asked.pull.bucket):
-            self._give_up_bucket(asked.pull.bucket, asked.peer)
-            self.core.store.new_actor()
+            self._give_up_bucket(asked.pull.bucket)
 
     def heard(self, link: Link, peer: Peer, records: tuple[MemberRecord, ...]) -> None:
         """Records that reach a joiner: only what its sponsor says of it matters."""

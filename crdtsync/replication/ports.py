@@ -88,8 +88,13 @@ class ReplicaStore(Protocol):
     def damaged_clock(self, bucket: str) -> Clock: ...  # events under which the log lists the rows set aside
     def rows_at(self, bucket: str, keys: PackedRows) -> PackedRows: ...  # for answering a RepairRequest
     def repair(self, bucket: str, keys: PackedRows, rows: PackedRows) -> int: ...  # rows mended
-    def write_rescue(self, bucket: str, clock: Clock) -> int: ...  # rows not covered by `clock` -> rescue file
-    def reset_bucket(self, bucket: str) -> None: ...  # forget rows, clock, floor: about to take a member's state
+    def give_up(self, bucket: str) -> None: ...  # a member's state will take its place; until then it is read as it is
+    def given_up(self, bucket: str) -> bool: ...
+    def replace(
+        self, bucket: str, staged: Sequence[Any], target: Clock, floor: Clock, stamp_floor: int, covered: Clock
+    ) -> Applied:
+        """Put a member's state in the place of a bucket given up; rows not covered by `covered` -> rescue file."""
+
     def new_actor(self) -> None: ...  # never write again under this start's actor
     def restamp(self, bucket: str, actors: Collection[int], stamp_floor: int) -> int:
         """Write again every live register whose winner is of one of `actors` and stamped at or below `stamp_floor`.

@@ -186,11 +186,20 @@ class Replica:
             staged.rows.append(self.store.stage(part.bucket, part.rows))
             staged.bytes += part.rows.size()
 
+    def clock(self, bucket: str) -> Clock:
+        """What counts as held: nothing of a bucket that was given up for a member's state."""
+        return {} if self.store.given_up(bucket) else self.store.clock(bucket)
+
+    def takes(self, bucket: str) -> bool:
+        """Whether transfers are taken in: not while a row is set aside, unless all of the bucket will be replaced."""
+        return self.serves(bucket) or self.store.given_up(bucket)
+
     def apply(self, part: Part, staged: Incoming) -> str:
         """Apply a transfer that is whole; `part` is its last one."""
         with self.store.lock:
-            verdict = self.judge(part, staged) if self.serves(part.bucket) else DAMAGED
-            if verdict != APPLIED or staged.scan_clock is None:
+            verdict = self.judge(part, staged) if self.takes(part.bucket) else DAMAGED
+            at_once = staged.scan_clock is None and not self.store.given_up(part.bucket)
+            if verdict != APPLIED or at_once:
                 return verdict if verdict != APPLIED else self._install(part, staged)
         # The end of a scan takes long, and local writes go on.  They only raise the clock, so the verdict holds.
         return self._install(part, staged)
@@ -199,7 +208,7 @@ class Replica:
         """APPLIED when a transfer may be applied as things are; else why not.  BadTransfer for a crowd of actors."""
         if self._from_evicted(part.node, part.members):
             return EVICTED_SENDER
-        clock = self.store.clock(part.bucket)
+        clock = self.clock(part.bucket)
         most = self.settings.actors_per_part_max
         if len(clock) + len(part.target) > most and len(clock.keys() | part.target.keys()) > most:
             raise BadTransfer(f"The claim brings the actors beyond {most}: the clock could not be told to anybody.")
@@ -219,13 +228,19 @@ class Replica:
         return APPLIED
 
     def _install(self, part: Part, staged: Incoming) -> str:
-        claim = (part.target, part.floor, part.stamp_floor)
-        if staged.scan_clock is None:
-            self.last_applied = self.store.apply(part.bucket, staged.rows, *claim)
-            return APPLIED
+        store, bucket, claim = self.store, part.bucket, (part.target, part.floor, part.stamp_floor)
         try:
-            self.last_applied = self.store.finish_scan(part.bucket, staged.rows, *claim)
+            if store.given_up(bucket):
+                self.last_applied = store.replace(bucket, staged.rows, *claim, part.synced)
+                # RULE: an announcement counts once I hold all of it; the new clock may lie below those heard
+                self.announced.pop(bucket, None)
+            elif staged.scan_clock is None:
+                self.last_applied = store.apply(bucket, staged.rows, *claim)
+            else:
+                self.last_applied = store.finish_scan(bucket, staged.rows, *claim)
         except BadTransfer:
+            if staged.scan_clock is None:
+                raise
             return SHORT
         return APPLIED
 
@@ -249,9 +264,9 @@ class Replica:
         """Stage a part of a scan on disk.  After the last one, pull from `join(clock, scan_clock)` into `staged`."""
         if not self.later_start(part.node, part.start):
             return EARLIER_START
-        if not self.serves(part.bucket):
+        if not self.takes(part.bucket):
             return DAMAGED
-        clock = self.store.clock(part.bucket)
+        clock = self.clock(part.bucket)
         if clock and not covers(clock, part.floor) and not (staged.joining and _strangers(clock, part)):
             return BELOW_FLOOR
         # A sender that has collected beyond T0 misses a removed row whose removal is not claimed.

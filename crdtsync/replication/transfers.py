@@ -81,17 +81,14 @@ class Transfers:
         return True
 
     def _drop_scan(self, bucket: str) -> None:
-        """Begin that bucket anew: what a joiner has put into the table directly goes, too."""
         store = self.core.store
         if store.staging(bucket) is not None:
             store.drop_scan(bucket)
-            if self.joining and not store.clock(bucket):
-                store.reset_bucket(bucket)
 
     def _ask(self, bucket: str, peer: Peer, staging: tuple[Clock, bytes] | None) -> None:
         core = self.core
         assert peer.link is not None
-        clock, transfer = core.store.clock(bucket), core.next_transfer()
+        clock, transfer = core.replica.clock(bucket), core.next_transfer()
         incoming = Incoming(self.joining)
         pull = Pull(transfer=transfer, bucket=bucket, clock=clock)
         if staging is not None and staging[1]:

@@ -1,16 +1,15 @@
-"""Damage and starting over: rows fetched again from a peer, and rows rescued before a bucket is given up."""
+"""Damage: rows set aside, and fetched again from a peer."""
 
 from __future__ import annotations
 
 from crdtsync.clocks.vector import Clock
 from crdtsync.datatypes.rows import PackedRows, Row
 from crdtsync.errors import BadTransfer
-from crdtsync.kernels import keys_pack, keys_remap, keys_unpack, row_covered, rows_beyond
+from crdtsync.kernels import keys_pack, keys_remap, keys_unpack, rows_beyond
 from crdtsync.storage import facts
-from crdtsync.storage.bucket import HIDDEN, Bucket
+from crdtsync.storage.bucket import Bucket
 from crdtsync.storage.facts import payload
 from crdtsync.storage.receiving import Receiving
-from crdtsync.storage.rescue import encode_rescue, rescue_name
 from crdtsync.storage.serving import refuse_damaged
 from crdtsync.storage.staging import check_part, check_table
 
@@ -18,7 +17,7 @@ TYPES_OF_CELLS = b"gp"
 
 
 class Repairing(Receiving):
-    """The part of a store that mends, and the part that lets go."""
+    """The part of a store that mends."""
 
     def damaged_keys(self, bucket: str) -> PackedRows:
         """The keys of the rows set aside, as a part without images; those whose key is lost cannot be among them."""
@@ -105,40 +104,6 @@ class Repairing(Receiving):
         bucket.install(rows, dict.fromkeys(rows))
         self.add_dirty(bucket, len(data), len(rows))
         self.tell(bucket, list(rows), False)
-
-    def write_rescue(self, bucket: str, clock: Clock) -> int:
-        """Write the rows that `clock` ({actor id: seq}) does not cover to a rescue file; how many.  Raises DiskFull.
-
-        Rows set aside cannot be rescued and are left out.
-        """
-        self.check_usable()
-        with self.lock, self.counting():
-            held = self.named.get(bucket)
-            if held is None:
-                return 0
-            covered = self.actors.inward(clock)
-            rows = [row for row in held.all_rows(skip_damaged=True) if not row_covered(row[1], covered)]
-            if rows:
-                parts = [self.packed(part) for part in self._parts(rows, self.config.part_bytes)]
-                name = rescue_name(self.start, held.number)
-                self.disk.write(name, encode_rescue(bucket, self.node, self.actors.outward(covered), parts))
-                self.counters["rows_rescued"] += len(rows)
-            return len(rows)
-
-    def reset_bucket(self, bucket: str) -> None:
-        """Forget rows, clock and floor, and never write again under this start's actor: its numbers begin anew.
-
-        Raises DiskFull, JournalFailed.
-        """
-        self.check_usable()
-        with self.lock, self.counting():
-            held = self.named.get(bucket)
-            if held is None:
-                return
-            fresh = self.add_bucket(self.new_bucket(bucket, HIDDEN))
-            self.journal.append(payload(facts.ADOPT, fresh.number, held.number))
-            self._own = None
-            self.set_adopted(fresh.number, held.number)
 
 
 def _owner(key: bytes) -> int | None:

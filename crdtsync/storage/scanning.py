@@ -7,7 +7,8 @@ hold of the lock.  So readers see the state from before, or rows and claim toget
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from itertools import islice
 from typing import Any
 
@@ -153,9 +154,9 @@ class Scanning(Receiving):
             raise
 
     def _complete(
-        self, hidden: Bucket, staged: Sequence[Staged], target: Clock, floor: Clock, stamp_floor: int
+        self, hidden: Bucket, staged: Sequence[Staged], target: Clock, floor: Clock, stamp_floor: int, **more: Any
     ) -> None:
-        """Rows and claim of the transfer that ends a scan go into the hidden bucket, too."""
+        """Rows and claim of the transfer that ends a scan go into the hidden bucket, too; `more` into its state."""
         assert hidden.staged is not None
         t0 = unflat(hidden.staged["t0"])
         with self.lock:
@@ -174,7 +175,7 @@ class Scanning(Receiving):
         with self.lock:
             self.join(hidden, [], claim, low, stamp_floor)
             hidden.table_clock = join(hidden.table_clock, hidden.clock)  # the parts came before the claim
-            state = {**hidden.staged, "finish": [flat(claim), flat(low), stamp_floor]}
+            state = {**hidden.staged, "finish": [flat(claim), flat(low), stamp_floor], **more}
             self.journal.append(payload(facts.STAGED, hidden.number, state, []))
             hidden.staged, hidden.meta_dirty = state, True
 
@@ -208,25 +209,32 @@ class Scanning(Receiving):
                     self.drop_scan(hidden.name)
 
     def _finish(self, hidden: Bucket) -> Applied:
-        touched: dict[bytes, None] = {}  # rows that are written while the others are folded in
-
-        def note(name: str, keys: list[bytes], local: bool) -> None:
-            if name == hidden.name:
-                touched.update(dict.fromkeys(keys))
-
-        with self.lock:
-            self.on_change.append(note)
-        try:
+        """Put a scan that is complete in place."""
+        with self._noting(hidden.name) as touched:
             done = Applied(rows=hidden.count())
             if not self._is_bare(hidden.name):
                 done = self._fold_staged(hidden)
                 self._fold_others(hidden)
             before = self._catch_up(hidden, touched)
+        self._tell_adopted(hidden, before)
+        return done
+
+    @contextmanager
+    def _noting(self, bucket: str) -> Iterator[dict[bytes, None]]:
+        """The keys of the rows that are written to a bucket within."""
+        touched: dict[bytes, None] = {}
+
+        def note(name: str, keys: list[bytes], local: bool) -> None:
+            if name == bucket:
+                touched.update(dict.fromkeys(keys))
+
+        with self.lock:
+            self.on_change.append(note)
+        try:
+            yield touched
         finally:
             with self.lock:
                 self.on_change.remove(note)
-        self._tell_adopted(hidden, before)
-        return done
 
     def _fold_staged(self, hidden: Bucket) -> Applied:
         """Join the bucket's rows into those that are staged."""

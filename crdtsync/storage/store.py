@@ -23,13 +23,13 @@ from crdtsync.storage.lmdb_map import LmdbMap
 from crdtsync.storage.loading import Loading
 from crdtsync.storage.maps import MemoryMap, OrderedMap
 from crdtsync.storage.merging import Merging
+from crdtsync.storage.replacing import Replacing
 from crdtsync.storage.restamping import Restamping
-from crdtsync.storage.scanning import Scanning
 
 Path = str | os.PathLike[str]
 
 
-class Store(Scanning, Collecting, Loading, Merging, Restamping, Cutting, Answering):
+class Store(Replacing, Collecting, Loading, Merging, Restamping, Cutting, Answering):
     """State of one replica.  Any thread may call; meets replication.ports.ReplicaStore."""
 
     _directory: Directory | None = None

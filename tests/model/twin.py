@@ -257,12 +257,11 @@ class Twin(Node):
 
     def write_rescue(self, clock):
         super().write_rescue(clock)
-        rescued = sum(not covers(clock, row.ctx) for row in self.rows.values())
-        self.agree("rescue", self.store.write_rescue(BUCKET, to_ids(clock)), rescued)
+        self.rescued = sum(not covers(clock, row.ctx) for row in self.rows.values())
 
     def forget(self):
         super().forget()
-        self.store.reset_bucket(BUCKET)
+        self.store.give_up(BUCKET)
         self.store.new_actor()
         self.replica = Replica(self.store, self.config)
 
@@ -280,12 +279,13 @@ class Twin(Node):
             staged.engine.append(part.engine)
 
     def take_in(self, entry, part):
-        incoming = Incoming(joining=True)
+        incoming, over = Incoming(joining=True), self.store.given_up(BUCKET)
         if entry.scan:
             self.stage_parts(entry.scan.parts, incoming)
         got = [self.replica.receive(part, incoming) for part in entry.transfer.staged.engine]
         super().take_in(entry, part)
         self.agree("entry", got, [verdicts.STAGED] * (len(got) - 1) + [verdicts.APPLIED])
+        self.agree("rescue", self.replica.last_applied.rescued, self.rescued if over else 0)
 
     def rewrite(self, writes, stamp_floor):
         Node.batch(self, writes)

@@ -174,6 +174,39 @@ def test_a_crash_while_starting_over_goes_on_with_it() -> None:
     cluster.until(cluster.equal)
 
 
+@pytest.mark.parametrize("crash", [False, True])
+def test_what_a_node_held_can_be_read_until_the_sponsors_state_is_whole(crash: bool) -> None:
+    cluster, nodes = mesh(3)
+    lone = nodes[2]
+    lone.add("k", "before")
+    cluster.until(cluster.equal)
+    cluster.cut("n0", "n2")
+    cluster.cut("n1", "n2")
+    lone.add("k", "alone")
+    nodes[0].add("k", "theirs")
+    cluster.run(1.0)
+    held = lone.live()
+    nodes[0].engine.evict("n2", False, cluster.now)
+    cluster.lose = lambda one, two, message: isinstance(message, m.Part) and two == "n2"
+    cluster.heal()
+    cluster.until(lambda: lone.engine.core.counters["started_over"] == 1)
+    cluster.run(2.0)
+    for _ in range(2 if crash else 1):
+        assert lone.engine.state in ("starting_over", "joining") and not lone.engine.writable
+        assert lone.live() == held, "the bucket is given up, and still there"
+        assert lone.store.given_up(BUCKET)
+        if crash:
+            lone.kill()
+            lone.start()
+            cluster.run(2.0)
+    cluster.lose = lambda one, two, message: False
+    cluster.until(lambda: lone.engine.state == "member", 60.0)
+    cluster.until(cluster.equal)
+    assert lone.live() == nodes[0].live() != held
+    assert not lone.store.given_up(BUCKET)
+    assert [name for name in lone.store.disk.list() if name.startswith("rescue-")]
+
+
 def test_news_of_an_uninformed_node_brings_nobody_back() -> None:
     cluster, nodes = mesh(3)
     record = nodes[0].store.members()["n2"]

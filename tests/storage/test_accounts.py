@@ -77,7 +77,8 @@ def test_rows_of_a_bucket_that_starts_over_are_not_dirty_any_more() -> None:
     store = on_seams(disk, table)
     publish(store)
     store.transact("default", lambda txn: add(txn, "s", 1))
-    store.reset_bucket("default")
+    store.give_up("default")
+    store.replace("default", [], {}, {}, 0, {})
     assert store.dirty == 0
     store.abandon()
     store = on_seams(disk, table)

@@ -1,4 +1,4 @@
-"""Rows that fail their checksum: set aside, refused, repaired, rescued around; and starting over."""
+"""Rows that fail their checksum: set aside, refused, repaired."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ import pytest
 from crdtsync.errors import RowDamaged
 from crdtsync.storage.disk import MemoryDisk
 from crdtsync.storage.maps import MemoryMap
-from crdtsync.storage.rescue import decode_rescue
 from crdtsync.storage.store import Store
 from crdtsync.storage.table import LOG, ROWS, physical
 from tests.storage.helpers import (
@@ -167,36 +166,6 @@ def test_random_flips_in_the_table_never_show_wrong_rows() -> None:
             except RowDamaged:
                 refused += 1
         assert refused == 1
-
-
-def test_rescue_keeps_what_the_member_lacks_and_the_bucket_starts_over() -> None:
-    disk, table = MemoryDisk(), MemoryMap()
-    a, b = on_seams(disk, table, name="a"), open_store(seed=2, name="b")
-    publish(a, b)
-    a.transact("default", lambda txn: [add(txn, "s", n) for n in range(4)])
-    pull(b, a)
-    a.transact("default", lambda txn: [add(txn, "unsent", n) for n in range(3)])
-    a.checkpoint()
-    first = a.actor()
-    assert a.write_rescue("default", b.clock("default")) == 3
-    (name,) = [name for name in disk.list() if name.startswith("rescue-")]
-    rescue = decode_rescue(disk.read(name))
-    assert (rescue.bucket, rescue.node) == ("default", "a")
-    assert sum(part.count for part in rescue.parts) == 3
-    a.reset_bucket("default")
-    assert a.clock("default") == {} and rows_of(a) == {} and a.floor("default") == {}
-    pull(a, b)
-    a.transact("default", lambda txn: add(txn, "s", 9))
-    assert a.actor() != first
-    assert a.clock("default")[first] == 4
-    check_inner(a)
-    while a.checkpoint():
-        pass
-    a.close()
-    again = on_seams(disk, table, seed=8, name="a")
-    check_inner(again)
-    assert len(rows_of(again)) == 5
-    assert {key[:4] for key in table.database(ROWS)} == {(2).to_bytes(4, "big")}
 
 
 def test_restamp_lifts_registers_over_the_floor() -> None:
