@@ -150,7 +150,7 @@ class ServeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     # -- where
     serve: str = "127.0.0.1:0"  # "host:port" or "unix:/path" of the Data service; port 0 picks a free one
     admin: str = ""  # the same for a listener of its own, with the Admin service; empty: none
-    insecure: bool = False  # allow plaintext beyond loopback
+    insecure: bool = False  # allow plaintext beyond loopback; with TLS files the node's settings ask for TLS over TCP
 
     # -- bounds of a call
     message_bytes_max: int = 8 * MIB  # one request or response: twice what a batch may hold
@@ -158,6 +158,7 @@ class ServeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     wait_max: float = 300.0  # s that a call without a sooner deadline may wait for a token, or for a leave
     stall_max: float = 60.0  # s that a response may wait for its reader before the call is ended
     page_bytes: int = 256 * KIB  # size that pages of a scan, of elements and of changes aim at
+    restore_bytes_max: int = 16 * 1024 * MIB  # backup files of one restore, in the directory for temporary files
     window_bytes: int = MIB  # requests of one ApplyStream that are read ahead of the store
     heartbeat: float = 10.0  # s of silence after which a watch without a wish of its own is told its token
 
@@ -187,7 +188,7 @@ class ServeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
         for what in ("serve", "admin"):
             address = getattr(self, what)
             if address and not address.startswith("unix:"):
-                check_address(what, address, self.insecure)
+                split_address(what, address)  # whether it may be one beyond loopback depends on the node's TLS
         if not self.serve and not self.admin:
             raise ConfigError("Neither serve nor admin has an address.")
         return self

@@ -12,12 +12,12 @@ import secrets
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from crdtsync.clocks.tokens import Clocks
-from crdtsync.config import Config
-from crdtsync.errors import CrdtsyncError, JoinError, WaitTimeout
+from crdtsync.config import Config, check_address
+from crdtsync.errors import ConfigError, CrdtsyncError, JoinError, MembershipMisuse, WaitTimeout
 from crdtsync.node.looping import EngineLoop, wall_ms
 from crdtsync.node.sessions import Sessions
 from crdtsync.node.writing import Local
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from crdtsync.transport.base import Transport, TransportEvents
 
 log = logging.getLogger("crdtsync.node")
+JOIN_LOOK = 0.02  # s between looks at whether a join has come about
 REASONS_SHOWN = 4  # in the text of a JoinError
 ANSWER_TIMEOUT = 10.0  # s that a question to the engine may take: it may be taking in a large transfer
 
@@ -166,13 +167,51 @@ class Network:
         """Belong to a cluster from now on, if only as its one member."""
         self._ask(lambda engine, now, wall: engine.found(now))
 
+    def join(self, addresses: Sequence[str], timeout: float | None) -> str:
+        """Dial these, too, and join through them if this node is in no cluster; the state that it is in then."""
+        self._check_seeds(addresses)
+        fresh: list[str] = self._ask(lambda engine, now, wall: engine.join(addresses, now))
+        seconds = self._config.join_timeout if timeout is None else timeout
+        deadline = time.monotonic() + seconds
+        while not self._joined(addresses):
+            if time.monotonic() >= deadline:
+                raise self._local.refused(self._nobody(addresses, fresh, seconds))
+            time.sleep(JOIN_LOOK)
+        return self.state
+
+    def _check_seeds(self, addresses: Sequence[str]) -> None:
+        try:
+            if not self._config.listen:
+                raise MembershipMisuse("The node has no network: it was opened without listen=.")
+            if not addresses:
+                raise ConfigError("No address to join through was given.")
+            for address in addresses:
+                check_address("join", address, self._config.anywhere)
+        except CrdtsyncError as error:
+            raise self._local.refused(error) from None
+
+    def _joined(self, addresses: Sequence[str]) -> bool:
+        if self.state == states.JOINING:
+            return False
+        return bool(self._call(lambda engine, now, wall: engine.met(addresses)))
+
+    def _nobody(self, addresses: Sequence[str], fresh: list[str], seconds: float) -> JoinError:
+        """The error of a join that has come to nothing; unless a sponsor is at work, all is as before then."""
+        given_up = self._call(lambda engine, now, wall: engine.give_up_joining(fresh, now))
+        reasons = [f"{said['address']} says: {said['text']}" for said in self.refusals if said["address"] in addresses]
+        return JoinError(
+            f"No member at {', '.join(addresses)} let this node in within {seconds:g} s"
+            f"{' (' + '; '.join(reasons[:REASONS_SHOWN]) + ')' if reasons else ''}.",
+            changed=JoinError.changed if given_up else "The node has a sponsor and goes on joining.",
+        )
+
     def evict(self, name: str, force: bool) -> None:
         """Declare a member gone for good."""
         self._ask(lambda engine, now, wall: engine.evict(name, force, now))
 
-    def _ask(self, run: Callable[[Engine, float, int], Any]) -> None:
+    def _ask(self, run: Callable[[Engine, float, int], Any]) -> Any:
         try:
-            self._call(run)
+            return self._call(run)
         except CrdtsyncError as error:
             raise self._local.refused(error) from None
 

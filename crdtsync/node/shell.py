@@ -252,6 +252,15 @@ class Node(Objects):
         """
         self._net().leave(timeout)
 
+    def join(self, addresses: str | Sequence[str], timeout: float | None = None) -> str:
+        """Dial these addresses, too; a node in no cluster, or one that has left, joins through them, as at an open.
+
+        Returns its state once it has joined, or, for a member, has met a member there.  What a node that was in no
+        cluster holds comes along; it takes no writes meanwhile (StartingOver).  Raises JoinError after `timeout`
+        seconds (None: `join_timeout`), with everything as before; MembershipMisuse without `listen` or while it leaves.
+        """
+        return self._net().join([addresses] if isinstance(addresses, str) else list(addresses), timeout)
+
     def evict(self, name: str, *, force: bool = False) -> None:
         """Declare a member gone for good, so that it no longer holds the collection of deleted data back.
 

@@ -13,7 +13,7 @@ from crdtsync.config import Config
 from crdtsync.datatypes.txn import Txn
 from crdtsync.errors import BatchTooLarge, CrdtsyncError, MembershipMisuse, StartingOver
 from crdtsync.handles.batches import Operation
-from crdtsync.replication.peers import LEAVING, LEFT, STARTING_OVER
+from crdtsync.replication.peers import JOINING, LEAVING, LEFT, STARTING_OVER
 from crdtsync.storage.requests import DIGEST_BYTES, Answer, Request
 
 if TYPE_CHECKING:
@@ -85,6 +85,8 @@ class Local:
         """Raise what keeps a node in this state from writing; under the store's lock, where the state cannot change."""
         if state == STARTING_OVER:
             raise StartingOver("The node takes the cluster's state anew.")
+        if state == JOINING:
+            raise StartingOver("The node is joining a cluster.", hint="Wait until status()['state'] is 'member'.")
         if state in (LEAVING, LEFT):
             raise MembershipMisuse(
                 "The node has left the cluster; it takes no more writes.", hint="Open it again with join= to come back."

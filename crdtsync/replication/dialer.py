@@ -47,6 +47,19 @@ class Dialer:
                 self.seeds.setdefault(address, "")
         self._stale = True
 
+    def add_seeds(self, addresses: Iterable[str]) -> list[str]:
+        """Addresses to be dialled as those of `join`; gives those that were not known."""
+        fresh = [address for address in addresses if address not in self.seeds]
+        self.seeds.update(dict.fromkeys(fresh, ""))
+        self._stale = True
+        return fresh
+
+    def drop_seeds(self, addresses: Iterable[str]) -> None:
+        """The end of `add_seeds`."""
+        for address in addresses:
+            self.seeds.pop(address, None)
+        self._stale = True
+
     # -- what became of a dial
     def answered(self, address: str) -> None:
         """A link that we dialled is up."""

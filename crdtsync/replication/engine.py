@@ -15,7 +15,7 @@ import msgspec
 from crdtsync.clocks.members import EVICTED, JOINING, LEFT, MEMBER, MemberRecord
 from crdtsync.clocks.vector import missing
 from crdtsync.config import Config
-from crdtsync.errors import BadTransfer, EnvironmentFault, PeerFault
+from crdtsync.errors import BadTransfer, EnvironmentFault, MembershipMisuse, PeerFault
 from crdtsync.replication import messages as m
 from crdtsync.replication import peers as states
 from crdtsync.replication.announcer import Announcer
@@ -206,6 +206,35 @@ class Engine:
         self.core.now = max(self.core.now, now)
         self.membership.found()
         self.core.persist()
+
+    def join(self, addresses: Iterable[str], now: float) -> list[str]:
+        """Dial these, too; a node in no cluster, or that has left its own, asks to be let in through them.
+
+        Gives the addresses that were not known.  Raises MembershipMisuse while it is leaving, and when superseded.
+        """
+        core = self.core
+        core.now = max(core.now, now)
+        if core.state in (states.LEAVING, states.SUPERSEDED):
+            raise MembershipMisuse(f"The node is {core.state}; it can join once it is not.")
+        fresh = self.dialer.add_seeds(addresses)
+        if core.state == states.LEFT or (core.state == states.MEMBER and core.store.cluster() == 0):
+            with core.store.lock:  # a writer looks at the state under this lock
+                self.entry.begin(states.JOINING, "join() was called")
+            self._out()
+        return fresh
+
+    def met(self, addresses: Iterable[str]) -> bool:
+        """Whether there is a link to somebody met at one of them, or one of them is this node's own."""
+        linked = {peer.node for peer in self.core.ready_peers()}
+        return any(self.dialer.seeds.get(address) in linked or address in self.dialer.mine for address in addresses)
+
+    def give_up_joining(self, addresses: Iterable[str], now: float) -> bool:
+        """Nobody has answered `join`: forget these addresses, and be as before; False when a sponsor was found."""
+        self.core.now = max(self.core.now, now)
+        if self.core.state == states.MEMBER or self.entry.give_up():
+            self.dialer.drop_seeds(addresses)
+            return True
+        return False
 
     def evict(self, node: str, force: bool, now: float) -> None:
         """Stop waiting for a member; QuorumMissing unless more than half are in reach, or `force`."""

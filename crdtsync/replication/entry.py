@@ -74,6 +74,18 @@ class Entry:
         for link in list(core.links.values()):
             self.sessions.drop(link, "starting over")
 
+    def give_up(self) -> bool:
+        """Stop joining and be what this node was before, unless a sponsor has been found; whether it has stopped."""
+        core, mine = self.core, self.core.me()
+        if core.state != states.JOINING or self.sponsor or (mine is not None and mine.state == JOINING):
+            return False
+        with core.store.lock:
+            core.state = states.LEFT if mine is not None and mine.state == LEFT else states.MEMBER
+        self.transfers.joining, self.step_at = False, NEVER
+        self.asked, self.asked_at = "", NEVER  # an answer that comes late is to nobody's question
+        core.notify("state", state=core.state, reason="nobody let it in")
+        return True
+
     def _afresh(self) -> None:
         """No sponsor: what is staged of a snapshot counts for nothing."""
         store = self.core.store

@@ -12,6 +12,7 @@ import grpc.aio
 from google.protobuf.message import DecodeError, Message
 
 from crdtsync.errors import BadRequest, CrdtsyncError, ServerBusy, Unavailable, WaitTimeout
+from crdtsync.security.credentials import caller
 from crdtsync.service.errors import TRAILER, Absent, make_error, status_of
 
 if TYPE_CHECKING:
@@ -36,8 +37,9 @@ class Tally:
 class Calls:
     """The calls of one server.  Its methods run on the event loop."""
 
-    def __init__(self, local: Local, calls_max: int) -> None:
-        self._local, self._calls_max = local, calls_max
+    def __init__(self, local: Local, calls_max: int, verified: bool) -> None:
+        """`verified`: callers over TCP show a certificate, which must say who they are."""
+        self._local, self._calls_max, self._verified = local, calls_max, verified
         self.running = 0
         self.operations = 0  # carried out
         self.stopping = False
@@ -59,7 +61,7 @@ class Calls:
         async def call(request: bytes, context: Any) -> bytes:
             self._begin(tally)
             try:
-                self._admit()
+                self._admit(context)
                 return await handler(request, context)
             except Exception as error:
                 await self._refuse(tally, context, error)
@@ -106,7 +108,7 @@ class Calls:
     async def _stream(self, tally: Tally, context: Any, run: Callable[[], Awaitable[None]]) -> None:
         self._begin(tally)
         try:
-            self._admit()
+            self._admit(context)
             await run()
         except Exception as error:
             await self._refuse(tally, context, error)
@@ -125,7 +127,9 @@ class Calls:
         tally.running -= 1
         self.running -= 1
 
-    def _admit(self) -> None:
+    def _admit(self, context: Any) -> None:
+        if self._verified and b"ssl" in context.auth_context().get("transport_security_type", ()):
+            caller(context)
         if self.stopping:
             raise Unavailable("The server is stopping.")
         if self.running > self._calls_max:

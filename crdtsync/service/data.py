@@ -49,6 +49,11 @@ class Data:
             "Position": calls.unary("Data.Position", self.position),
         }
 
+    @property
+    def watching(self) -> int:
+        """Watches that are running."""
+        return self._watches.running
+
     # -- who serves
 
     async def describe(self, data: bytes, context: Any) -> bytes:

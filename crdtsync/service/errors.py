@@ -44,6 +44,8 @@ STATUS: dict[type[Exception], grpc.StatusCode] = {
     e.Unavailable: Code.UNAVAILABLE,
     e.StartingOver: Code.UNAVAILABLE,
     e.PeerFault: Code.INTERNAL,
+    e.BadIdentity: Code.PERMISSION_DENIED,
+    e.Denied: Code.PERMISSION_DENIED,
     e.InternalError: Code.INTERNAL,
     KeyError: Code.NOT_FOUND,
 }

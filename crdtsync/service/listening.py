@@ -8,6 +8,7 @@ a socket on which nobody answers.
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import shutil
 import socket
@@ -15,21 +16,30 @@ import stat
 import tempfile
 from typing import Any
 
+from crdtsync.config import is_loopback, split_address
 from crdtsync.errors import ConfigError, ListenFailed
 from crdtsync.transport.addresses import bindable
 
+log = logging.getLogger("crdtsync.service")
 UNIX = "unix:"
 PATH_MAX = 107  # bytes of a socket's path, says Linux
 MAKING = ".crdt-"  # begins the directory in which a socket is made
 MAKING_BYTES = len(MAKING) + 8 + 2  # mkdtemp's name and "/s"
 
 
-def bind(server: Any, what: str, address: str, insecure: bool) -> Listener:
-    """Have a gRPC server listen at an address; `what` names the setting.  Raises ListenFailed, ConfigError."""
+def bind(server: Any, what: str, address: str, insecure: bool, credentials: Any = None) -> Listener:
+    """Have a gRPC server listen at an address; `what` names the setting.
+
+    `credentials` (gRPC's, of a server) are for TCP; what goes over a socket file does not leave the machine.  Without
+    them an address beyond loopback must be allowed by `insecure`.  Raises ListenFailed, ConfigError, InsecureAddress.
+    """
     if address.startswith(UNIX):
         return _bind_unix(server, what, address.removeprefix(UNIX))
-    target = bindable(what, address, insecure)
-    return Listener(f"{target.rpartition(':')[0]}:{_add_port(server, target, address)}")
+    target = bindable(what, address, insecure or credentials is not None)
+    if credentials is None and not is_loopback(split_address(what, address)[0]):
+        log.warning("%s listens beyond loopback without TLS (insecure=True): anybody on the way can read and write: %s",
+                    what, address)  # fmt: skip
+    return Listener(f"{target.rpartition(':')[0]}:{_add_port(server, target, address, credentials)}")
 
 
 class Listener:
@@ -46,8 +56,10 @@ class Listener:
                 os.unlink(self._path)
 
 
-def _add_port(server: Any, target: str, address: str) -> int:
+def _add_port(server: Any, target: str, address: str, credentials: Any = None) -> int:
     try:
+        if credentials is not None:
+            return int(server.add_secure_port(target, credentials))
         return int(server.add_insecure_port(target))
     except RuntimeError as error:
         raise ListenFailed(f"Nothing can listen at {address}: {error}.") from error

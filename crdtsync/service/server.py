@@ -16,6 +16,9 @@ import grpc.aio
 from crdtsync.config import ServeConfig, make_serve_config
 from crdtsync.errors import Closed, InvariantViolated
 from crdtsync.replication import peers as states
+from crdtsync.security.credentials import ServerCredentials
+from crdtsync.security.files import TlsFiles
+from crdtsync.service.admin import Admin
 from crdtsync.service.calls import Calls
 from crdtsync.service.data import Data
 from crdtsync.service.listening import Listener, bind
@@ -59,7 +62,10 @@ class Server:
         self._node, self.config, self._on_stop = node, config, on_stop
         self.address = self.admin_address = ""
         self._workers = Workers(node.local, config.workers, config.inline_bytes)
-        self._calls = Calls(node.local, config.calls_max)
+        self._files = TlsFiles.of(node.config)
+        self._credentials = ServerCredentials(self._files).grpc if self._files is not None else None
+        self._calls = Calls(node.local, config.calls_max, verified=self._files is not None)
+        self._data = Data(node, config, self._calls, self._workers)
         self._listeners: list[Listener] = []
         self._servers: list[Any] = []
         self._health: list[Health] = []
@@ -76,6 +82,8 @@ class Server:
                 raise Closed("The server has been started before.")
             self._loop = shared_loop()
             try:
+                if self._files is not None:
+                    self._files.start()
                 self._await(self._open(), LOOP_TIMEOUT)
                 self._node.attach(self)
             except BaseException:
@@ -86,11 +94,12 @@ class Server:
         _running.add(self)
 
     async def _open(self) -> None:
-        data = Data(self._node, self.config, self._calls, self._workers)
-        offered = {DATA: data.handlers()}
+        offered = {DATA: self._data.handlers()}
         if self.config.serve:
             self.address = await self._listen("serve", self.config.serve, offered)
         if self.config.admin:
+            admin = Admin(self._node, self.config, self._calls, self._workers, self._on_stop)
+            offered = {**offered, ADMIN: admin.handlers()}
             self.admin_address = await self._listen("admin", self.config.admin, offered)
 
     async def _listen(self, what: str, address: str, offered: dict[str, dict[str, Any]]) -> str:
@@ -103,7 +112,7 @@ class Server:
         health.offer(server)
         offer_reflection(server, offered)
         await health.set(self._node.state in WRITABLE)
-        listener = bind(server, what, address, self.config.insecure)
+        listener = bind(server, what, address, self.config.insecure, self._credentials)
         self._listeners.append(listener)
         self._servers.append(server)
         self._health.append(health)
@@ -115,7 +124,11 @@ class Server:
 
     def status(self) -> dict[str, Any]:
         """Its part of `Node.status()`."""
-        return {"address": self.address, "admin_address": self.admin_address, **self._calls.status()}
+        encryption = "plaintext" if self._files is None else "tls"
+        return {
+            "address": self.address, "admin_address": self.admin_address, "encryption": encryption,
+            "watches": self._data.watching, **self._calls.status(),
+        }  # fmt: skip
 
     def state_changed(self, state: str) -> None:
         """Tell by the health service whether the node takes writes."""
@@ -153,6 +166,8 @@ class Server:
         for listener in self._listeners:
             listener.remove()
         self._workers.stop()
+        if self._files is not None:
+            self._files.stop()
 
     def _await(self, work: Coroutine[Any, Any, None], timeout: float) -> None:
         try:

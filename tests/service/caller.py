@@ -56,7 +56,7 @@ class Caller:
         )  # fmt: skip
         kind = getattr(pb if hasattr(pb, method.output_type.name) else admin, method.output_type.name)
         call = multi(f"/{method.containing_service.full_name}/{name}", _encode, kind.FromString)
-        if method.client_streaming or method.server_streaming:
+        if method.server_streaming:
             return call(request, timeout=timeout)
         return call.future(request, timeout=timeout)
 
