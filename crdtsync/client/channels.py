@@ -16,8 +16,8 @@ RECONNECT_MIN, RECONNECT_MAX = 20, 200  # ms between gRPC's own attempts to conn
 
 
 def method(name: str) -> str:
-    """gRPC's name of a method."""
-    return SERVICE + name
+    """gRPC's name of a method; one with its service in front stays as it is."""
+    return name if name.startswith("/") else SERVICE + name
 
 
 class Dialing:

@@ -50,5 +50,5 @@ class LazyGroup(click.Group):
 
             near = difflib.get_close_matches(args[0], self.summaries, 1)
             if near and ctx.command is self:
-                raise click.UsageError(f"{error.message.rstrip('.')}  Did you mean {near[0]}?", ctx) from None
+                raise click.UsageError(f"{error.message.rstrip('.')}. Did you mean {near[0]}?", ctx) from None
             raise

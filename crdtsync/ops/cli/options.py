@@ -2,14 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+import functools
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from crdtsync.ops.cli.output import FORMS
+from crdtsync.ops.cli.output import FORMS, Printer
 
-Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
+if TYPE_CHECKING:
+    from crdtsync.client import Client
+    from crdtsync.client.buckets import RemoteBucket
+    from crdtsync.ops.operator import Operator
+
+Function = Callable[..., Any]
+Decorator = Callable[[Function], Function]
+
+DEFAULT_NODE = "127.0.0.1:7410"  # where `crdtsync start` serves programs when nothing else is said
+ADMIN_SOCKET = "admin.sock"  # in the directory of a running node
+TYPES = ("flag", "gcounter", "gset", "lwwregister", "map", "mvregister", "orset", "pncounter")
 
 output_option: Decorator = click.option(
     "--output",
@@ -19,3 +32,145 @@ output_option: Decorator = click.option(
     envvar="CRDTSYNC_OUTPUT",
     help="A table for people, one JSON document, or a line of JSON for each row.  [CRDTSYNC_OUTPUT; table]",
 )
+bucket_option: Decorator = click.option(
+    "--bucket",
+    "-b",
+    default="default",
+    envvar="CRDTSYNC_BUCKET",
+    metavar="NAME",
+    help="The group of keys to work in.  [CRDTSYNC_BUCKET; default]",
+)
+field_option: Decorator = click.option(
+    "--field",
+    "-f",
+    multiple=True,
+    metavar="NAME",
+    help="A field of the map under KEY instead of KEY itself; given again, a field of the map in that field.",
+)
+after_option: Decorator = click.option(
+    "--after", metavar="TOKEN", help="Wait first until the node holds all that TOKEN names."
+)
+json_option: Decorator = click.option(
+    "--json", "as_json", is_flag=True, help="Values are in the JSON form, not plain text."
+)
+type_option: Decorator = click.option(
+    "--type", "kind", type=click.Choice(TYPES), metavar="TYPE", help="Only objects of this type."
+)
+
+_CONNECTION: tuple[Decorator, ...] = (
+    click.option(
+        "--node",
+        "-n",
+        multiple=True,
+        envvar="CRDTSYNC_NODE",
+        metavar="ADDRESS",
+        help="The node: host:port, unix:PATH, or the directory of a node on this machine.  Several: another to try."
+        f"  [CRDTSYNC_NODE; {DEFAULT_NODE}]",
+    ),
+    click.option(
+        "--timeout",
+        type=click.FloatRange(min=0, min_open=True),
+        default=15.0,
+        envvar="CRDTSYNC_TIMEOUT",
+        metavar="SECONDS",
+        help="Longest that a call may take.  [CRDTSYNC_TIMEOUT; 15]",
+    ),
+    click.option("--insecure", is_flag=True, envvar="CRDTSYNC_INSECURE", help="Allow plaintext beyond this machine."),
+    click.option("--tls-ca", envvar="CRDTSYNC_TLS_CA", metavar="FILE", help="Authorities that vouch for nodes, PEM."),
+    click.option("--tls-cert", envvar="CRDTSYNC_TLS_CERT", metavar="FILE", help="This client's certificate, PEM."),
+    click.option("--tls-key", envvar="CRDTSYNC_TLS_KEY", metavar="FILE", help="Its private key, PEM."),
+)
+
+
+class Remote:
+    """The nodes that a command talks to."""
+
+    def __init__(self, node: tuple[str, ...], timeout: float, output: str, **security: Any) -> None:
+        self.nodes = [part for each in node or (DEFAULT_NODE,) for part in each.split(",") if part]
+        self.named, self.timeout, self.output = bool(node), timeout, output
+        self.security = {name: value for name, value in security.items() if value}
+
+    def client(self, nodes: Sequence[str] = ()) -> Client:
+        """A client of the first node that answers.  Raises Unreachable, Denied, ConfigError."""
+        return self._connect([address_of(node) for node in nodes or self.nodes])
+
+    def one_client(self) -> Client:
+        """The same, which never goes on to another node."""
+        with self.client() as client:
+            return self._connect([client.address])
+
+    def _connect(self, addresses: list[str]) -> Client:
+        from crdtsync.client import connect
+
+        return connect(addresses, timeout=self.timeout, **self.security)
+
+    @contextmanager
+    def operator(self) -> Iterator[Operator]:
+        """The Admin service of the one node that was named.  Raises as `client`, and click's UsageError."""
+        from crdtsync.ops.operator import Operator
+
+        if not self.named:
+            raise click.UsageError("Which node?  Name it with --node DIR, its directory, or set CRDTSYNC_NODE.")
+        if len(self.nodes) > 1:
+            raise click.UsageError("This is said to one node: name one with --node.")
+        with self.client() as client:
+            yield Operator(client)
+
+    def bucket(self, client: Client, name: str, after: str | None = None) -> RemoteBucket:
+        """A bucket, once the node holds what a token names."""
+        if after:
+            client.wait_for(after, self.timeout)
+        return client.bucket(name)
+
+    @property
+    def printer(self) -> Printer:
+        """Prints in the form that was asked for."""
+        return Printer(self.output)
+
+
+def address_of(node: str) -> str:
+    """The address behind `--node`: that of the socket in a directory, or the text as it is."""
+    if node.startswith("unix:") or not Path(node).is_dir():
+        return node
+    socket = Path(node) / ADMIN_SOCKET
+    if not socket.is_socket():
+        raise ConnectionError(f"No node runs in {node}: there is no {ADMIN_SOCKET} in it.")
+    return f"unix:{socket}"
+
+
+def remote_options(function: Function) -> Function:
+    """`--node` and what goes with it, and `--output`: the command gets a Remote as its first argument."""
+
+    @functools.wraps(function)
+    def command(node: tuple[str, ...], timeout: float, output: str, **given: Any) -> Any:
+        security = {name: given.pop(name) for name in ("insecure", "tls_ca", "tls_cert", "tls_key")}
+        return function(Remote(node, timeout, output, **security), **given)
+
+    decorated: Function = command
+    for option in (output_option, *reversed(_CONNECTION)):
+        decorated = option(decorated)
+    return decorated
+
+
+# Operators talk to the Admin service, which only the socket in a node's directory has unless `--admin` says otherwise.
+operator_options = remote_options
+
+
+def wait_option(default: float) -> Decorator:
+    """How long what was asked for may take in the node."""
+    return click.option(
+        "--wait", type=click.FloatRange(min=0, min_open=True), default=default, metavar="SECONDS",
+        help=f"Longest that it may take.  [{default:g}]",
+    )  # fmt: skip
+
+
+def write_options(function: Function) -> Function:
+    """What every write takes: the bucket, whether to wait for the disk, and whether to tell the token."""
+    for option in (
+        click.option("--token", is_flag=True, help="Print a token that names this write, for `--after` elsewhere."),
+        click.option("--sync", is_flag=True, help="Return once the node has it on its disk."),
+        bucket_option,
+        remote_options,
+    ):
+        function = option(function)
+    return function

@@ -1,0 +1,120 @@
+"""`crdtsync import FILE`: objects of a file into a node."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
+from uuid import uuid4
+
+import click
+
+from crdtsync.ops.cli.options import Remote, bucket_option, remote_options
+from crdtsync.ops.cli.output import say
+
+if TYPE_CHECKING:
+    from crdtsync.ops.files.position import ImportPosition
+    from crdtsync.ops.files.rows import Line, Wide
+
+FORMATS = ("ndjson", "csv")
+
+
+@click.command("import")
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, allow_dash=True, path_type=Path), metavar="FILE")
+@click.option("--format", "form", type=click.Choice(FORMATS), help="What FILE is.  [by its name; ndjson]")
+@click.option("--resume", type=click.Path(dir_okay=False, path_type=Path), metavar="POSITION",
+              help="Keep in this file how far the import has come, and go on from there when it is there.")  # fmt: skip
+@click.option("--key-column", metavar="NAME",
+              help="CSV with a row for each key, in column NAME; each other column is a field of its map.")  # fmt: skip
+@click.option("--key-prefix", default="", metavar="TEXT", help="Put before the keys of --key-column.")
+@click.option(
+    "--json", "as_json", is_flag=True, help="Cells of such a table are in the JSON form where they read as it."
+)
+@click.option("--dry-run", is_flag=True, help="Read the whole file, say what is wrong with it, and write nothing.")
+@bucket_option
+@remote_options
+def command(
+    remote: Remote, file: Path, form: str | None, resume: Path | None, key_column: str | None, key_prefix: str,
+    as_json: bool, dry_run: bool, bucket: str,
+) -> None:  # fmt: skip
+    """Write objects from a file: NDJSON, or CSV for flat data.
+
+    FILE is what `crdtsync export` writes; - is standard input.  Counters grow by the values in it, sets get the
+    elements, registers and flags are set; what is there besides stays.  docs/data-format.md has both forms.
+
+    With --resume an import that was cut off, whatever cut it off, goes on exactly where it was when it is started again
+    with the same arguments: no line is left out, and none is counted twice.  It then stays with one node.
+    """
+    from crdtsync.ops.files.rows import Wide
+
+    kind = form or ("csv" if file.suffix.lower() == ".csv" else "ndjson")
+    if key_column is not None and kind != "csv":
+        raise click.UsageError("--key-column is for CSV.")
+    wide = None if key_column is None else Wide(key_column, key_prefix, as_json)
+    with ExitStack() as stack:
+        source = sys.stdin.buffer if str(file) == "-" else stack.enter_context(file.open("rb"))
+        if dry_run:
+            count = sum(1 for _ in lines_of(source, str(file), kind, wide, None))
+            say(f"{count:,} objects can be read; nothing was written.")
+        else:
+            transfer(remote, source, file, kind, wide, resume, bucket)
+
+
+def transfer(
+    remote: Remote, source: BinaryIO, file: Path, kind: str, wide: Wide | None, resume: Path | None, bucket: str
+) -> None:
+    """Write what the source holds, from the position on."""
+    from crdtsync.ops.cli.progress import Progress
+    from crdtsync.ops.files.importing import Importer
+    from crdtsync.ops.files.position import save
+
+    with remote.one_client() as client:
+        position = begin(resume, client.name, bucket)
+        if resume is not None:
+            save(resume, position)
+            if position.line:
+                say(f"Going on behind line {position.line:,}, of which {resume} tells.")
+        total = os.fstat(source.fileno()).st_size if source.seekable() else None
+        with Progress("Imported", total, position.end) as progress:
+            keep = (lambda at: save(resume, at)) if resume is not None else (lambda at: None)
+            importer = Importer(client, position, keep, progress.update)
+            importer.run(lines_of(source, str(file), kind, wide, position))
+
+
+def begin(resume: Path | None, node: str, bucket: str) -> ImportPosition:
+    """Where to begin.  Raises InvalidValue, Misuse when the position belongs to another import."""
+    from crdtsync.errors import Misuse
+    from crdtsync.ops.files.importing import BATCH_OBJECTS
+    from crdtsync.ops.files.position import ImportPosition, load
+
+    position = load(resume, ImportPosition) if resume is not None else None
+    if position is None:
+        return ImportPosition(id=f"import-{uuid4().hex}", node=node, bucket=bucket, batch_objects=BATCH_OBJECTS)
+    if (position.node, position.bucket) != (node, bucket):
+        raise Misuse(
+            f"{resume} is of an import into bucket {position.bucket} of node {position.node}, "
+            f"not bucket {bucket} of {node}.",
+            hint="Only the node that took the first part knows what it has taken: name it with --node.",
+        )
+    return position
+
+
+def lines_of(
+    source: BinaryIO, name: str, kind: str, wide: Wide | None, position: ImportPosition | None
+) -> Iterator[Line]:
+    """The objects of a file, behind the position."""
+    from crdtsync.ops.files.importing import only_once, skip
+    from crdtsync.ops.files.rows import Source, check_head
+
+    lines = Source(source, name)
+    head: list[str] = []
+    if kind == "csv":
+        head = lines.head()
+        check_head(head, wide)
+    if position is not None and position.end:
+        skip(source, position, lines.end)
+        lines = Source(source, name, position.line, position.end)
+    return only_once(lines.csv(head, wide) if kind == "csv" else lines.ndjson())

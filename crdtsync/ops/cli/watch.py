@@ -1,0 +1,59 @@
+"""`crdtsync watch [PREFIX]`: changes as they come."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import click
+
+from crdtsync.ops.cli.objects import row
+from crdtsync.ops.cli.options import Remote, bucket_option, remote_options
+from crdtsync.ops.cli.output import as_json, cell, say
+
+
+@click.command("watch")
+@click.argument("prefix", default="")
+@click.option("--after", metavar="TOKEN", help="Begin with what TOKEN lacks, not with what changes from now on.")
+@click.option("--all-buckets", is_flag=True, help="Watch all buckets.")
+@click.option("--no-values", is_flag=True, help="Leave the values out.")
+@click.option("--limit", type=click.IntRange(min=1), metavar="N", help="End after so many changes.")
+@bucket_option
+@remote_options
+def command(
+    remote: Remote, prefix: str, after: str | None, all_buckets: bool, no_values: bool, limit: int | None, bucket: str
+) -> int:
+    """Print changes of objects whose key starts with PREFIX, until ^C.
+
+    With --output json or ndjson each is a line {"bucket", "key", "path", "type", "value", "deleted", "token"}.  Changes
+    are of state: one that changes often is told with its latest value.  Every change is told at least once; go on later
+    with the last token: --after TOKEN.
+    """
+    told, token = 0, after or ""
+    with remote.client() as client:
+        watcher = client.watch(prefix, after=after, bucket=None if all_buckets else bucket, values=not no_values)
+        say(f"Watching {client.name}; ^C ends it.")
+        try:
+            with watcher:
+                for change in watcher:
+                    show(change, remote.output)
+                    told, token = told + 1, change.token
+                    if told == limit:
+                        break
+        except KeyboardInterrupt:
+            token = watcher.token or token
+            say(f"Go on with --after {token}" if token else "Ended.")
+            return 130
+    return 0
+
+
+def show(change: Any, output: str) -> None:
+    """One change, at once."""
+    plain = row(change.key, change.path, change.type, change.value)
+    if output == "table":
+        value = "deleted" if change.deleted else cell(plain["value"])
+        name = cell("/".join([change.key, *change.path]))
+        click.echo(f"{name}  {change.type}  {value}")
+    else:
+        click.echo(as_json({"bucket": change.bucket, **plain, "deleted": change.deleted, "token": change.token}))
+    sys.stdout.flush()

@@ -1,0 +1,85 @@
+"""What operators say to a running node: the Admin service, called through a client's connection."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from google.protobuf.message import Message
+
+from crdtsync.client.answers import read
+from crdtsync.client.calls import Call
+from crdtsync.errors import Unreachable
+from crdtsync.transport.pb import admin_pb2 as pb
+
+if TYPE_CHECKING:
+    from crdtsync.client import Client
+
+SERVICE = "/crdtsync.v1.Admin/"
+M = TypeVar("M", bound=Message)
+
+
+class Operator:
+    """One node, as operators see it.  Every call raises what the node raises, Unreachable and Denied."""
+
+    def __init__(self, client: Client) -> None:
+        self._line = client._line
+
+    def _call(self, method: str, request: Message, kind: type[M], timeout: float | None = None) -> M:
+        """One call; `timeout` is for those that wait in the node."""
+        call = Call(SERVICE + method, request.SerializeToString(), patient=timeout is not None)
+        caller = self._line.caller
+        try:
+            answered = self._line.run(caller.make(call, timeout))
+        except Unreachable as error:
+            if "does not serve" not in error.message:
+                raise
+            raise Unreachable(
+                f"{caller.nodes.now} serves programs, not operators.",
+                hint="Name the node's directory, or the address that it was given with --admin.",
+            ) from None
+        return read(kind, answered.answers[0])
+
+    def status(self) -> dict[str, Any]:
+        """Node.status() of the node."""
+        told: dict[str, Any] = json.loads(self._call("Status", pb.StatusRequest(), pb.StatusResponse).json)
+        return told
+
+    def members(self) -> list[dict[str, Any]]:
+        """Every member record that the node knows, by name."""
+        members = self._call("Members", pb.MembersRequest(), pb.MembersResponse).members
+        return [
+            {"node": each.node, "state": each.state, "epoch": each.epoch, "address": each.address} for each in members
+        ]
+
+    def join(self, addresses: list[str], timeout: float) -> str:
+        """Have the node dial these addresses, and join through them; its state then."""
+        request = pb.JoinClusterRequest(addresses=addresses, timeout_ms=int(timeout * 1000))
+        return self._call("Join", request, pb.JoinClusterResponse, timeout + 5.0).state
+
+    def leave(self, timeout: float) -> None:
+        """Have the node leave its cluster in good order."""
+        self._call("Leave", pb.LeaveRequest(timeout_ms=int(timeout * 1000)), pb.LeaveResponse, timeout + 5.0)
+
+    def evict(self, node: str, force: bool) -> None:
+        """Declare a member gone for good."""
+        self._call("Evict", pb.EvictRequest(node=node, force=force), pb.EvictResponse)
+
+    def rescue(self, contents: bool) -> list[dict[str, Any]]:
+        """The rescue files; with what is in them."""
+        answer = self._call("ListRescue", pb.ListRescueRequest(contents=contents), pb.ListRescueResponse)
+        files: list[dict[str, Any]] = json.loads(answer.json)
+        return files
+
+    def replay(self, name: str, timeout: float) -> dict[str, int]:
+        """Write what a rescue file holds."""
+        answer = self._call("ReplayRescue", pb.ReplayRescueRequest(name=name), pb.ReplayRescueResponse, timeout)
+        return {"applied": answer.applied, "skipped": answer.skipped}
+
+    def drop(self, name: str) -> None:
+        """Give up what a rescue file holds."""
+        self._call("DropRescue", pb.DropRescueRequest(name=name), pb.DropRescueResponse)
+
+    def stop(self) -> None:
+        """Have the process write everything down and end."""
+        self._call("Stop", pb.StopRequest(), pb.StopResponse)
