@@ -1,4 +1,4 @@
-"""python -m crdtsync.sim: run seeds, print a readable trace and the verdict."""
+"""python -m crdtsync.sim: run seeds, print a readable trace and the verdict; shrink one that fails."""
 
 from __future__ import annotations
 
@@ -6,7 +6,12 @@ import argparse
 import sys
 import time
 from collections import Counter
+from pathlib import Path
 
+import msgspec
+
+from crdtsync.sim.faults import TROUBLES, Plan, draw, without
+from crdtsync.sim.shrinking import Case, shrink
 from crdtsync.sim.trial import Verdict, run
 
 
@@ -15,18 +20,61 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m crdtsync.sim", description=__doc__)
     parser.add_argument("--seed", type=int, help="run one seed")
     parser.add_argument("--seeds", metavar="A:B", help="run seeds A to B - 1")
+    parser.add_argument("--case", type=Path, metavar="FILE", help="run a case that --shrink has saved")
     parser.add_argument("--trace", action="store_true", help="print every step as it happens")
+    parser.add_argument("--without", action="append", default=[], metavar="TROUBLE", help="leave a trouble out")
+    parser.add_argument("--only", action="append", default=[], metavar="TROUBLE", help="no trouble but this")
+    parser.add_argument("--shrink", action="store_true", help="make a seed that fails into a small case, and tell it")
+    parser.add_argument("--save", type=Path, metavar="FILE", help="where --shrink saves the case")
     options = parser.parse_args(arguments)
-    if (options.seed is None) == (options.seeds is None):
-        parser.error("give either --seed or --seeds")
-    if options.seed is not None:
-        return _one(options.seed, options.trace)
-    first, _, last = options.seeds.partition(":")
-    return _many(int(first), int(last), options.trace)
+    if [options.seed, options.seeds, options.case].count(None) != 2:
+        parser.error("give one of --seed, --seeds and --case")
+    if options.case is not None:
+        return _case(options.case, options.trace)
+    if options.seeds is not None:
+        first, _, last = options.seeds.partition(":")
+        return _many(int(first), int(last), options)
+    if options.shrink:
+        return _shrink(options.seed, _plan(options.seed, options), options.save)
+    return _one(options.seed, _plan(options.seed, options), options.trace)
 
 
-def _one(seed: int, trace: bool) -> int:
-    verdict = run(seed, trace=print if trace else None)
+def _plan(seed: int, options: argparse.Namespace) -> Plan:
+    """The plan of a seed, less the troubles that are not wanted."""
+    plan = draw(seed)
+    unknown = {*options.without, *options.only} - TROUBLES
+    if unknown:
+        raise SystemExit(f"There is no trouble {sorted(unknown)[0]!r}; there are {', '.join(sorted(TROUBLES))}.")
+    for name in TROUBLES:
+        if name in options.without or (options.only and name not in options.only):
+            plan = without(plan, name)
+    return plan
+
+
+def _case(file: Path, trace: bool) -> int:
+    case = msgspec.json.decode(file.read_bytes(), type=Case)
+    return _told(case.run(trace=print if trace else None), trace)
+
+
+def _shrink(seed: int, plan: Plan, save: Path | None) -> int:
+    """Tell a small case of what a seed finds."""
+    case = shrink(seed, plan, told=lambda line: print(line, file=sys.stderr, flush=True))
+    if case is None:
+        print(f"seed {seed} does not fail")
+        return 0
+    encoded = msgspec.json.format(msgspec.json.encode(case))
+    case.run(trace=print)
+    print(encoded.decode())
+    if save is not None:
+        save.write_bytes(encoded + b"\n")
+    return 1
+
+
+def _one(seed: int, plan: Plan, trace: bool) -> int:
+    return _told(run(seed, print if trace else None, plan), trace)
+
+
+def _told(verdict: Verdict, trace: bool) -> int:
     if not trace and not verdict.ok:
         print("\n".join(verdict.tail))
     print(verdict.summary())
@@ -35,12 +83,12 @@ def _one(seed: int, trace: bool) -> int:
     return 0 if verdict.ok else 1
 
 
-def _many(first: int, last: int, trace: bool) -> int:
+def _many(first: int, last: int, options: argparse.Namespace) -> int:
     totals: Counter[str] = Counter()
     failed: list[Verdict] = []
     begun = time.perf_counter()
     for seed in range(first, last):
-        verdict = run(seed, trace=print if trace else None)
+        verdict = run(seed, print if options.trace else None, _plan(seed, options))
         totals.update(verdict.counters)
         if not verdict.ok:
             failed.append(verdict)

@@ -18,6 +18,13 @@ if TYPE_CHECKING:
 NODES_MAX = 6
 
 
+WEATHER = frozenset(("loss", "doubled", "reordered", "breaks", "late"))
+TROUBLES = WEATHER | {
+    "cut in halves", "isolate", "one way", "break links", "power", "power in a write", "kill", "kill in a write",
+    "pause", "disk full", "disk error", "join", "leave", "evict", "clock step", "old copy", "lost disk",
+}  # fmt: skip
+
+
 class Plan(msgspec.Struct):
     """One run, before it happens.  Rates are events per second of virtual time; 0: never."""
 
@@ -88,6 +95,13 @@ def _troubles(rng: random.Random) -> dict[str, float]:
     if rng.random() < 0.1:
         often |= {"old copy": 1, "lost disk": rng.choice((0, 0.5))}
     return often
+
+
+def without(plan: Plan, trouble: str) -> Plan:
+    """The plan less one of TROUBLES."""
+    if trouble in WEATHER:
+        return msgspec.structs.replace(plan, weather=msgspec.structs.replace(plan.weather, **{trouble: 0.0}))
+    return msgspec.structs.replace(plan, rates={**plan.rates, trouble: 0.0})
 
 
 class Nemesis:

@@ -55,6 +55,7 @@ SECTIONS = {
         "config": "Show, check and list settings.",
         "maelstrom": "Speak the Maelstrom protocol on standard input and output.",
         "demo": "Replay a year of real flights on three nodes, lose one, and compare to the last number.",
+        "simulate": "Run clusters in virtual time, with every fault, from a seed.",
         "tls": "Make and inspect certificates for nodes and clients.",
         "version": "Print the versions of crdtsync, its kernels and Python.",
     },
