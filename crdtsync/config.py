@@ -59,7 +59,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     journal_mapped: bool | None = None  # True: mmap, False: pwrite, None: by file system (tmpfs, btrfs: pwrite)
     checkpoint_interval: float = 1.0  # s between checkpoints while there is something to write
     checkpoint_bytes: int = 64 * MIB  # dirty bytes that start a checkpoint early
-    dirty_bytes_max: int = 256 * MIB  # dirty bytes at which writers wait
+    dirty_bytes_max: int = 256 * MIB  # dirty bytes at which writers wait, and peers are told to try again later
     write_stall_max: float = 10.0  # s a writer waits at the bound before Overloaded
     cache_bytes_max: int = 64 * MIB  # clean rows kept in memory
     slice_rows: int = 500  # rows that long work handles before it lets writers in: a few ms
@@ -81,6 +81,8 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     transfer_bytes_max: int = 64 * MIB  # difference above which a transfer becomes a long one (a scan)
     credit_parts: int = 4  # parts in flight per transfer
     transfers_out_max: int = 8  # transfers served at the same time
+    staged_bytes_max: int = 256 * MIB  # rows of unfinished transfers in memory; beyond, all but one are asked for again
+    parked_bytes_max: int = 32 * MIB  # rows of pushes that wait for what they build on; beyond, they are refused
     actors_per_part_max: int = 65_536  # actors named by one part
     collect_interval: float = 1.0  # s between collections
     max_clock_skew_warn: float = 1.0  # s of difference between a peer's clock and ours that is counted and logged

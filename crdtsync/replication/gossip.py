@@ -19,13 +19,13 @@ from crdtsync.datatypes.rows import NO_ROWS
 from crdtsync.replication import replica as verdicts
 from crdtsync.replication.core import NEVER, Core
 from crdtsync.replication.messages import Abort, Clock, Credit, Part
+from crdtsync.replication.parking import Parked, Parking
 from crdtsync.replication.peers import Link, Peer
 from crdtsync.replication.replica import Incoming
 from crdtsync.replication.transfers import UNSURE, Asked, Transfers
 
 GRACE_MESH = 0.02  # s that a push may take to arrive before its events are pulled: in a mesh it is on its way
 GRACE_FAN_OUT = 0.002  # s: in a large cluster most news comes by pull
-PARKED_MAX = 64  # pushes per bucket that may wait for their base
 PUSH_TIMEOUT = 3.0  # s without an answer after which a push counts as lost
 BULK_PAUSE = 0.5  # s that a peer which should pull is not tried with a push again
 
@@ -38,7 +38,7 @@ class Gossip:
         self.dirty: set[str] = set()  # buckets with something to push
         self.push_at, self.last_push = NEVER, float("-inf")
         self.behind: dict[str, tuple[float, str]] = {}  # bucket -> when to pull, from whom
-        self.parked: dict[str, list[tuple[Link, Peer, Part, Incoming]]] = {}
+        self.parked = Parking(core.settings.parked_bytes_max)
         self.news: dict[str, str] = {}  # bucket -> whom it came from: to be told to others
         self.tell_at = NEVER
         self.pull_at = core.now + core.jitter(core.settings.pull_interval)
@@ -163,29 +163,27 @@ class Gossip:
                 self.on_below_floor(part.bucket, peer)
 
     def _park(self, link: Link, peer: Peer, part: Part, staged: Incoming) -> None:
-        waiting = self.parked.setdefault(part.bucket, [])
-        waiting.append((link, peer, part, staged))
-        if len(waiting) > PARKED_MAX:
-            first = waiting.pop(0)
-            self._refuse(first[0], first[2], verdicts.STALE_BASE)
         self.core.counters["pushes_parked"] += 1
+        for gone in self.parked.add(Parked(link, peer, part, staged)):
+            self.core.counters["pushes_parked_refused"] += 1
+            self._refuse(gone.link, gone.part, verdicts.STALE_BASE)
         self.seek(part.bucket, peer, self._grace())
 
     def _unpark(self, bucket: str) -> None:
         """The clock has moved: what waited for its base may have it now."""
-        waiting = self.parked.pop(bucket, [])
+        waiting = self.parked.take(bucket)
         for number, (link, peer, part, staged) in enumerate(waiting):
             verdict = self.core.replica.apply(part, staged)
             if verdict != verdicts.STALE_BASE:
-                self.parked[bucket] = self.parked.pop(bucket, []) + waiting[number + 1 :]
+                self.parked.put_back(bucket, waiting[:number] + waiting[number + 1 :])
                 self._judge(link, peer, part, staged, verdict)  # comes back here when it was applied
                 return
-            self.parked.setdefault(bucket, []).append((link, peer, part, staged))
+        self.parked.put_back(bucket, waiting)
 
     def refuse_parked(self, bucket: str) -> None:
         """What waited has waited in vain."""
-        for link, _, part, _ in self.parked.pop(bucket, []):
-            self._refuse(link, part, verdicts.STALE_BASE)
+        for parked in self.parked.take(bucket):
+            self._refuse(parked.link, parked.part, verdicts.STALE_BASE)
 
     # -- having moved forward
     def moved(self, part: Part, source: Peer, by_push: bool) -> None:
@@ -260,7 +258,7 @@ class Gossip:
             return
         clock = core.store.clock(bucket)
         ahead = [peer for peer in core.partners() if not covers(clock, peer.clock.get(bucket, {}))]
-        parked = [peer for _, peer, part, _ in self.parked.get(bucket, ()) if not covers(clock, part.target)]
+        parked = [one.peer for one in self.parked.of(bucket) if not covers(clock, one.part.target)]
         peers = [peer for peer in [*ahead, *parked] if peer.link is not None]
         for peer in sorted(peers, key=lambda peer: peer.node != node):
             if self.transfers.pull(bucket, peer):

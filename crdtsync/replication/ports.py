@@ -63,6 +63,8 @@ class ReplicaStore(Protocol):
         """
 
     # -- taking a transfer in
+    def has_room(self) -> bool: ...  # whether more may be taken in before the next checkpoint
+
     def stage(self, bucket: str, rows: PackedRows) -> Any:
         """Decode and check a part.  Raises BadTransfer; changes nothing.  The result goes into `apply`."""
 

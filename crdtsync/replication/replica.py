@@ -23,7 +23,7 @@ from crdtsync.clocks.stability import stable
 from crdtsync.clocks.vector import covers, join
 from crdtsync.config import Config
 from crdtsync.datatypes.rows import NO_ROWS, PackedRows
-from crdtsync.errors import BadTransfer
+from crdtsync.errors import BadTransfer, Overloaded
 from crdtsync.kernels import rows_pack, rows_unpack
 from crdtsync.replication.messages import Clock, Part
 from crdtsync.replication.ports import Answer, Applied, Collected, ReplicaStore
@@ -183,8 +183,17 @@ class Replica:
         if part.number == 0:
             staged.base = part.base
         if part.rows.count:
-            staged.rows.append(self.store.stage(part.bucket, part.rows))
+            staged.rows.append(self._checked(part))
             staged.bytes += part.rows.size()
+
+    def _checked(self, part: Part) -> Any:
+        """The rows of a part, decoded.  Raises BadTransfer; Overloaded while a checkpoint has to make room for more.
+
+        Local writers wait for that; whoever receives also serves and answers, and has to say that it is busy instead.
+        """
+        if not self.store.has_room():
+            raise Overloaded("Too much waits for a checkpoint: nothing is taken in before it is written.")
+        return self.store.stage(part.bucket, part.rows)
 
     def clock(self, bucket: str) -> Clock:
         """What counts as held: nothing of a bucket that was given up for a member's state."""
@@ -272,7 +281,7 @@ class Replica:
         # A sender that has collected beyond T0 misses a removed row whose removal is not claimed.
         if not covers(join(clock, part.scan_clock), part.floor):
             return STALE_BASE
-        rows = self.store.stage(part.bucket, part.rows) if part.rows.count else None
+        rows = self._checked(part) if part.rows.count else None
         self.store.stage_scan(part.bucket, part.scan_clock, rows, part.scan_next)
         staged.scan_clock = part.scan_clock
         staged.bytes += part.rows.size()

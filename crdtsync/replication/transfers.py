@@ -65,11 +65,19 @@ class Transfers:
             core.counters["too_many_buckets"] += 1
             peer.hold[bucket] = core.now + core.settings.reconnect_max
             return False
+        if not store.has_room() or (self.asked and self.staged_bytes() >= core.settings.staged_bytes_max):
+            core.counters["pulls_held_back"] += 1
+            peer.hold[bucket] = core.now + core.jitter(HOLD_AFTER_FAILURE)
+            return False
         staging = store.staging(bucket)
         if staging is not None and not covers(peer.clock.get(bucket, {}), staging[0]):
             return self._pull_afresh(bucket, peer, staging[0])
         self._ask(bucket, peer, staging)
         return True
+
+    def staged_bytes(self) -> int:
+        """Bytes of rows that unfinished transfers keep in memory; parts of scans are on the disk."""
+        return sum(asked.incoming.bytes for asked in self.asked.values() if not asked.scan)
 
     def _pull_afresh(self, bucket: str, peer: Peer, scan_clock: Clock) -> bool:
         """A scan is staged that this peer cannot go on with; give it up only when nobody in reach can."""
@@ -117,6 +125,10 @@ class Transfers:
             self._take(asked, asked.ahead.pop(asked.expected))
 
     def _take(self, asked: Asked, part: Part) -> None:
+        if self._is_too_much(asked, part):
+            self.core.counters["transfers_held_back"] += 1
+            self.give_up(asked, "busy")
+            return
         try:
             verdict = self._stage(asked, part)
         except PeerFault:
@@ -134,6 +146,12 @@ class Transfers:
             window = self.core.settings.credit_parts
             credit = Credit(transfer=part.transfer, push=False, number=part.number, window=window)
             self.core.send(asked.link, credit)
+
+    def _is_too_much(self, asked: Asked, part: Part) -> bool:
+        """Whether a part would pass `staged_bytes_max`.  A transfer that is alone goes on, or none would ever end."""
+        if part.scan or not any(other is not asked and other.incoming.bytes for other in self.asked.values()):
+            return False
+        return self.staged_bytes() + part.rows.size() > self.core.settings.staged_bytes_max
 
     def _stage(self, asked: Asked, part: Part) -> str:
         core = self.core

@@ -13,8 +13,8 @@ from crdtsync.kernels import row_context, rows_unpack
 from crdtsync.replication import peers as states
 from crdtsync.replication.driver import Driver
 from crdtsync.replication.engine import Engine
-from crdtsync.replication.gossip import PARKED_MAX
 from crdtsync.replication.messages import Message
+from crdtsync.replication.parking import PARKED_MAX
 from crdtsync.sim.disk import Gone, SimDisk
 from crdtsync.sim.history import Clock
 from crdtsync.sim.network import SimTransport
@@ -299,12 +299,13 @@ class SimNode:
     def queues(self) -> dict[str, tuple[int, int]]:
         """What waits in the engine, by name: how much, and how much may."""
         engine, settings = self.engine, self.engine.core.settings
-        parked = engine.gossip.parked.values()
+        parked = engine.gossip.parked
         flights = [flight for peer in engine.core.peers.values() for flight in peer.flight.values()]
         return {
             "effects": (len(engine.core.effects), 0),
             "links": (len(engine.core.links), settings.links_max),
-            "pushes parked": (max(map(len, parked), default=0), PARKED_MAX),
+            "pushes parked": (parked.most(), PARKED_MAX),
+            "bytes parked": (parked.bytes, settings.parked_bytes_max),
             "pushes in flight": (max(map(len, flights), default=0), settings.credit_parts),
             "transfers served": (len(engine.transfers.served), settings.transfers_out_max),
             "conflicts kept": (len(self.store.conflicts), settings.conflicts_kept),

@@ -304,6 +304,10 @@ class Core:
         bucket.active.size += size
         self.dirty += size
 
+    def has_room(self) -> bool:
+        """Whether more may be taken in before the next checkpoint."""
+        return self.dirty < self.config.dirty_bytes_max
+
     def _wait_for_room(self) -> None:
         """Writers wait at the bound; waiting lets go of the lock, so that a checkpoint can make room."""
         self.counters["write_stalls"] += 1
