@@ -10,7 +10,7 @@ from .campaign import attempt, campaign, known
 from .targets import TARGETS, Target
 
 COUNT = 2_000
-COUNT_LONG = int(os.environ.get("CRDTSYNC_FUZZ", "1000000"))  # a target
+COUNT_LONG = int(os.environ.get("FUZZ_COUNT", "1000000"))  # a target
 
 
 @pytest.mark.parametrize("name", TARGETS)

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from typing import Any
 
 NET = "10.77.0"
-CHAIN = "table inet faults { chain in { type filter hook input priority 0; policy accept; } }"
+CHAIN = "table inet faults {\n chain in {\n type filter hook input priority 0; policy accept;\n }\n}\n"
 
 
 def possible() -> str:
@@ -32,10 +32,17 @@ class Hosts:
     def __init__(self, count: int) -> None:
         self.count, self._tag = count, f"cs{os.getpid() % 100000}"
         self._made: list[str] = []
+        try:
+            self._build()
+        except BaseException:
+            self.close()
+            raise
+
+    def _build(self) -> None:
         self._make(self._switch)
         call("ip", "-n", self._switch, "link", "add", "br0", "type", "bridge")
         call("ip", "-n", self._switch, "link", "set", "br0", "up")
-        for number in range(1, count + 1):
+        for number in range(1, self.count + 1):
             self._plug(number)
 
     @property

@@ -23,7 +23,7 @@ from .judges import judge, read
 from .processes import Machine
 
 NODES = 5
-SECONDS = float(os.environ.get("CRDTSYNC_NEMESIS", "60"))
+SECONDS = float(os.environ.get("NEMESIS_SECONDS", "60"))
 SETTLE_MAX = 60.0  # s until all nodes agree after everything is mended
 
 
@@ -87,7 +87,7 @@ def machines(tmp_path: Path) -> Iterator[tuple[Hosts, dict[int, Machine]]]:
 @pytest.mark.skipif(bool(net.possible()), reason=net.possible() or "possible")
 @pytest.mark.skipif(shutil.which(os.environ.get("CC", "cc")) is None, reason="no C compiler for the clock")
 def test_everything_at_once(machines: tuple[Hosts, dict[int, Machine]], tmp_path: Path, capsys) -> None:
-    seed = int(os.environ.get("CRDTSYNC_SEED", random.randrange(10**6)))
+    seed = int(os.environ.get("NEMESIS_SEED", random.randrange(10**6)))
     hosts, all_machines = machines
     spare = all_machines[NODES + 1]
     nodes = {number: machine for number, machine in all_machines.items() if machine is not spare}

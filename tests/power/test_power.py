@@ -15,7 +15,7 @@ from .judge import Judge, cuts, moments
 from .recording import Step, build, record, steps
 
 WRITES = 300  # of one record
-IMAGES_LONG = int(os.environ.get("CRDTSYNC_IMAGES", "10000"))
+IMAGES_LONG = int(os.environ.get("POWER_IMAGES", "10000"))
 DURABILITIES = ("group", "each", "os")
 
 pytestmark = pytest.mark.skipif(shutil.which(os.environ.get("CC", "cc")) is None, reason="no C compiler here")
