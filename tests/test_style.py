@@ -37,7 +37,8 @@ ARROWS = {
                             "transport.addresses", "transport.loop", "__init__"},
     "sim": DATATYPES | {"handles", "replication", "storage", "transport.memory", "transport.wire", "transport.base"},
     "ops": DATATYPES | {"node", "service", "client", "handles", "security", "storage.check", "storage.directory",
-                         "backup", "sim", "transport", "replication.messages", "__init__"},
+                         "backup", "sim", "transport", "replication.messages", "replication.peers",
+                         "__init__"},
     "__init__": LEAVES | {"node", "handles", "service", "client", "aio"},
     "aio": {"node", "client"},
     "__main__": {"ops"},
@@ -53,6 +54,7 @@ HEAVY = {
     "cryptography": {"security"},
     "click": {"ops"},
     "rich": {"ops"},
+    "prometheus_client": {"ops"},
 }
 
 LONGEST_FUNCTION = 70  # lines without the docstring
