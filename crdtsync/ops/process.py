@@ -19,6 +19,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, NamedTuple
 
+from crdtsync.config import check_address
 from crdtsync.errors import ConfigError
 from crdtsync.node.shell import Node
 from crdtsync.ops.settings.sources import Effective
@@ -117,6 +118,8 @@ def run(settings: Effective, directory: Path, tell: Callable[[Node, Addresses], 
     serve, admin = settings.service.serve, settings.service.admin or f"unix:{directory / ADMIN_SOCKET}"
     check_socket("serve", serve)
     check_socket("admin", admin)
+    if settings.service.metrics:
+        check_address("metrics", settings.service.metrics, settings.config.insecure)
     with Signals() as signals, Deadline(settings.service.stop_timeout) as deadline:
         try:
             with ExitStack() as stack:
@@ -138,10 +141,22 @@ def _open(
     """Open the node and serve it; `stack` undoes that."""
     from crdtsync.service import serve
 
+    last = stack.enter_context(ExitStack())  # what ends after the node: health is asked for until then
     node = stack.enter_context(Node(directory, settings.config))
+    metrics = _serve_metrics(last, node, settings)
     server = stack.enter_context(serve(node, on_stop=signals.stop.set, **{**settings.server, "admin": admin}))
-    reached = Addresses(node.address, server.address, server.admin_address, "", server.admin_address)
+    reached = Addresses(node.address, server.address, server.admin_address, metrics, server.admin_address)
     return node, reached if settings.service.admin else reached._replace(hint=str(directory))
+
+
+def _serve_metrics(stack: ExitStack, node: Node, settings: Effective) -> str:
+    """The address of metrics and health, if there is to be one."""
+    if not settings.service.metrics:
+        return ""
+    from crdtsync.ops.metrics import MetricsServer
+
+    server = MetricsServer(node, settings.service.metrics, insecure=settings.config.insecure)
+    return stack.enter_context(server).address
 
 
 def check_socket(what: str, address: str) -> None:

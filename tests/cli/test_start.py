@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import socket
+import urllib.request
 from pathlib import Path
 
 import crdtsync
@@ -95,6 +97,20 @@ def test_logs_as_json_hold_the_ready_line(tmp_path: Path) -> None:
     node = Process(str(tmp_path / "a"), "--listen", "127.0.0.1:0", "--serve", "127.0.0.1:0", "--log-format", "json")
     node.wait_for("is ready: ")
     assert node.end() == 0
+    told = [json.loads(line) for line in node.stderr.splitlines()]
+    assert {"ts", "level", "logger", "message"} <= set.intersection(*map(set, told))
+    assert any("stopping on SIGTERM" in line["message"] for line in told)
+
+
+def test_metrics_and_health_are_served(tmp_path: Path) -> None:
+    with started(tmp_path / "a", "--metrics", "127.0.0.1:0") as node:
+        address = node.addresses["metrics"]
+        for page, text in (("readyz", "ok"), ("livez", "ok"), ("metrics", "crdtsync_node_ready 1.0")):
+            with urllib.request.urlopen(f"http://{address}/{page}", timeout=PATIENCE) as answer:
+                assert text in answer.read().decode()
+        assert node.end() == 0
+    assert "metrics" in refused(2, str(tmp_path / "b"), "--metrics", "0.0.0.0:0", "--listen", "127.0.0.1:0")
+    assert not (tmp_path / "b").exists()
 
 
 # ---- what stands in its way

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import sys
 from collections.abc import Callable
 from contextlib import nullcontext
 from functools import partial
@@ -35,6 +34,7 @@ def command(directory: str | None, config: Path | None, **flags: Any) -> int:
     stops it at once, which loses nothing that was acknowledged.  Exit status 0 after SIGTERM, 130 after ^C.
     """
     from crdtsync.ops.grpclog import GrpcLog
+    from crdtsync.ops.logs import configure
     from crdtsync.ops.process import run
     from crdtsync.ops.settings.sources import effective
 
@@ -46,9 +46,7 @@ def command(directory: str | None, config: Path | None, **flags: Any) -> int:
         raise click.UsageError("Missing argument 'DIR': the directory of the node's data.")
     tell = ready if service.log_format == "text" else ready_in_log
     with GrpcLog() if settings.config.tls_cert else nullcontext() as handshakes:
-        logging.basicConfig(
-            level=service.log_level.upper(), stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
-        )
+        configure(service.log_format, service.log_level, settings.config.name)
         return run(settings, Path(service.directory), partial(opened, handshakes, tell))
 
 

@@ -12,13 +12,19 @@ from http.server import BaseHTTPRequestHandler
 from socketserver import TCPServer
 from typing import Any
 
-from prometheus_client import CollectorRegistry, ProcessCollector
-from prometheus_client.exposition import choose_encoder
-
 from crdtsync.config import check_address, split_address
-from crdtsync.errors import CrdtsyncError, ListenFailed, Misuse
+from crdtsync.errors import ConfigError, CrdtsyncError, ListenFailed, Misuse
 from crdtsync.node.shell import Node
-from crdtsync.ops.metrics.collector import NodeCollector
+
+try:
+    from prometheus_client import CollectorRegistry, ProcessCollector
+    from prometheus_client.exposition import choose_encoder
+
+    from crdtsync.ops.metrics.collector import NodeCollector
+except ImportError as missing:
+    raise ConfigError(
+        "Metrics need the package prometheus-client.", hint="Install it with: pip install 'crdtsync[server]'."
+    ) from missing
 
 log = logging.getLogger("crdtsync.metrics")
 
