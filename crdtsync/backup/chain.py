@@ -46,6 +46,8 @@ class Chain:
 
 def _in_order(backups: list[Backup]) -> list[Backup]:
     full = [backup for backup in backups if not backup.incremental]
+    if len(full) > 1:  # what builds on a backup of nothing is a full one
+        full = [backup for backup in full if backup.sections] or full[:1]
     if len(full) != 1:
         names = ", ".join(backup.path for backup in full) or "none"
         raise BackupMismatch(f"A chain begins with one full backup; here that is {names}.")

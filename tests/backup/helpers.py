@@ -38,9 +38,18 @@ def fill(node: Node, times: int = 30) -> None:
 def contents(node: Node) -> dict[str, Any]:
     """Everything that a node shows."""
     return {
-        name: [(item.key, item.type, repr(item.value)) for item in node.bucket(name).items()]
+        name: [(item.key, item.type, shown(item.value)) for item in node.bucket(name).items()]
         for name in node.buckets()
     }
+
+
+def shown(value: Any) -> str:
+    """As `repr`, but the same in every process: sets have no order."""
+    if isinstance(value, set):
+        return "{" + ", ".join(sorted(map(shown, value))) + "}"
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{shown(key)}: {shown(item)}" for key, item in sorted(value.items())) + "}"
+    return repr(value)
 
 
 def clean(node: Node) -> Callable[[], bool]:

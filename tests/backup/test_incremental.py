@@ -40,6 +40,23 @@ def test_only_what_is_new_is_written(tmp_path: Path) -> None:
             assert node.digest() == digest
 
 
+def test_a_row_that_several_have_touched_is_written_once(tmp_path: Path) -> None:
+    since = None
+    for number in range(3):  # each start has an actor of its own, and the log lists the row under each
+        with opened(tmp_path / "a") as node:
+            if number == 0:
+                since = node.backup(tmp_path / "b1").token
+            node.flag("on").enable()
+            node.pncounter("c").increment()
+            node.lwwregister("r").set(number)
+    with opened(tmp_path / "a") as node:
+        summary = node.backup(tmp_path / "b2", since=since)
+        assert summary.rows == 5  # the flag, the register, and a cell for each start
+        digest = node.digest()
+    with restored(tmp_path, "r", tmp_path / "b1", tmp_path / "b2") as node:
+        assert node.digest() == digest
+
+
 def test_what_was_collected_since_does_not_come_back(tmp_path: Path) -> None:
     with opened(tmp_path / "a") as node:
         fill(node)
