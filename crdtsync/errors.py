@@ -21,6 +21,7 @@ class CrdtsyncError(Exception):
     hint: str = ""
     changed: str = "Nothing was changed."
     exit_code: int = 1
+    counted = False  # whether a store or node has counted and logged it: it may pass several that would
 
     def __init__(self, message: str, *, hint: str | None = None, changed: str | None = None) -> None:
         super().__init__(message)

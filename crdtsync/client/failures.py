@@ -96,7 +96,7 @@ class Counters:
     def refused(self, error: CrdtsyncError) -> CrdtsyncError:
         """Count a refusal, once; gives it back, to be raised."""
         if not getattr(error, "counted", False):
-            error.counted = True  # type: ignore[attr-defined]
+            error.counted = True
             self._counted[error.counter] += 1
         return error
 

@@ -47,8 +47,8 @@ class Local:
 
     def refused(self, error: CrdtsyncError) -> CrdtsyncError:
         """Count and log a refusal, once; gives the error back, to be raised."""
-        if not getattr(error, "counted", False):
-            error.counted = True  # type: ignore[attr-defined]
+        if not error.counted:
+            error.counted = True
             self.store.counters[error.counter] += 1
             log.info("refused: %s", error)
         return error

@@ -107,10 +107,10 @@ class Server:
         server = aio.server(
             options=server_options(self.config), maximum_concurrent_rpcs=self.config.calls_max + RPCS_BEYOND
         )
-        server.add_generic_rpc_handlers((Handlers(self._node.local.store.counters, offered),))
         health = Health(offered)
         health.offer(server)
         offer_reflection(server, offered)
+        server.add_generic_rpc_handlers((Handlers(self._node.local.store.counters, offered),))  # the last one asked
         await health.set(self._node.state in WRITABLE)
         listener = bind(server, what, address, self.config.insecure, self._credentials)
         self._listeners.append(listener)
@@ -205,9 +205,8 @@ class Handlers:
 
     def service(self, handler_call_details: Any) -> Any:
         """The handler, or None."""
-        path = handler_call_details.method
-        handler = self._by_path.get(path)
-        if handler is None and path.startswith(f"/{PACKAGE}."):
+        handler = self._by_path.get(handler_call_details.method)
+        if handler is None:
             self._counters["unknown_methods"] += 1
         return handler
 

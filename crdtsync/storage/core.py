@@ -143,6 +143,7 @@ class Core:
 
     def refused(self, error: CrdtsyncError) -> None:
         """Count a refusal under its name, and log it."""
+        error.counted = True
         self.counters[error.counter] += 1
         log.warning("%s: %s", self.node, error)
 
