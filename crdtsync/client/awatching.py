@@ -31,8 +31,9 @@ class AsyncWatcher:
         self._current: deque[Change] = deque()  # being told
         self._token = self._aim = after or ""  # told; told after the current ones
         self._task: asyncio.Task[None] | None = None
-        self._error: Exception | None = None
         self._closed = False
+        self._over = False  # nothing more is taken in
+        self._error: Exception | None = None  # why
 
     async def start(self) -> None:
         """Return when the node tells from where on it tells everything.  Raises what keeps it from doing so."""
@@ -48,7 +49,10 @@ class AsyncWatcher:
                 await asyncio.sleep(await self._follow())
         except Exception as error:
             self._error = error
-        await self._queue.put(None)
+        finally:  # a channel that is closed cancels what waits for it
+            self._over = True
+            if self._queue.empty():
+                self._queue.put_nowait(None)
 
     async def _follow(self) -> float:
         """One stream, until it fails; seconds to wait before the next."""
@@ -81,6 +85,8 @@ class AsyncWatcher:
             async with asyncio.timeout(timeout):
                 await self.start()
                 while not self._current:
+                    if self._over and self._queue.empty():
+                        self._end()
                     if self._closed:
                         return None
                     self._begin(await self._queue.get())
@@ -91,11 +97,15 @@ class AsyncWatcher:
             self._token = self._aim
         return change
 
+    def _end(self) -> None:
+        self.close()
+        error, self._error = self._error, None
+        if error is not None:
+            raise error
+
     def _begin(self, told: tuple[list[Change], str] | None) -> None:
         if told is None:
-            self.close()
-            if self._error is not None:
-                raise self._error
+            self._end()
             return
         self._current.extend(told[0])
         self._aim = told[1]
