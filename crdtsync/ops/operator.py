@@ -26,8 +26,8 @@ class Operator:
         self._line = client._line
 
     def _call(self, method: str, request: Message, kind: type[M], timeout: float | None = None) -> M:
-        """One call; `timeout` is for those that wait in the node."""
-        call = Call(SERVICE + method, request.SerializeToString(), patient=timeout is not None)
+        """One call, made once; `timeout` is for those that wait in the node."""
+        call = Call(SERVICE + method, request.SerializeToString(), patient=True)
         caller = self._line.caller
         try:
             answered = self._line.run(caller.make(call, timeout))

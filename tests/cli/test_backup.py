@@ -26,9 +26,7 @@ def run(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> tuple[int
     return status, shown.out, shown.err
 
 
-def test_a_chain_from_one_directory_to_another(
-    store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_chain_from_one_directory_to_another(store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     status, out, err = run(capsys, "create", store, tmp_path / "b1", "--output", "json")
     assert (status, err) == (0, "")
     first = json.loads(out)
@@ -75,9 +73,7 @@ def test_damage_is_status_5_and_says_where(store: Path, tmp_path: Path, capsys: 
     assert not (tmp_path / "r").exists() or list((tmp_path / "r").iterdir()) == []
 
 
-def test_a_directory_without_a_store_does_not_become_one(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_directory_without_a_store_does_not_become_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "empty").mkdir()
     status, _, err = run(capsys, "create", tmp_path / "empty", tmp_path / "b")
     assert status == 5 and "no crdtsync store" in err

@@ -99,10 +99,10 @@ class Remote:
         with self.client() as client:
             return self._connect([client.address])
 
-    def _connect(self, addresses: list[str]) -> Client:
+    def _connect(self, addresses: list[str], **settings: Any) -> Client:
         from crdtsync.client import connect
 
-        return connect(addresses, timeout=self.timeout, **self.security)
+        return connect(addresses, timeout=self.timeout, **settings, **self.security)
 
     @contextmanager
     def operator(self) -> Iterator[Operator]:
@@ -113,7 +113,7 @@ class Remote:
             raise click.UsageError("Which node?  Name it with --node DIR, its directory, or set CRDTSYNC_NODE.")
         if len(self.nodes) > 1:
             raise click.UsageError("This is said to one node: name one with --node.")
-        with self.client() as client:
+        with self._connect([address_of(node) for node in self.nodes], attempts=1) as client:
             yield Operator(client)
 
     def bucket(self, client: Client, name: str, after: str | None = None) -> RemoteBucket:
