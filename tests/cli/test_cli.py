@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -46,13 +47,37 @@ def test_each_command_explains_itself_as_the_list_does(name: str) -> None:
     assert (command.help or "").startswith(cli.COMMANDS[name].rstrip("."))
 
 
-def test_help_loads_neither_grpc_nor_rich_nor_numpy() -> None:
+def test_help_loads_nothing_that_it_does_not_need() -> None:
+    """Counted, not timed: few modules of ours, and none of what costs a tenth of a second."""
     code = (
         "import sys; from crdtsync.ops.cli.main import main; main(['--help']);"
-        "print([name for name in ('grpc', 'rich', 'numpy') if name in sys.modules], file=sys.stderr)"
+        "ours = [name for name in sys.modules if name.startswith('crdtsync')];"
+        "heavy = [name for name in ('grpc', 'rich', 'numpy', 'msgspec', 'asyncio', 'lmdb') if name in sys.modules];"
+        "print(len(ours), heavy, file=sys.stderr)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
-    assert done.stderr.strip() == "[]"
+    count, heavy = done.stderr.strip().split(" ", 1)
+    assert int(count) <= 8 and heavy == "[]"
+
+
+def test_version_as_json() -> None:
+    told = json.loads(crdtsync("version", "--output", "json").stdout)
+    assert set(told) == {"crdtsync", "kernels", "python", "system"}
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion_of_each_shell(shell: str) -> None:
+    done = crdtsync("completion", shell)
+    assert done.returncode == 0 and "_CRDTSYNC_COMPLETE" in done.stdout
+    asked = {"_CRDTSYNC_COMPLETE": f"{shell}_complete", "COMP_WORDS": "crdtsync wait", "COMP_CWORD": "1"}
+    if shell == "fish":
+        asked["COMP_CWORD"] = "wait"
+    assert "wait-for" in crdtsync(**asked).stdout
+
+
+def test_a_command_that_there_is_not_brings_the_one_that_was_meant() -> None:
+    done = crdtsync("keyz")
+    assert done.returncode == 2 and "Did you mean keys?" in done.stderr
 
 
 @pytest.mark.parametrize(

@@ -53,7 +53,7 @@ SECTIONS = {
     "This program": {
         "completion": "Print the completion script of a shell.",
         "config": "Show, check and list settings.",
-        "maelstrom": "Speak the Maelstrom protocol on standard input and output.",
+        "maelstrom": "Speak the Maelstrom protocol, so that its tests can judge a cluster.",
         "demo": "Replay a year of real flights on three nodes, lose one, and compare to the last number.",
         "simulate": "Run clusters in virtual time, with every fault, from a seed.",
         "tls": "Make and inspect certificates for nodes and clients.",
