@@ -66,7 +66,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     map_bytes: int = 64 * 1024 * MIB  # LMDB map reserved (sparse); grown when 80 % used
     reader_age_max: float = 30.0  # s a scan may hold one LMDB snapshot before it must take a new one
     backup_time_max: float = 6 * 3600.0  # s one backup may hold its LMDB snapshot: freed pages wait for it
-    restore_bytes_max: int = 256 * MIB  # rows that one merge of a backup may bring into a bucket: they go in at once
+    merge_bytes_max: int = 256 * MIB  # rows that one merge of a backup may bring into a bucket: they go in at once
 
     # -- replication
     heartbeat_interval: float = 1.0  # s between clocks told to every peer

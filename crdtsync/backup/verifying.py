@@ -11,7 +11,7 @@ from crdtsync.backup.chain import Chain, Path, as_list
 from crdtsync.backup.content import Summary
 from crdtsync.backup.reading import Backup, Rows
 from crdtsync.backup.writing import Progress
-from crdtsync.errors import CrdtsyncError
+from crdtsync.errors import BackupDamaged, CrdtsyncError
 from crdtsync.kernels import rows_digest
 
 
@@ -26,6 +26,11 @@ class Report(msgspec.Struct):
     def ok(self) -> bool:
         """Whether nothing is wrong."""
         return not self.problems
+
+    def refuse(self) -> None:
+        """Raise BackupDamaged when something is wrong."""
+        if self.problems:
+            raise BackupDamaged(self.problems[0])
 
     def lines(self) -> list[str]:
         """The report as text, one finding a line."""

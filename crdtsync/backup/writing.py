@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -199,28 +199,45 @@ def _rows_record(number: int, part: PackedRows) -> content.RowsRecord:
 
 
 def write_file(stream: Stream, path: str | os.PathLike[str], force: bool, progress: Progress | None) -> Summary:
-    """Write a backup to `path`: whole, durable and under that name, or not at all.
+    """Write a backup to `path`; see `write_pieces`.  Raises what reading the cut raises, too."""
 
-    Raises FileThere without `force`, DiskFull, OSError, and what reading the cut raises.
+    def told() -> Iterator[bytes]:
+        for piece in stream:
+            yield piece
+            if progress is not None:
+                progress(stream.looked_at, stream.total)
+
+    write_pieces(told(), path, force)
+    assert stream.summary is not None, "the stream has been read to its end"
+    return stream.summary
+
+
+def write_pieces(
+    pieces: Iterable[bytes],
+    path: str | os.PathLike[str],
+    force: bool,
+    check: Callable[[Path], None] = lambda partial: None,
+) -> None:
+    """Write pieces to `path`: whole, durable and under that name, or not at all.
+
+    `check` may refuse the complete file, under its temporary name, by raising.  Raises FileThere without `force`,
+    DiskFull, OSError.
     """
     target = Path(path)
     check_free(target, force)
     partial = target.with_name(f"{target.name}.{secrets.token_hex(4)}.partial")
     try:
         with full_disk(str(target)), open(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-            for piece in stream:
+            for piece in pieces:
                 file.write(piece)
-                if progress is not None:
-                    progress(stream.looked_at, stream.total)
             file.flush()
             os.fsync(file.fileno())
+        check(partial)
         _name(partial, target, force)
     finally:
         with contextlib.suppress(FileNotFoundError):
             partial.unlink()
     sync_directory(target.parent)
-    assert stream.summary is not None, "the stream has been read to its end"
-    return stream.summary
 
 
 def check_free(target: Path, force: bool) -> None:

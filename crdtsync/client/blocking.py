@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
 import grpc
@@ -86,6 +86,21 @@ class Blocking:
         except ValueError as error:
             raise CallFailed(str(error), taken=False) from None
         return answers, True
+
+    def answers(self, node: Node, name: str, request: bytes) -> Iterator[bytes]:
+        """All answers of a call that streams them, however long it takes.  Raises CallFailed."""
+        try:
+            yield from self._call(node, name, "unary_stream")(request)
+        except grpc.RpcError as error:
+            raise failed(error) from None
+
+    def answer(self, node: Node, name: str, requests: Iterator[bytes]) -> bytes:
+        """The answer of a call that requests are streamed to, however long it takes.  Raises CallFailed."""
+        try:
+            found: bytes = self._call(node, name, "stream_unary")(requests)
+            return found
+        except grpc.RpcError as error:
+            raise failed(error) from None
 
     def open(self, node: Node, name: str, kind: str, *arguments: Any) -> Any:
         """Begin a stream; the gRPC call.  Raises CallFailed."""

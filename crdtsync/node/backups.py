@@ -139,11 +139,11 @@ class Backups:
         mine = store.clock(section.name)
         if covers(mine, section.clock):
             return Merged()
-        answer = source.answer(section.name, mine, config.part_bytes, config.restore_bytes_max)
+        answer = source.answer(section.name, mine, config.part_bytes, config.merge_bytes_max)
         if answer is None:
             raise BackupMismatch(
-                f"The backup brings more than {config.restore_bytes_max:,} bytes to bucket {section.name!r} at once.",
-                hint="Restore it into an empty directory and let that node join, or raise restore_bytes_max.",
+                f"The backup brings more than {config.merge_bytes_max:,} bytes to bucket {section.name!r} at once.",
+                hint="Restore it into an empty directory and let that node join, or raise merge_bytes_max.",
                 changed="Buckets before it in order may have been merged; merging again does them no harm.",
             )
         staged = [store.stage(section.name, part) for part in answer.parts]

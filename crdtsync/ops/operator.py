@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from google.protobuf.message import Message
 
 from crdtsync.client.answers import read
 from crdtsync.client.calls import Call
+from crdtsync.client.failures import CallFailed
 from crdtsync.errors import Unreachable
 from crdtsync.transport.pb import admin_pb2 as pb
 
@@ -16,6 +20,7 @@ if TYPE_CHECKING:
     from crdtsync.client import Client
 
 SERVICE = "/crdtsync.v1.Admin/"
+CHUNK = 256 * 1024  # bytes of a backup file in one message
 M = TypeVar("M", bound=Message)
 
 
@@ -32,12 +37,7 @@ class Operator:
         try:
             answered = self._line.run(caller.make(call, timeout))
         except Unreachable as error:
-            if "does not serve" not in error.message:
-                raise
-            raise Unreachable(
-                f"{caller.nodes.now} serves programs, not operators.",
-                hint="Name the node's directory, or the address that it was given with --admin.",
-            ) from None
+            raise self._plain(error) from None
         return read(kind, answered.answers[0])
 
     def status(self) -> dict[str, Any]:
@@ -80,6 +80,51 @@ class Operator:
         """Give up what a rescue file holds."""
         self._call("DropRescue", pb.DropRescueRequest(name=name), pb.DropRescueResponse)
 
+    def backup(self, since: str, parent: str) -> Iterator[bytes]:
+        """The bytes of a backup file, made while the node goes on; `since`: token of the one that it builds on."""
+        request = pb.BackupRequest(since=since, parent=parent).SerializeToString()
+        with self._failing():
+            for data in self._line.answers(self._line.caller.nodes.now, SERVICE + "Backup", request):
+                yield read(pb.BackupChunk, data).data
+
+    def merge(self, paths: Sequence[Path], told: Callable[[int], None]) -> dict[str, int]:
+        """Merge backup files into the node; `told` gets the bytes sent so far."""
+        with self._failing():
+            chunks = _chunks(paths, told)
+            answer = self._line.answer(self._line.caller.nodes.now, SERVICE + "Restore", chunks)
+        done: dict[str, int] = json.loads(read(pb.RestoreResponse, answer).json)
+        return done
+
+    @contextmanager
+    def _failing(self) -> Iterator[None]:
+        """A stream is not tried again: whoever asked for it does that."""
+        try:
+            yield
+        except CallFailed as failure:
+            error = failure.error or Unreachable(f"{self._line.caller.nodes.now}: {failure.text}.")
+            raise self._line.caller.counters.of(self._plain(error)) from None
+
+    def _plain(self, error: Exception) -> Exception:
+        """An address without the Admin service is one for programs."""
+        if not isinstance(error, Unreachable) or "does not serve" not in error.message:
+            return error
+        return Unreachable(
+            f"{self._line.caller.nodes.now} serves programs, not operators.",
+            hint="Name the node's directory, or the address that it was given with --admin.",
+        )
+
     def stop(self) -> None:
         """Have the process write everything down and end."""
         self._call("Stop", pb.StopRequest(), pb.StopResponse)
+
+
+def _chunks(paths: Sequence[Path], told: Callable[[int], None]) -> Iterator[bytes]:
+    """Files as requests, one after the other; each ends with a chunk that says so."""
+    sent = 0
+    for path in paths:
+        with path.open("rb") as file:
+            while data := file.read(CHUNK):
+                yield pb.RestoreChunk(data=data).SerializeToString()
+                sent += len(data)
+                told(sent)
+        yield pb.RestoreChunk(last=True).SerializeToString()

@@ -208,7 +208,7 @@ def test_a_merge_is_bounded(tmp_path: Path) -> None:
     with opened(None) as source:
         fill(source)
         source.backup(tmp_path / "b")
-    with opened(None, restore_bytes_max=1_000) as node:
+    with opened(None, merge_bytes_max=1_000) as node:
         with pytest.raises(BackupMismatch, match="at once"):
             node.restore(tmp_path / "b")
         assert contents(node) == {}

@@ -8,7 +8,10 @@ from pathlib import Path
 import pytest
 
 from crdtsync import open as open_node
+from crdtsync.backup import read_summary
 from crdtsync.ops.cli.main import main
+from tests.cli.conftest import Run
+from tests.cli.running import Process
 
 
 @pytest.fixture
@@ -47,7 +50,7 @@ def test_a_chain_from_one_directory_to_another(store: Path, tmp_path: Path, caps
 def test_a_restored_node_is_told_how_to_get_in(store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run(capsys, "create", store, tmp_path / "b")
     status, out, _ = run(capsys, "restore", tmp_path / "b", tmp_path / "r", "--name", "again")
-    assert status == 0 and "node again" in out and "join=" in out
+    assert status == 0 and "node again" in out and "--join" in out
 
 
 def test_nothing_is_overwritten(store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -79,3 +82,43 @@ def test_a_directory_without_a_store_does_not_become_one(tmp_path: Path, capsys:
     assert status == 5 and "no crdtsync store" in err
     assert list((tmp_path / "empty").iterdir()) == [] and not (tmp_path / "b").exists()
     assert run(capsys, "create", tmp_path / "absent", tmp_path / "b")[0] == 2
+
+
+def test_a_running_node_is_backed_up_and_merged_into(
+    served: Process, directory: Path, tmp_path: Path, run: Run
+) -> None:
+    assert run("incr", "stock", "7").code == 0 and run("add", "tags", "a", "b").code == 0
+    done = run("backup", "create", str(directory), str(tmp_path / "b1"), "--output", "json")
+    assert done.code == 0, done.err
+    first = json.loads(done.out)
+    assert run("discard", "tags", "a").code == 0
+    for parent, file in ((str(tmp_path / "b1"), "b2"), (first["token"], "b3")):
+        done = run("backup", "create", "--node", str(directory), str(tmp_path / file), "--since", parent)
+        assert done.code == 0 and "incremental" in done.out, done.err
+    assert read_summary(tmp_path / "b2").parent == first["id"]
+    assert run("backup", "verify", str(tmp_path / "b1"), str(tmp_path / "b2")).code == 0
+    done = run("backup", "merge", "--node", str(directory), str(tmp_path / "b1"), str(tmp_path / "b2"))
+    assert done.code == 0 and "0 rows changed" in done.out, done.err
+    with open_node(tmp_path / "lost") as other:  # what another cluster has, and has forgotten nothing of
+        other.bucket("elsewhere").orset("theirs").add(1)
+        other.backup(tmp_path / "theirs")
+    done = run("backup", "merge", "--node", str(directory), str(tmp_path / "theirs"), "-o", "json")
+    assert done.code == 0 and json.loads(done.out)["rows"] == 1
+    assert "1" in run("get", "theirs", "--bucket", "elsewhere").out
+
+
+def test_what_a_running_node_refuses(served: Process, directory: Path, tmp_path: Path, run: Run) -> None:
+    assert run("incr", "stock").code == 0
+    done = run("backup", "create", str(directory), str(tmp_path / "b"), "--since", "nonsense")
+    assert done.code == 5 and "token" in done.err and not list(tmp_path.iterdir())
+    assert run("backup", "create", str(directory), str(tmp_path / "b")).code == 0
+    done = run("backup", "create", str(directory), str(tmp_path / "b"))
+    assert done.code == 2 and "there already" in done.err
+    data = (tmp_path / "b").read_bytes()
+    (tmp_path / "b").write_bytes(data[:-1])
+    done = run("backup", "merge", "--node", str(directory), str(tmp_path / "b"))
+    assert done.code == 5 and "cut off" in done.err
+    done = run("backup", "create", "--node", served.addresses["programs"], str(tmp_path / "c"))
+    assert done.code == 3 and "operators" in done.err
+    assert run("backup", "create", "a", "b", "c").code == 2
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["b"]

@@ -1,4 +1,4 @@
-"""`crdtsync backup create|verify|restore`: copies of a store as files, and stores from such files."""
+"""`crdtsync backup create|verify|restore|merge`: copies of a store as files, and what comes of such files."""
 
 from __future__ import annotations
 
@@ -6,44 +6,106 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 import msgspec
 
-from crdtsync.ops.cli.options import output_option
+from crdtsync.errors import StoreInUse
+from crdtsync.ops.cli.options import ADMIN_SOCKET, Remote, operator_options, output_option
 from crdtsync.ops.cli.output import Printer, safe
+
+if TYPE_CHECKING:
+    from crdtsync.backup import Summary
 
 INVALID = 5  # exit status: a backup is damaged, or backups do not go together
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+Tell = Callable[[int, int | None], None]
 
 
 @click.group("backup")
 def command() -> None:
     """Make backups of a store, verify them, and restore them.
 
-    A running node is backed up by its own program (Node.backup); these commands work on directories that no process
-    has open.
+    A backup is one file with the state of one node at one moment.  Every member of a cluster holds everything.
     """
 
 
+# ---- create
+
+
 @command.command("create")
-@click.argument("directory", type=click.Path(exists=True, file_okay=False, path_type=Path), metavar="DIR")
-@click.argument("file", type=click.Path(path_type=Path), metavar="FILE")
+@click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="[DIR] FILE")
 @click.option("--since", metavar="PARENT", help="Hold only what came after this backup: its file, or its token.")
 @click.option("--force", is_flag=True, help="Overwrite FILE.")
-@output_option
-def create(directory: Path, file: Path, since: str | None, force: bool, output: str) -> None:
-    """Write the state of the closed store in DIR to FILE."""
+@operator_options
+def create(remote: Remote, paths: tuple[Path, ...], since: str | None, force: bool) -> None:
+    """Write the state of a node to FILE.
+
+    DIR is the directory of a store, whether a node runs in it or not; without it, --node says which node to ask.
+    """
+    if len(paths) > 2:
+        raise click.UsageError("Name one directory and one file.")
+    *directory, file = paths
+    if directory and not directory[0].is_dir():
+        raise click.UsageError(f"{safe(str(directory[0]))} is not a directory.")
+    if directory:
+        summary = _create_from(directory[0], file, since, force, remote)
+    else:
+        summary = _ask_for(remote, file, since, force)
+    kind = "incremental" if summary.incremental else "full"
+    lines = [f"{file}: {kind} backup {summary.id}, {summary.rows:,} rows, {summary.bytes:,} bytes."]
+    remote.printer.one(summary.plain(), [*map(safe, lines), f"token {summary.token}"])
+
+
+def _create_from(directory: Path, file: Path, since: str | None, force: bool, remote: Remote) -> Summary:
+    """From a directory: opened, or through the node that has it open."""
     from crdtsync import open as open_node
     from crdtsync.storage.directory import Directory
 
-    Directory(directory, create=False).close()  # a mistyped name must not become a store
-    parent: str | Path | None = Path(since) if since and Path(since).exists() else since
-    with open_node(directory) as node, _progress("rows") as tell:
-        summary = node.backup(file, since=parent, force=force, progress=tell)
-    kind = "incremental" if summary.incremental else "full"
-    lines = [f"{file}: {kind} backup {summary.id}, {summary.rows:,} rows, {summary.bytes:,} bytes."]
-    Printer(output).one(summary.plain(), [*map(safe, lines), f"token {summary.token}"])
+    try:
+        Directory(directory, create=False).close()  # a mistyped name must not become a store
+        parent: str | Path | None = Path(since) if since and Path(since).exists() else since
+        with open_node(directory) as node, _progress("rows") as tell:
+            return node.backup(file, since=parent, force=force, progress=tell)
+    except StoreInUse:
+        if not (directory / ADMIN_SOCKET).is_socket():
+            raise
+    return _ask_for(Remote((str(directory),), remote.timeout, remote.output), file, since, force)
+
+
+def _ask_for(remote: Remote, file: Path, since: str | None, force: bool) -> Summary:
+    """From a running node."""
+    from crdtsync.backup import read_summary, verify
+    from crdtsync.backup.writing import check_free, write_pieces
+
+    found: list[Summary] = []
+
+    def check(partial: Path) -> None:
+        report = verify(partial)
+        report.refuse()
+        found.append(report.backups[0])
+
+    check_free(file, force)
+    token, parent = since or "", ""
+    if since and Path(since).exists():
+        summary = read_summary(since)
+        token, parent = summary.token, summary.id
+    with remote.operator() as operator, _progress("bytes") as tell:
+        write_pieces(_told(operator.backup(token, parent), tell), file, force, check)
+    return found[0]
+
+
+def _told(pieces: Iterator[bytes], tell: Tell | None) -> Iterator[bytes]:
+    done = 0
+    for piece in pieces:
+        yield piece
+        done += len(piece)
+        if tell is not None:
+            tell(done, None)
+
+
+# ---- verify, restore, merge
 
 
 @command.command("verify")
@@ -75,7 +137,7 @@ def restore(
 ) -> None:
     """Make a store in the empty directory DIR from a full backup and those that build on it.
 
-    The store belongs to the cluster of the backup and is opened with join=, to be let in by a member; with
+    The store belongs to the cluster of the backup, and is started with --join to be let in by a member; with
     --new-cluster it begins a cluster of its own.
     """
     from crdtsync.backup import restore
@@ -85,12 +147,26 @@ def restore(
     lines = [f"{directory}: node {done.node} of cluster {done.cluster:016x}, {done.rows:,} rows."]
     if not new_cluster:
         known = ", ".join(done.members) or "the address of a member"
-        lines.append(f"Open it with join= ({known}), or with new_cluster=True to found a new cluster.")
+        lines.append(f"Start it with --join ({known}), or with --new-cluster to found a new cluster.")
     plain = {**msgspec.structs.asdict(done), "cluster": f"{done.cluster:016x}", "backup": done.backup.plain()}
     Printer(output).one(plain, map(safe, lines))
 
 
-Tell = Callable[[int, int | None], None]
+@command.command("merge")
+@click.argument("files", type=FILE, nargs=-1, required=True, metavar="FILE...")
+@operator_options
+def merge(remote: Remote, files: tuple[Path, ...]) -> None:
+    """Merge a full backup and those that build on it into a running node, and so into its cluster.
+
+    What the cluster has deleted stays deleted, what it has lost comes back, and merging twice is merging once.
+    """
+    size = sum(file.stat().st_size for file in files)
+    with remote.operator() as operator, _progress("bytes") as tell:
+        done = operator.merge(files, (lambda sent: tell(sent, size)) if tell else lambda sent: None)
+    lines = [f"{done['rows']:,} rows changed, {done['conflicts']:,} conflicts."]
+    if done["rewritten"] or done["deleted"]:
+        lines.append(f"{done['rewritten']:,} registers written again, {done['deleted']:,} counter cells deleted again.")
+    remote.printer.one(done, lines)
 
 
 @contextmanager
