@@ -103,7 +103,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     # -- service to callers
     watch_pending_max: int = 100_000  # changes that one watcher may fall behind
     conflicts_kept: int = 1_000  # conflicts remembered for status()
-    requests_kept: int = 100_000  # request ids remembered, some 250 bytes each: a retry comes while they last
+    requests_kept: int = 300_000  # request ids remembered, some 250 bytes each: 15 s of 20,000 writes a second
     request_age_max: float = 86_400.0  # s that a request id is remembered: longer than any caller goes on retrying
     close_timeout: float = 5.0  # s that close() spends pushing what is unsent
 

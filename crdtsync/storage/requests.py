@@ -81,6 +81,12 @@ class Requests:
         packed = self._held.get(_key(bucket, id))
         return None if packed is None else Entry(*ENTRY.unpack(packed))
 
+    def age(self, now_ms: int) -> float | None:
+        """Seconds for which the oldest id has been kept: at the bound, a retry is safe for that long.  None: no id."""
+        if not self._order:
+            return None
+        return max(0, now_ms - int(ENTRY.unpack(self._held[self._order[0]])[1])) / 1000
+
     def note(self, request: Request, bucket: str, now_ms: int) -> list[Any]:
         """What the journal says of a request about to be answered: number, bucket, id, digest, ms."""
         return [self._next, bucket, request.id, request.digest, now_ms]

@@ -186,6 +186,7 @@ class Store(Replacing, Collecting, Loading, Merging, Restamping, Cutting, Answer
                 "conflicts": self.counters["conflicts"],
                 "requests": len(self.requests),
                 "request_bytes": self.requests.bytes,
+                "request_age": self.requests.age(self.now_ms()),
             }
 
 

@@ -75,6 +75,7 @@ def test_a_node_with_a_peer(pair: tuple[Node, Node, MetricsServer]) -> None:
     assert abs(scrape("crdtsync_peer_clock_skew_seconds", peer="b")) < 5
     assert scrape("crdtsync_bucket_events", bucket="default") == sum(first.clock().values()) == 5
     assert scrape("crdtsync_requests") == 1 and scrape("crdtsync_requests_bytes") > 100
+    assert 0 <= scrape("crdtsync_requests_oldest_age_seconds") < 100
     assert scrape("crdtsync_refusals_total", error="negative_step") == 1
     assert scrape("crdtsync_refusals_total", error="disk_full") == 0
     assert scrape("crdtsync_events_total", name="requests_repeated") == 1

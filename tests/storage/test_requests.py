@@ -159,6 +159,7 @@ def test_ids_go_by_age() -> None:
     now[0] += 4_001
     assert ask(store, "young").repeated
     assert list(requests_of(store)) == ["default/young"]
+    assert store.stats()["request_age"] == 4.001
     store.checkpoint()
     assert len(table.database(REQUESTS)) == 1
     store.abandon()
@@ -168,7 +169,7 @@ def test_ids_go_by_age() -> None:
     assert not ask(store, "old").repeated
     now[0] += 20_000
     store.maintain()
-    assert len(store.requests) == 0 and store.is_dirty()
+    assert len(store.requests) == 0 and store.is_dirty() and store.stats()["request_age"] is None
     store.checkpoint()
     assert len(table.database(REQUESTS)) == 0 and not store.is_dirty()
 

@@ -111,6 +111,10 @@ STORAGE = (
     Metric("crdtsync_storage_disk_free_bytes", GAUGE, "Room left on the journal's disk.", reading.disk_free),
     Metric("crdtsync_requests", GAUGE, "Request ids remembered.", at("storage", "requests")),
     Metric("crdtsync_requests_bytes", GAUGE, "Memory that they take.", at("storage", "request_bytes")),
+    Metric(
+        "crdtsync_requests_oldest_age_seconds", GAUGE, "For how long the oldest one has been kept.",
+        at("storage", "request_age"),
+    ),
     Metric("crdtsync_journal_records_total", COUNTER, "Records ever written.", at("storage", "last_record")),
     Metric(
         "crdtsync_journal_unsynced_records", GAUGE, "Records not known to be on the disk.", reading.unsynced_records
