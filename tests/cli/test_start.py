@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import socket
 import urllib.request
@@ -40,6 +41,23 @@ def test_what_was_written_is_pushed_before_the_end(tmp_path: Path) -> None:
             assert peer.pncounter("last").value == 0
             assert node.end() == 0
         assert peer.pncounter("last").value == 7
+
+
+def test_a_retry_after_a_kill_is_answered_as_before(tmp_path: Path) -> None:
+    def ask(node: Process) -> list[tuple[str, bool]]:
+        with Caller(node.addresses["programs"]) as caller:
+            answers = [caller.apply(add("n", 7), request_id=f"order-{number}") for number in range(20)]
+        return [(answer.token, answer.repeated) for answer in answers]
+
+    with started(tmp_path / "a") as node:
+        first = ask(node)
+        assert not any(repeated for _, repeated in first)
+        assert node.end(signal.SIGKILL) == -signal.SIGKILL
+    with started(tmp_path / "a") as node:
+        assert ask(node) == [(token, True) for token, _ in first]
+        assert node.end() == 0
+    with crdtsync.open(tmp_path / "a") as again:
+        assert again.pncounter("n").value == 140
 
 
 def test_a_second_signal_ends_it_at_once_and_nothing_is_lost(tmp_path: Path) -> None:
@@ -99,7 +117,8 @@ def test_logs_as_json_hold_the_ready_line(tmp_path: Path) -> None:
     assert node.end() == 0
     told = [json.loads(line) for line in node.stderr.splitlines()]
     assert {"ts", "level", "logger", "message"} <= set.intersection(*map(set, told))
-    assert any("stopping on SIGTERM" in line["message"] for line in told)
+    (stopping,) = [line for line in told if "stopping on SIGTERM" in line["message"]]
+    assert re.fullmatch(r"node-[0-9a-f]{8}", stopping["node"])
 
 
 def test_metrics_and_health_are_served(tmp_path: Path) -> None:
