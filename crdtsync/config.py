@@ -166,6 +166,7 @@ class ServeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
 
     # -- bounds of the server
     calls_max: int = 1024  # calls at a time, streams among them
+    work_bytes_max: int = 128 * MIB  # requests, apart from streams, that are worked off at a time
     watchers_max: int = 512  # watches at a time
     streams_max: int = 512  # calls at a time on one connection
     workers: int = 4  # threads for what takes longer than inline_bytes, and as many for operators
@@ -187,6 +188,8 @@ class ServeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
             _check_positive(field.name, getattr(self, field.name))
         if self.message_bytes_max < 64 * KIB or self.page_bytes > self.message_bytes_max // 2:
             raise ConfigError("message_bytes_max must be at least 64 KiB, and twice page_bytes.")
+        if self.work_bytes_max < self.message_bytes_max:
+            raise ConfigError("work_bytes_max must be at least message_bytes_max.")
         for what in ("serve", "admin"):
             address = getattr(self, what)
             if address and not address.startswith("unix:"):

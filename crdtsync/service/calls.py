@@ -16,6 +16,7 @@ from crdtsync.security.credentials import caller
 from crdtsync.service.errors import TRAILER, Absent, make_error, status_of
 
 if TYPE_CHECKING:
+    from crdtsync.config import ServeConfig
     from crdtsync.node.writing import Local
 
 log = logging.getLogger("crdtsync.service")
@@ -37,10 +38,11 @@ class Tally:
 class Calls:
     """The calls of one server.  Its methods run on the event loop."""
 
-    def __init__(self, local: Local, calls_max: int, verified: bool) -> None:
+    def __init__(self, local: Local, config: ServeConfig, verified: bool) -> None:
         """`verified`: callers over TCP show a certificate, which must say who they are."""
-        self._local, self._calls_max, self._verified = local, calls_max, verified
+        self._local, self._config, self._verified = local, config, verified
         self.running = 0
+        self._bytes = 0  # of the requests that are being worked off, streams apart
         self.operations = 0  # carried out
         self.stopping = False
         self.on_stop: set[Callable[[], None]] = set()
@@ -60,6 +62,7 @@ class Calls:
 
         async def call(request: bytes, context: Any) -> bytes:
             self._begin(tally)
+            self._bytes += len(request)
             try:
                 self._admit(context)
                 return await handler(request, context)
@@ -67,6 +70,7 @@ class Calls:
                 await self._refuse(tally, context, error)
                 raise
             finally:
+                self._bytes -= len(request)
                 self._end(tally)
 
         return grpc.unary_unary_rpc_method_handler(call)
@@ -132,8 +136,10 @@ class Calls:
             caller(context)
         if self.stopping:
             raise Unavailable("The server is stopping.")
-        if self.running > self._calls_max:
-            raise ServerBusy(f"{self._calls_max:,} calls are running already.")
+        if self.running > self._config.calls_max:
+            raise ServerBusy(f"{self._config.calls_max:,} calls are running already.")
+        if self._bytes > self._config.work_bytes_max:
+            raise ServerBusy(f"Requests of {self._bytes:,} bytes are being worked off.", hint="Try again in a moment.")
 
     async def _refuse(self, tally: Tally, context: Any, error: Exception) -> None:
         """End a call with the status of an error, counted and logged."""

@@ -64,7 +64,7 @@ class Server:
         self._workers = Workers(node.local, config.workers, config.inline_bytes)
         self._files = TlsFiles.of(node.config)
         self._credentials = ServerCredentials(self._files).grpc if self._files is not None else None
-        self._calls = Calls(node.local, config.calls_max, verified=self._files is not None)
+        self._calls = Calls(node.local, config, verified=self._files is not None)
         self._data = Data(node, config, self._calls, self._workers)
         self._listeners: list[Listener] = []
         self._servers: list[Any] = []
