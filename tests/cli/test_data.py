@@ -138,6 +138,21 @@ def test_keys_and_values_cannot_steer_the_terminal(run: Run) -> None:
     assert "\\u001b" in run("get", "\x1b").err
 
 
+def test_a_terminal_with_fewer_characters_than_the_data(run: Run) -> None:
+    run("set", "键", "值\u2028")
+    variables = {name: os.environ[name] for name in ("CRDTSYNC_NODE", "CRDTSYNC_BUCKET")}
+    for form in ("table", "json", "ndjson"):
+        done = command("scan", "-o", form, PYTHONIOENCODING="latin-1", **variables)
+        assert done.code == 0 and done.out.isascii()
+        assert form != "ndjson" or json.loads(done.out)["key"] == "键"
+
+
+def test_what_a_node_says_cannot_steer_the_terminal_either(run: Run) -> None:
+    run("set", "m", "x", "-f", "\x1b[2J")
+    done = run("incr", "m", "-f", "\x1b[2J")
+    assert done.code == 2 and "\x1b" not in done.err
+
+
 # ---- which node
 
 

@@ -61,7 +61,7 @@ def command(
             file.seek(position.end)
         if begun is not None:
             say(f"Going on behind {begun.objects:,} objects, of which {resume} tells.")
-        progress = stack.enter_context(Progress("Exported", None))
+        progress = stack.enter_context(Progress("Exporting", "Exported", None))
         keep = None if resume is None else (lambda at: save(resume, at))
         export(within, file, position, keep, progress.update)
     if resume is not None:

@@ -78,7 +78,7 @@ def transfer(
             if position.line:
                 say(f"Going on behind line {position.line:,}, of which {resume} tells.")
         total = os.fstat(source.fileno()).st_size if source.seekable() else None
-        with Progress("Imported", total, position.end) as progress:
+        with Progress("Importing", "Imported", total, position.end) as progress:
             keep = (lambda at: save(resume, at)) if resume is not None else (lambda at: None)
             importer = Importer(client, position, keep, progress.update)
             importer.run(lines_of(source, str(file), kind, wide, position))

@@ -6,6 +6,7 @@ Data goes to standard output, everything else to standard error.  Colours stay o
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -15,6 +16,7 @@ import click
 
 from crdtsync.errors import CrdtsyncError
 from crdtsync.ops.cli.groups import LazyGroup
+from crdtsync.ops.cli.output import safe
 
 SECTIONS = {
     "Running a node": {
@@ -93,6 +95,9 @@ def crdtsync() -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # where the terminal has fewer characters than the data
     try:
         status = crdtsync.main(args=arguments, prog_name="crdtsync", standalone_mode=False)
         flush()
@@ -129,9 +134,9 @@ def flush() -> None:
 def complain(message: str, hint: str = "") -> None:
     """One line on standard error, and a second one with what to do."""
     click.secho("crdtsync: ", fg="red", bold=True, nl=False, err=True, color=colours())
-    click.echo(message, err=True)
+    click.echo(safe(message), err=True)
     if hint:
-        click.echo(f"  {hint}", err=True)
+        click.echo(f"  {safe(hint)}", err=True)
 
 
 def colours() -> bool | None:

@@ -17,7 +17,8 @@ UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u206f\
 
 def as_json(value: Any) -> str:
     """One line of JSON, readable, with every character escaped that a terminal could take for a command."""
-    return UNSAFE.sub(_escape, json.dumps(value, ensure_ascii=False, separators=(", ", ": ")))
+    narrow = (getattr(sys.stdout, "encoding", None) or "utf-8").lower().replace("-", "") != "utf8"
+    return UNSAFE.sub(_escape, json.dumps(value, ensure_ascii=narrow, separators=(", ", ": ")))
 
 
 def safe(text: str) -> str:

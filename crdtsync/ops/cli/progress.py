@@ -13,9 +13,9 @@ from crdtsync.ops.cli.output import say
 class Progress:
     """The progress of one command, on standard error."""
 
-    def __init__(self, verb: str, total: int | None, done: int = 0) -> None:
-        """`total` and `done` are bytes; None when nobody knows how many there will be."""
-        self._verb, self._total, self._done = verb, total, done
+    def __init__(self, doing: str, done: str, total: int | None, begun: int = 0) -> None:
+        """`doing` and `done` are verbs; `total` and `begun` bytes, None when nobody knows how many there will be."""
+        self._doing, self._done, self._total, self._begun = doing, done, total, begun
         self._bar: Any = None
         self._task: Any = None
         self._began = time.monotonic()
@@ -25,7 +25,7 @@ class Progress:
         if sys.stderr.isatty():
             self._bar = self._make()
             self._bar.start()
-            self._task = self._bar.add_task(self._verb, total=self._total, completed=self._done, objects="0")
+            self._task = self._bar.add_task(self._doing, total=self._total, completed=self._begun, objects="0")
         return self
 
     def _make(self) -> Any:
@@ -48,4 +48,4 @@ class Progress:
         if self._bar is not None:
             self._bar.stop()
         seconds = time.monotonic() - self._began
-        say(f"{self._verb} {self.objects:,} object{'' if self.objects == 1 else 's'} in {seconds:.1f} s.")
+        say(f"{self._done} {self.objects:,} object{'' if self.objects == 1 else 's'} in {seconds:.1f} s.")
