@@ -31,16 +31,18 @@ def read(kind: type[M], answer: bytes) -> M:
 
 def value_of(message: pb.Value) -> Any:
     """The value of one object.  Raises InvalidValue for a set that Python cannot hold, BadFrame."""
-    if message.WhichOneof("kind") == "set":
-        return exact_set(list(map(plain, message.set.values)))
-    return plain(message)
+    return _made(message, _WHOLE)
 
 
 def plain(message: pb.Value) -> Any:
     """A value where it stands among others: a set that Python cannot hold is a list.  Raises BadFrame."""
+    return _made(message, _READ)
+
+
+def _made(message: pb.Value, kinds: dict[str | None, Callable[[pb.Value], Any]]) -> Any:
     kind = message.WhichOneof("kind")
     try:
-        return _READ[kind](message)
+        return kinds[kind](message)
     except CrdtsyncError:
         raise
     except (KeyError, ValueError, TypeError, ArithmeticError, RecursionError) as error:
@@ -90,3 +92,4 @@ _READ: dict[str | None, Callable[[pb.Value], Any]] = {
     "uuid": lambda message: UUID(bytes=message.uuid),
     "packed": lambda message: values.load(message.packed),
 }
+_WHOLE = _READ | {"set": lambda message: exact_set(_all(message.set))}

@@ -14,13 +14,14 @@ import secrets
 import time
 from typing import Any, NamedTuple
 
-from crdtsync.client.answers import read
+from crdtsync.client.answers import M, read
 from crdtsync.client.failures import CallFailed, Counters
 from crdtsync.client.nodes import Node, Nodes
 from crdtsync.client.session import Session
 from crdtsync.client.steps import Ask, Collect, Look, Pause, Steps
 from crdtsync.config import ConnectConfig
 from crdtsync.errors import (
+    BadFrame,
     Closed,
     ClusterMismatch,
     CrdtsyncError,
@@ -98,6 +99,13 @@ class Caller:
             "counters": self.counters.plain(),
         }
 
+    def read(self, kind: type[M], answer: bytes) -> M:
+        """An answer, decoded.  Raises BadFrame."""
+        try:
+            return read(kind, answer)
+        except BadFrame as error:
+            raise self.counters.refused(error) from None
+
     # -- one call
 
     def make(self, call: Call, timeout: float | None = None) -> Steps[Answered]:
@@ -147,7 +155,7 @@ class Caller:
         """Have the node say who it is."""
         left = min(tries.left(self.now()), self.config.connect_timeout)
         answer: bytes = yield Ask(node, "Describe", b"", left)
-        described = read(pb.DescribeResponse, answer)
+        described = self.read(pb.DescribeResponse, answer)
         if described.cluster and self.cluster and described.cluster != self.cluster:
             text = f"{described.node} at {node.address} belongs to another cluster than the nodes spoken to before."
             raise CallFailed(text, ClusterMismatch(text, hint="Name nodes of one cluster."))
@@ -246,7 +254,7 @@ class Caller:
         if buckets:  # the store has had its first peer: its older tokens mean nothing to others
             request = pb.PositionRequest(buckets=buckets).SerializeToString()
             node, [answer], _ = yield from self.make(Call("Position", request))
-            self.session.note(read(pb.PositionResponse, answer).token, node)
+            self.session.note(self.read(pb.PositionResponse, answer).token, node)
 
     # -- the beginning
 

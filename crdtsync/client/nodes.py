@@ -31,10 +31,14 @@ class Node:
         return f"{self.name} at {self.address}" if self.name else self.address
 
 
+def _checked(address: object) -> str:
+    if type(address) is not str:
+        raise ConfigError(f'An address is of type {type(address).__name__}; it is "host:port" or "unix:path".')
+    return address
+
+
 def target_of(address: str, config: ConnectConfig) -> str:
     """gRPC's name of an address.  Raises ConfigError, InsecureAddress."""
-    if type(address) is not str:
-        raise ConfigError(f"An address is of type {type(address).__name__}; it is \"host:port\" or \"unix:path\".")
     if address.startswith(UNIX):
         if len(address) == len(UNIX) or "\0" in address:
             raise ConfigError(f"The address {address!r} names no socket; write unix:path.")
@@ -51,8 +55,8 @@ class Nodes:
 
     def __init__(self, addresses: str | Iterable[str], config: ConnectConfig, rng: random.Random) -> None:
         """Raises ConfigError, InsecureAddress."""
-        listed = [addresses] if isinstance(addresses, str) else list(addresses)
-        self.all = [Node(address, config) for address in dict.fromkeys(listed)]
+        listed = list(addresses) if isinstance(addresses, Iterable) and not isinstance(addresses, str) else [addresses]
+        self.all = [Node(address, config) for address in dict.fromkeys(map(_checked, listed))]
         if not self.all:
             raise ConfigError("There is no address to connect to.")
         if config.shuffle:

@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import grpc
 
 from crdtsync.client import requests
-from crdtsync.client.answers import read
 from crdtsync.client.buckets import RemoteBucket
 from crdtsync.client.calls import Call, Sent
 from crdtsync.client.failures import CallFailed, failed, rebuilt
@@ -154,7 +153,7 @@ class WriteStream(RemoteBucket):
             self._recover(flow, failure)
 
     def _take(self, node: Node, answer: bytes) -> None:
-        response = read(pb.ApplyResponse, answer)
+        response = self._line.caller.read(pb.ApplyResponse, answer)
         batch = self._unanswered.popleft()
         if response.HasField("error"):
             self._refuse(batch, rebuilt(response.error))

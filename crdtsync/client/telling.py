@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from crdtsync.client.answers import change_of, read
+from crdtsync.client.answers import change_of
 from crdtsync.client.calls import Caller
 from crdtsync.client.failures import CallFailed
 from crdtsync.errors import CrdtsyncError, DeadlineExceeded, Unreachable, WaitTimeout
@@ -31,7 +31,7 @@ class Telling:
 
     def take_in(self, response: bytes) -> list[Change]:
         """The changes of a response.  Only the last one may resume behind it.  Raises BadFrame."""
-        message = read(pb.WatchResponse, response)
+        message = self._caller.read(pb.WatchResponse, response)
         self._failures = 0
         before, self.token = self.token, message.token or self.token
         last = len(message.changes) - 1

@@ -6,11 +6,11 @@ from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 from crdtsync.client import requests
-from crdtsync.client.answers import item_of, read, value_of
+from crdtsync.client.answers import item_of, value_of
 from crdtsync.client.calls import Call, Caller
 from crdtsync.client.steps import Steps
 from crdtsync.datatypes.keys import Place
-from crdtsync.errors import BadFrame, BatchTooLarge, WaitTimeout
+from crdtsync.errors import BadFrame, BatchTooLarge, CrdtsyncError, InvalidToken, WaitTimeout
 from crdtsync.handles import Item
 from crdtsync.handles.batches import Operation
 from crdtsync.transport.pb import data_pb2 as pb
@@ -48,8 +48,12 @@ def write(
             BatchTooLarge(f"A batch takes {len(request):,} bytes; one message may have {caller.message_bytes_max:,}.")
         )
     node, [answer], _ = yield from caller.make(Call("Apply", request, True, bucket, chosen, anywhere))
-    response = read(pb.ApplyResponse, answer)
-    yield from caller.note(response.token, node)
+    try:
+        response = caller.read(pb.ApplyResponse, answer)
+        yield from caller.note(response.token, node)
+    except (BadFrame, InvalidToken) as error:
+        error.changed = "The node says that it has carried the write out."
+        raise
     return Answer(response.repeated, response.token)
 
 
@@ -57,9 +61,9 @@ def query(caller: Caller, bucket: str, asked: pb.Query) -> Steps[pb.Result]:
     """One question about one object."""
     remember = caller.session.mode == "reads"
     node, [answer], _ = yield from caller.make(Call("Read", requests.read(bucket, asked, remember)))
-    response = read(pb.ReadResponse, answer)
+    response = caller.read(pb.ReadResponse, answer)
     if len(response.results) != 1:
-        raise BadFrame(f"A node answers one query with {len(response.results)} results.")
+        raise caller.counters.refused(BadFrame(f"A node answers one query with {len(response.results)} results."))
     if remember:
         yield from caller.note(response.token, node)
     return response.results[0]
@@ -70,7 +74,7 @@ def value(caller: Caller, bucket: str, place: Place) -> Steps[Any]:
     result = yield from query(caller, bucket, pb.Query(place=requests.place_of(place), value=True))
     try:
         return value_of(result.value)
-    except BadFrame as error:
+    except CrdtsyncError as error:
         raise caller.counters.refused(error) from None
 
 
@@ -123,13 +127,17 @@ def page(caller: Caller, bucket: str, prefix: str, cursor: bytes, keys_only: boo
         bucket=bucket, prefix=prefix, cursor=cursor, limit=limit, keys_only=keys_only, packed=True
     ).SerializeToString()
     _, answers, complete = yield from caller.make(Call("Scan", request, pages=True))
-    responses = [read(pb.ScanResponse, answer) for answer in answers]
+    responses = [caller.read(pb.ScanResponse, answer) for answer in answers]
     told = [item for response in responses for item in response.items]
     made: Callable[[pb.Item], str | Item] = _key_of if keys_only else item_of
     if caller.session.mode == "reads":
         yield from _remember(caller, bucket)
     more = not complete or len(told) >= limit
-    return Listing(list(map(made, told)), responses[-1].cursor if responses and more else b"")
+    try:
+        items = list(map(made, told))
+    except CrdtsyncError as error:
+        raise caller.counters.refused(error) from None
+    return Listing(items, responses[-1].cursor if responses and more else b"")
 
 
 def _key_of(item: pb.Item) -> str:
@@ -145,7 +153,7 @@ def position(caller: Caller, buckets: Iterable[str] = (), sync: bool = False) ->
     """Where the node stands, in some buckets or in all."""
     request = pb.PositionRequest(buckets=buckets, sync=sync).SerializeToString()
     node, [answer], _ = yield from caller.make(Call("Position", request))
-    response = read(pb.PositionResponse, answer)
+    response = caller.read(pb.PositionResponse, answer)
     if caller.session.mode == "reads":
         yield from caller.note(response.token, node)
     return response
@@ -176,4 +184,4 @@ def wait_for(caller: Caller, token: str, timeout: float | None) -> Steps[None]:
 def buckets(caller: Caller) -> Steps[list[str]]:
     """Names of the buckets that have been written to."""
     _, [answer], _ = yield from caller.make(Call("Describe", b""))
-    return list(read(pb.DescribeResponse, answer).buckets)
+    return list(caller.read(pb.DescribeResponse, answer).buckets)
