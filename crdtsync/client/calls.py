@@ -19,6 +19,7 @@ from crdtsync.client.failures import CallFailed, Counters
 from crdtsync.client.nodes import Node, Nodes
 from crdtsync.client.session import Session
 from crdtsync.client.steps import Ask, Collect, Look, Pause, Steps
+from crdtsync.clocks.tokens import open_token
 from crdtsync.config import ConnectConfig
 from crdtsync.errors import (
     BadFrame,
@@ -27,6 +28,7 @@ from crdtsync.errors import (
     CrdtsyncError,
     DeadlineExceeded,
     Denied,
+    InvalidToken,
     Misuse,
     OutcomeUnknown,
     Unreachable,
@@ -98,6 +100,13 @@ class Caller:
             "unsettled": len(self.unsettled),
             "counters": self.counters.plain(),
         }
+
+    def check_token(self, token: str) -> None:
+        """Raise InvalidToken unless it is a token, of whatever cluster."""
+        try:
+            open_token(token)
+        except InvalidToken as error:
+            raise self.counters.refused(error) from None
 
     def read(self, kind: type[M], answer: bytes) -> M:
         """An answer, decoded.  Raises BadFrame."""

@@ -16,6 +16,8 @@ class Telling:
     """One watched part of the data, and how far it has been taken in."""
 
     def __init__(self, caller: Caller, bucket: str | None, prefix: str, after: str | None, values: bool) -> None:
+        if after is not None:
+            caller.check_token(after)
         self._caller = caller
         self._bucket, self._prefix, self._values = bucket, prefix, values
         self.token = after or ""  # everything up to here has been taken in: the next request begins there

@@ -167,6 +167,7 @@ def bucket_position(caller: Caller, bucket: str) -> Steps[pb.BucketPosition]:
 
 def wait_for(caller: Caller, token: str, timeout: float | None) -> Steps[None]:
     """Return once the node holds all that a token names; the session then asks that of the next node, too."""
+    caller.check_token(token)
     deadline = None if timeout is None else caller.now() + timeout
     while True:
         left = WAIT_CHUNK if deadline is None else max(0.001, deadline - caller.now())

@@ -13,6 +13,7 @@ import pytest
 import crdtsync
 from crdtsync.client import twins
 from crdtsync.client.aio import AsyncClient
+from crdtsync.clocks.tokens import make_token
 from crdtsync.errors import (
     BatchMisuse,
     Closed,
@@ -213,7 +214,9 @@ def test_watching(served: Served) -> None:
             with pytest.raises(InvalidKey):
                 client.watch("\0")
             with pytest.raises(InvalidToken):
-                await client.watch(after="nonsense").next()
+                client.watch(after="nonsense")
+            with pytest.raises(InvalidToken):
+                await client.watch(after=make_token("b", {})).next()
             await client.close()
             assert [change async for change in changes] == []
 

@@ -9,20 +9,9 @@ import threading
 
 import pytest
 
-import crdtsync
 from crdtsync import Node
 from crdtsync.clocks.tokens import make_token, read_token
 from crdtsync.errors import Closed, InvalidToken, TokenLost, WaitTimeout
-
-
-def test_a_token_of_the_past_is_there(node: Node) -> None:
-    empty = node.token()
-    node.pncounter("a").increment()
-    node.bucket("b").pncounter("a").increment()
-    for token in (empty, node.token(), node.bucket("b").token()):
-        node.wait_for(token, timeout=0)
-    assert isinstance(node.token(), str)
-    assert node.token() == node.token()
 
 
 def future(node: Node, more: int = 1) -> str:
@@ -96,16 +85,6 @@ def test_a_waiter_hears_of_the_end(node: Node) -> None:
     node.close()
     thread.join(30)
     assert isinstance(errors[0], Closed)
-
-
-def test_tokens_of_others_are_refused(node: Node) -> None:
-    node.pncounter("a").increment()
-    with crdtsync.open(None) as other:
-        other.pncounter("a").increment()
-        with pytest.raises(InvalidToken, match="cluster"):
-            node.wait_for(other.token())
-        with pytest.raises(InvalidToken, match="cluster"):
-            node.watch(after=other.token())
 
 
 def test_mangled_tokens_are_refused(node: Node) -> None:
