@@ -98,7 +98,8 @@ class Network:
     # -- what the engine tells, on its own thread
 
     def _notify(self, event: str, details: dict[str, Any]) -> None:
-        log.log(_LEVELS.get(event, logging.INFO), "%s: %s %s", self._store.node, event, details)
+        fields = {"event": event, "details": details}
+        log.log(_LEVELS.get(event, logging.INFO), "%s: %s %s", self._store.node, event, details, extra=fields)
         if event == "state":
             self._set_state(details["state"])
         elif event == "refused":

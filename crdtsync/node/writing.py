@@ -50,7 +50,7 @@ class Local:
         if not error.counted:
             error.counted = True
             self.store.counters[error.counter] += 1
-            log.info("refused: %s", error)
+            log.info("refused: %s", error, extra={"error": error.counter})
         return error
 
     def check(self) -> None:

@@ -153,4 +153,5 @@ class Core:
     def count(self, error: CrdtsyncError, who: str = "") -> None:
         """A refusal or trouble: log line and counter."""
         self.counters[error.counter] += 1
-        log.warning("%s: %s%s", self.store.node, f"from {who}: " if who else "", error)
+        fields = {"error": error.counter, "peer": who}
+        log.warning("%s: %s%s", self.store.node, f"from {who}: " if who else "", error, extra=fields)

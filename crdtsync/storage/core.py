@@ -145,7 +145,7 @@ class Core:
         """Count a refusal under its name, and log it."""
         error.counted = True
         self.counters[error.counter] += 1
-        log.warning("%s: %s", self.node, error)
+        log.warning("%s: %s", self.node, error, extra={"error": error.counter})
 
     # -- buckets and actors
 

@@ -155,7 +155,10 @@ class Store(Replacing, Collecting, Loading, Merging, Restamping, Cutting, Answer
 
     def stats(self) -> dict[str, Any]:
         """Figures for `status()`: bytes, rows, records, times.  Raises Closed."""
-        free = self.disk.free()
+        try:
+            free = self.disk.free()
+        except OSError:  # the directory is gone, or its file system
+            free = 0
         with self.lock:
             self.check_usable()
             buckets = list(self.named.values())

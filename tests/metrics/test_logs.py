@@ -116,6 +116,18 @@ def test_refusals_of_a_node_are_lines(node: Node) -> None:
         node.flag("")
     (line,) = [json.loads(line) for line in stream.getvalue().splitlines() if "refused" in line]
     assert line["logger"] == "crdtsync.node" and "is empty" in line["message"] and "node" not in line
+    assert line["error"] == "invalid_key"
+
+
+def test_what_replication_does_is_told_in_fields(node: Node) -> None:
+    stream = io.StringIO()
+    configure("json", "info", stream=stream)
+    node._network._notify("rescued", {"bucket": "default", "rows": 3})
+    node._network._engine.core.count(crdtsync.errors.BadFrame("Nonsense."), "b")
+    rescued, fault = map(json.loads, stream.getvalue().splitlines())
+    assert (rescued["level"], rescued["event"]) == ("error", "rescued")
+    assert rescued["details"] == {"bucket": "default", "rows": 3}
+    assert (fault["level"], fault["error"], fault["peer"]) == ("warning", "bad_frame", "b")
 
 
 def test_the_library_configures_nothing() -> None:

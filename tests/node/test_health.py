@@ -98,6 +98,14 @@ def test_syncs_and_checkpoints_are_timed(open_node: Callable[..., Node]) -> None
     json.dumps(status)
 
 
+def test_a_disk_that_is_gone_has_no_room(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+    def gone() -> int:
+        raise FileNotFoundError(2, "No such file or directory")
+
+    monkeypatch.setattr(node._store.disk, "free", gone)
+    assert node.status()["storage"]["disk_free_bytes"] == 0
+
+
 def test_a_timing_is_a_histogram() -> None:
     timing = Timing()
     for seconds in (0.0004, 0.001, 0.0011, 0.3, 99.0):
