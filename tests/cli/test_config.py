@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 from pathlib import Path
+from unittest import mock
 
 import msgspec
 import pytest
@@ -17,6 +16,7 @@ from crdtsync.ops.settings.reading import checked, from_text
 from crdtsync.ops.settings.service import ServiceSettings
 from crdtsync.ops.settings.sources import Effective, effective, gather, line_of, problems
 from crdtsync.ops.settings.table import settings
+from tests.cli.running import Done, call, environment
 
 OTHER = {
     bool: ("true", True), int: ("200", 200), float: ("0.25", 0.25), bool | None: ("false", False),
@@ -24,12 +24,9 @@ OTHER = {
 }  # fmt: skip
 
 
-def crdtsync(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    clean = {name: value for name, value in os.environ.items() if not name.startswith("CRDTSYNC_")}
-    return subprocess.run(
-        [sys.executable, "-m", "crdtsync", *arguments],
-        capture_output=True, text=True, timeout=60, env={**clean, **environment},
-    )  # fmt: skip
+def crdtsync(*arguments: str, **variables: str) -> Done:
+    with mock.patch.dict(os.environ, environment(**variables), clear=True):
+        return call(*arguments)
 
 
 def toml(tmp_path: Path, text: str) -> Path:
@@ -135,9 +132,9 @@ def test_a_wrong_file_says_what_and_where(text: str, message: str, hint: str, tm
     with pytest.raises(ConfigError):
         effective(gather(file))
     done = crdtsync("config", "validate", str(file))
-    assert (done.returncode, done.stdout) == (5, "")
-    assert message in done.stderr
-    assert crdtsync("config", "show", "--config", str(file)).returncode == 2
+    assert (done.code, done.out) == (5, "")
+    assert message in done.err
+    assert crdtsync("config", "show", "--config", str(file)).code == 2
 
 
 def test_all_problems_of_a_file_are_told(tmp_path: Path) -> None:
@@ -150,8 +147,8 @@ def test_all_problems_of_a_file_are_told(tmp_path: Path) -> None:
 def test_a_sound_file_is_told_on_standard_error(tmp_path: Path) -> None:
     file = toml(tmp_path, 'join = "127.0.0.1:1"\nsegment_bytes = "32MiB"\ncluster.depth_max = 8\n')
     done = crdtsync("config", "validate", str(file))
-    assert (done.returncode, done.stdout) == (0, "")
-    assert "is right" in done.stderr
+    assert (done.code, done.out) == (0, "")
+    assert "is right" in done.err
     assert effective(gather(file)).origins["cluster.depth_max"] == f"{file}, line 3"
 
 
@@ -161,36 +158,46 @@ def test_error_of_an_address_keeps_its_class_and_names_its_origin() -> None:
 
 
 def test_a_missing_or_unreadable_file_is_wrong_usage(tmp_path: Path) -> None:
-    assert crdtsync("config", "validate", str(tmp_path / "absent.toml")).returncode == 2
-    assert crdtsync("config", "validate", str(tmp_path)).returncode == 2
+    assert crdtsync("config", "validate", str(tmp_path / "absent.toml")).code == 2
+    assert crdtsync("config", "validate", str(tmp_path)).code == 2
     done = crdtsync("config", "show", CRDTSYNC_CONFIG=str(tmp_path / "absent.toml"))
-    assert done.returncode == 2 and "absent.toml" in done.stderr
+    assert done.code == 2 and "absent.toml" in done.err
 
 
 def test_a_variable_that_there_is_not() -> None:
     done = crdtsync("config", "show", CRDTSYNC_LISTN="127.0.0.1:1")
-    assert done.returncode == 2
-    assert "CRDTSYNC_LISTN" in done.stderr and "Did you mean CRDTSYNC_LISTEN?" in done.stderr
+    assert done.code == 2
+    assert "CRDTSYNC_LISTN" in done.err and "Did you mean CRDTSYNC_LISTEN?" in done.err
+
+
+def test_variables_that_kubernetes_makes_are_no_settings() -> None:
+    made = {
+        "CRDTSYNC_SERVICE_HOST": "10.0.0.1", "CRDTSYNC_SERVICE_PORT": "7410", "CRDTSYNC_SERVICE_PORT_DATA": "7410",
+        "CRDTSYNC_PORT": "tcp://10.0.0.1:7410", "CRDTSYNC_DATA_PORT_7410_TCP_ADDR": "10.0.0.1",
+        "CRDTSYNC_DATA_PORT_7410_TCP": "tcp://10.0.0.1:7410",
+    }  # fmt: skip
+    assert not problems(gather(environment=made))
+    assert problems(gather(environment={"CRDTSYNC_PORTS": "1"}))
 
 
 def test_show_tells_values_and_origins() -> None:
     done = crdtsync(
         "config", "show", "--output", "json", "--insecure", "--journal-mapped", "false", CRDTSYNC_FAN_OUT="4"
     )
-    assert (done.returncode, done.stderr) == (0, "")
-    rows = {row["setting"]: row for row in json.loads(done.stdout)}
+    assert (done.code, done.err) == (0, "")
+    rows = {row["setting"]: row for row in json.loads(done.out)}
     assert set(rows) == set(settings())
     assert (rows["fan_out"]["value"], rows["fan_out"]["origin"]) == (4, "environment variable CRDTSYNC_FAN_OUT")
     assert (rows["insecure"]["value"], rows["insecure"]["origin"]) == (True, "flag --insecure")
     assert rows["journal_mapped"]["value"] is False
     assert rows["close_timeout"] == {"setting": "close_timeout", "value": 5.0, "origin": "default"}
     done = crdtsync("config", "show", "--changed", "--join", "127.0.0.1:1", "--join", "127.0.0.1:2,127.0.0.1:3")
-    assert done.stdout.splitlines()[1].split() == ["join", "127.0.0.1:1,127.0.0.1:2,127.0.0.1:3", "flag", "--join"]
+    assert done.out.splitlines()[1].split() == ["join", "127.0.0.1:1,127.0.0.1:2,127.0.0.1:3", "flag", "--join"]
 
 
 def test_schema_lists_every_setting() -> None:
     done = crdtsync("config", "schema", "--output", "ndjson")
-    rows = [json.loads(line) for line in done.stdout.splitlines()]
+    rows = [json.loads(line) for line in done.out.splitlines()]
     assert [row["setting"] for row in rows] == list(settings())
     (row,) = [row for row in rows if row["setting"] == "cluster.key_bytes_max"]
     assert (row["variable"], row["flag"]) == ("CRDTSYNC_CLUSTER__KEY_BYTES_MAX", "--cluster-key-bytes-max")
@@ -199,10 +206,10 @@ def test_schema_lists_every_setting() -> None:
 
 def test_help_shows_the_main_settings_and_help_all_every_one() -> None:
     short, whole = crdtsync("config", "show", "--help"), crdtsync("config", "show", "--help-all")
-    assert (short.returncode, whole.returncode) == (0, 0)
-    assert "--listen" in short.stdout and "--segment-bytes" not in short.stdout
+    assert (short.code, whole.code) == (0, 0)
+    assert "--listen" in short.out and "--segment-bytes" not in short.out
     for setting in settings().values():
-        assert setting.flag in whole.stdout or setting.name == "directory"
+        assert setting.flag in whole.out or setting.name == "directory"
 
 
 @pytest.mark.parametrize(

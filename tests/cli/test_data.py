@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -178,6 +179,13 @@ def test_an_unreachable_node_is_status_3(run: Run, node: str) -> None:
 def test_a_directory_without_a_node_is_status_3(run: Run, tmp_path: Path) -> None:
     done = run("get", "k", "--node", str(tmp_path))
     assert (done.code, done.out) == (3, "") and "No node runs in" in done.err
+
+
+def test_somebody_who_never_answers_is_status_3(run: Run) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        node = f"127.0.0.1:{silent.getsockname()[1]}"
+        done = run("get", "k", "--node", node, "--timeout", "0.3")
+        assert (done.code, done.out) == (3, "") and node in done.err
 
 
 def test_a_node_elsewhere_without_tls_is_refused(run: Run) -> None:

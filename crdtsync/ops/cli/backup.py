@@ -132,9 +132,7 @@ def verify(files: tuple[Path, ...], output: str) -> int:
 @click.option("--name", default="", metavar="NAME", help="Name of the node; without it one is made up.")
 @click.option("--force", is_flag=True, help="Replace the closed store in DIR.")
 @output_option
-def restore(
-    files: tuple[Path, ...], directory: Path, new_cluster: bool, name: str, force: bool, output: str
-) -> None:
+def restore(files: tuple[Path, ...], directory: Path, new_cluster: bool, name: str, force: bool, output: str) -> None:
     """Make a store in the empty directory DIR from a full backup and those that build on it.
 
     The store belongs to the cluster of the backup, and is started with --join to be let in by a member; with

@@ -21,6 +21,7 @@ Function = Callable[..., Any]
 Decorator = Callable[[Function], Function]
 
 DEFAULT_NODE = "127.0.0.1:7410"  # where `crdtsync start` serves programs when nothing else is said
+CONNECT_TIMEOUT = 5.0  # s that a node may take to say who it is
 ADMIN_SOCKET = "admin.sock"  # in the directory of a running node
 TYPES = ("flag", "gcounter", "gset", "lwwregister", "map", "mvregister", "orset", "pncounter")
 
@@ -102,7 +103,8 @@ class Remote:
     def _connect(self, addresses: list[str], **settings: Any) -> Client:
         from crdtsync.client import connect
 
-        return connect(addresses, timeout=self.timeout, **settings, **self.security)
+        patience = min(self.timeout, CONNECT_TIMEOUT)
+        return connect(addresses, timeout=self.timeout, connect_timeout=patience, **settings, **self.security)
 
     @contextmanager
     def operator(self) -> Iterator[Operator]:

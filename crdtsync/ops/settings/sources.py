@@ -16,6 +16,8 @@ from crdtsync.ops.settings.service import ServiceSettings
 from crdtsync.ops.settings.table import OTHER_VARIABLES, PREFIX, SERVER, Setting, is_shared, settings
 
 DEFAULT = "default"
+# Kubernetes tells every pod of a Service "crdtsync" or "crdtsync-data" in variables like CRDTSYNC_DATA_SERVICE_HOST.
+KUBERNETES = re.compile(r"_(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT(_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)?)\Z")
 
 
 class Given(NamedTuple):
@@ -156,9 +158,11 @@ def from_environment(environment: Mapping[str, str]) -> Iterator[Given]:
     """What variables set.  One that begins with CRDTSYNC_ and is no setting is a problem."""
     by_variable = {setting.variable: setting for setting in settings().values()}
     for variable in sorted(environment):
+        setting = by_variable.get(variable)
         if not variable.startswith(PREFIX) or variable in OTHER_VARIABLES:
             continue
-        setting = by_variable.get(variable)
+        if setting is None and KUBERNETES.search(variable):
+            continue
         if setting is None:
             message = f"There is no setting for the environment variable {variable}."
             yield Given(variable, None, variable, _unknown(message, variable, by_variable))
