@@ -211,6 +211,7 @@ class Sessions:
             self.drop(loser, "two links to one peer")
             if loser is link:
                 return
+            core.peers[hello.node] = peer  # a stranger was forgotten with its old link
         core.replica.later_start(hello.node, hello.start)
         own = next((record for record in hello.members if record.node == hello.node), None)
         epoch = own.epoch if own is not None else 0

@@ -44,6 +44,24 @@ def test_two_that_dial_each_other_at_once_keep_one_link() -> None:
     assert linked(cluster) == {frozenset({"n0", "n1"})}
 
 
+def test_a_stranger_that_dials_again_is_known_by_its_new_link() -> None:
+    """Nobody's record holds it yet, and the old link, on its way out, must not take the new one's peer with it."""
+    cluster = Cluster()
+    sponsor, joiner = cluster.node("a"), cluster.node("b")
+    sponsor.start()
+    cluster.lose = lambda one, two, message: isinstance(message, m.JoinRequest)
+    joiner.start(join=(sponsor.address,))
+    cluster.until(lambda: "b" in sponsor.engine.core.peers, 10.0)
+    old = sponsor.engine.core.peers["b"].link
+    cluster.dial(joiner, sponsor.address)
+    cluster.run(1.0)
+    assert "b" in sponsor.engine.core.peers
+    assert sponsor.engine.core.peers["b"].link not in (None, old)
+    cluster.lose = lambda one, two, message: False
+    cluster.until(lambda: joiner.engine.state == states.MEMBER, 60.0)
+    assert linked(cluster) == {frozenset({"a", "b"})}
+
+
 def test_a_node_does_not_keep_a_link_to_itself() -> None:
     cluster = Cluster()
     node = cluster.node("a")
