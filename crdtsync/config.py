@@ -19,6 +19,7 @@ KIB, MIB = 1024, 1024 * 1024
 TLS_FILES = ("tls_ca", "tls_cert", "tls_key")
 HOST_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-_:%")
 DURABILITIES = ("group", "each", "os")
+VERIFICATIONS = ("unclean", "always", "never")
 SESSIONS = ("none", "writes", "reads")
 RETRIES = ("never", "idempotent")
 
@@ -52,6 +53,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     # -- durability and storage
     durability: str = "group"  # group | each | os: see README, "What is promised"
     accept_damage: bool = False  # open a damaged store from the part that checks out; the rest is set aside
+    verify_on_open: str = "unclean"  # unclean | always | never: whether every page of the table is verified before use
     new_cluster: bool = False  # found a new cluster from a directory that belonged to another (restored from backup)
     flush_interval: float = 0.002  # s: longest that a write waits for others to share its fdatasync
     flush_bytes: int = MIB  # bytes after which a flush starts at once
@@ -111,6 +113,10 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
         """Return self, or raise ConfigError that names the setting and what it may be."""
         if self.durability not in DURABILITIES:
             raise ConfigError(f"durability is {self.durability!r}; it may be one of {', '.join(DURABILITIES)}.")
+        if self.verify_on_open not in VERIFICATIONS:
+            raise ConfigError(
+                f"verify_on_open is {self.verify_on_open!r}; it may be one of {', '.join(VERIFICATIONS)}."
+            )
         for field in msgspec.structs.fields(self):
             _check_positive(field.name, getattr(self, field.name))
         for field in msgspec.structs.fields(self.cluster):

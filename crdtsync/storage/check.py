@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from crdtsync.errors import CrdtsyncError, StoreDamaged
-from crdtsync.storage import facts
+from crdtsync.storage import facts, trust
 from crdtsync.storage.bucket import DROPPED, LIVE
 from crdtsync.storage.checkbucket import BucketRecord, check_bucket
 from crdtsync.storage.checkpointing import IDENTITY, MEMBERS, POSITION
@@ -91,15 +91,10 @@ def check(path: str | os.PathLike[str]) -> Report:
 
 def _structure(table: Path, report: Report) -> bool:
     """Whether LMDB may be let near the file: it aborts the process over some kinds of damage."""
-    from lmdb import verify
-
     if not table.exists():
         report.problem(f"{table.name} is missing.")
         return False
-    try:
-        problems = [str(problem) for problem in verify.verify(str(table), subdir=False)]  # type: ignore[no-untyped-call]
-    except verify.VerifyError as error:
-        problems = [str(error)]
+    problems = trust.problems(table)
     for problem in problems:
         report.problem(f"{table.name}: {problem}.")
     return not problems

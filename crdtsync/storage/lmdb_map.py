@@ -7,6 +7,7 @@ import os
 import struct
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, cast
 
 import lmdb
@@ -15,6 +16,7 @@ from crdtsync.errors import DiskFull, StoreDamaged, TableFailed
 from crdtsync.storage.files import sync_directory
 from crdtsync.storage.forks import Forks, check_fork
 from crdtsync.storage.maps import Changes, Snapshot
+from crdtsync.storage.trust import first_problem
 
 DATABASES = 16
 READERS = 512
@@ -237,12 +239,7 @@ def check_access(path: str) -> None:
 
 def _extend(path: str, size: int, needed: int) -> None:
     """LMDB may leave the last pages of a commit unwritten when they are unused; anything else is damage."""
-    from lmdb import verify
-
-    try:
-        problems = verify.verify(path, subdir=False)  # type: ignore[no-untyped-call]
-    except verify.VerifyError as error:
-        problems = [error]
-    if problems:
-        raise StoreDamaged(f"{path} has {size} bytes where its pages need {needed}: {problems[0]}.")
+    problem = first_problem(Path(path))
+    if problem:
+        raise StoreDamaged(f"{path} has {size} bytes where its pages need {needed}: {problem}.")
     os.truncate(path, needed)

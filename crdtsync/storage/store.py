@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pathlib
 import random as chance
 import time
 from collections.abc import Callable
@@ -10,6 +11,7 @@ from typing import Any
 
 from crdtsync.config import Config
 from crdtsync.errors import ConfigError, CrdtsyncError
+from crdtsync.storage import trust
 from crdtsync.storage.answering import Answering
 from crdtsync.storage.collecting import Collecting
 from crdtsync.storage.core import Random, log
@@ -54,7 +56,7 @@ class Store(Replacing, Collecting, Loading, Merging, Restamping, Cutting, Answer
         try:
             if directory is not None:
                 disk = disk or open_disk(directory.journal, config.journal_mapped)
-                table = maps() if maps else LmdbMap(directory.table, config.map_bytes)
+                table = maps() if maps else _open_table(directory.table, config)
             else:
                 disk, table = disk or MemoryDisk(), maps() if maps else MemoryMap()
             store = cls(config, disk, table, random or chance.SystemRandom(), now_ms or _wall_ms)
@@ -120,7 +122,7 @@ class Store(Replacing, Collecting, Loading, Merging, Restamping, Cutting, Answer
                 if not clean:
                     self._last_sync(journal)
                 journal.close()
-            self._let_go()
+            self._let_go(clean)
             self.changed.notify_all()
 
     def _last_sync(self, journal: Journal) -> None:
@@ -135,14 +137,16 @@ class Store(Replacing, Collecting, Loading, Merging, Restamping, Cutting, Answer
             journal, self._journal = self._journal, None
             if journal is not None:
                 journal.close()
-                self._let_go()
+                self._let_go(clean=False)
 
-    def _let_go(self) -> None:
+    def _let_go(self, clean: bool) -> None:
         self.renew_reader()
         self._gone = True
         self.close_cuts()
         self.table.close()
         if self._directory is not None:
+            if clean and isinstance(self.table, LmdbMap):
+                trust.note_closed(self._directory.table)
             self._directory.close()
 
     # -- for people
@@ -191,6 +195,16 @@ class Store(Replacing, Collecting, Loading, Merging, Restamping, Cutting, Answer
                 "request_bytes": self.requests.bytes,
                 "request_age": self.requests.age(self.now_ms()),
             }
+
+
+def _open_table(path: pathlib.Path, config: Config) -> LmdbMap:
+    """The table in a directory, verified as far as `verify_on_open` says.  Raises StoreDamaged, DiskFull."""
+    verified, problem = trust.find_problem(path, config.verify_on_open)
+    if problem:
+        raise trust.refuse(path, problem)
+    table = LmdbMap(path, config.map_bytes)
+    trust.note_open(path, verified)
+    return table
 
 
 def _wall_ms() -> int:
