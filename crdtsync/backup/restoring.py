@@ -34,6 +34,7 @@ from crdtsync.errors import BackupMismatch, FileThere
 from crdtsync.storage.directory import LOCK, MARKER, TABLE, check_marker, check_path, lock_file, make_directory
 from crdtsync.storage.files import full_disk
 from crdtsync.storage.store import Store
+from crdtsync.storage.trust import NOTE
 
 STAGE = ".restoring"  # where the store is built, inside the target
 
@@ -100,7 +101,7 @@ def _prepare(target: FilePath, force: bool) -> None:
 def _clear_interrupted(target: FilePath) -> None:
     """What a restore left that was interrupted while it put the parts of its store in place."""
     names = {entry.name for entry in os.scandir(target)}
-    if MARKER not in names and TABLE in names and names <= {TABLE, f"{TABLE}-lock", "journal", LOCK}:
+    if MARKER not in names and TABLE in names and names <= {TABLE, f"{TABLE}-lock", NOTE, "journal", LOCK}:
         _clear(target)
 
 

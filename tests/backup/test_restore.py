@@ -27,7 +27,7 @@ def test_the_restored_store_is_sound(backup: Path, tmp_path: Path) -> None:
     report = check(tmp_path / "r")
     assert report.ok, report.lines()
     assert sorted(entry.name for entry in (tmp_path / "r").iterdir() if entry.name != "table.mdb-lock") == [
-        "CRDTSYNC", "journal", "lock", "table.mdb",
+        "CRDTSYNC", "journal", "lock", "table.mdb", "table.state",
     ]  # fmt: skip
 
 
