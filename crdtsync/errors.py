@@ -359,7 +359,7 @@ class BackupExpired(EnvironmentFault):
 
 
 class QuorumMissing(EnvironmentFault):
-    """An eviction needs more than half of the members in reach."""
+    """An eviction needs the votes of more than half of the members, the evicted one not among them."""
 
     hint = "Wait until more members are in reach, or use force=True when you know that they are gone for good."
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 import msgspec
 
@@ -10,6 +11,18 @@ JOINING, EXPIRED, MEMBER, LEFT, EVICTED = "joining", "expired", "member", "left"
 # RULE: expiry of a joiner ranks below membership.  A sponsor restored from a copy of the time when its joiner was
 # joining lets it expire once more, and must not throw out a member that has written since.
 RANK = {state: rank for rank, state in enumerate((JOINING, EXPIRED, MEMBER, LEFT, EVICTED))}
+
+
+class Ballot(msgspec.Struct, frozen=True, order=False):
+    """A proposal to evict, in the record of its proposer; in the record of another member, its vote for it."""
+
+    proposer: str
+    epoch: int  # of the proposer's record in which it is open, and
+    start: int  # its start, and
+    number: int  # its revision
+    victim: str
+    victim_epoch: int
+    config: int  # digest of who was counted: a vote is for that very list
 
 
 class MemberRecord(msgspec.Struct, frozen=True, order=False):
@@ -23,11 +36,14 @@ class MemberRecord(msgspec.Struct, frozen=True, order=False):
     epoch: int
     state: str
     address: str = ""
-    start: int = 0  # the start that last advertised `address`; only breaks ties between equal (epoch, state)
+    start: int = 0  # the start that last advertised `address`; with `revision` it orders what a node says of itself
+    revision: int = 0  # how often the node has changed its ballot
+    ballot: Ballot | None = None  # see `ballots`
 
-    def version(self) -> tuple[int, int, int, str]:
+    def version(self) -> tuple[Any, ...]:
         """Total order: two records with equal versions are equal."""
-        return (self.epoch, RANK[self.state], self.start, self.address)
+        ballot = () if self.ballot is None else msgspec.structs.astuple(self.ballot)
+        return (self.epoch, RANK[self.state], self.start, self.revision, self.address, ballot)
 
 
 Members = dict[str, MemberRecord]

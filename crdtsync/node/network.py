@@ -17,13 +17,14 @@ from typing import TYPE_CHECKING, Any
 
 from crdtsync.clocks.tokens import Clocks
 from crdtsync.config import Config, check_address
-from crdtsync.errors import ConfigError, CrdtsyncError, JoinError, MembershipMisuse, WaitTimeout
+from crdtsync.errors import ConfigError, CrdtsyncError, JoinError, MembershipMisuse, QuorumMissing, WaitTimeout
 from crdtsync.node.looping import EngineLoop, wall_ms
 from crdtsync.node.sessions import Sessions
 from crdtsync.node.writing import Local
 from crdtsync.replication import peers as states
 from crdtsync.replication.driver import Driver
 from crdtsync.replication.engine import Engine
+from crdtsync.replication.eviction import VOTES_TIMEOUT
 from crdtsync.replication.messages import Message
 
 if TYPE_CHECKING:
@@ -46,6 +47,7 @@ class Network:
         self.tls = tls
         self._state_changed = threading.Condition()
         self.state = states.MEMBER
+        self._evictions: dict[str, str] = {}  # how those that were asked for ended: "", or why not
         self.refusals: list[dict[str, Any]] = []  # the latest Refuse of each address, for JoinError
         self._transport = self._make_transport(transport)
         self._loop = EngineLoop(self._transport, self._store.counters)
@@ -102,6 +104,10 @@ class Network:
         log.log(_LEVELS.get(event, logging.INFO), "%s: %s %s", self._store.node, event, details, extra=fields)
         if event == "state":
             self._set_state(details["state"])
+        elif event == "eviction":
+            with self._state_changed:
+                self._evictions[details["node"]] = details["refused"]
+                self._state_changed.notify_all()
         elif event == "refused":
             self.refusals = [said for said in self.refusals if said["address"] != details["address"]] + [details]
 
@@ -207,8 +213,14 @@ class Network:
         )
 
     def evict(self, name: str, force: bool) -> None:
-        """Declare a member gone for good."""
+        """Declare a member gone for good: returns once more than half of the members have voted for that."""
+        self._evictions.pop(name, None)
         self._ask(lambda engine, now, wall: engine.evict(name, force, now))
+        with self._state_changed:
+            told = self._state_changed.wait_for(lambda: name in self._evictions, VOTES_TIMEOUT + ANSWER_TIMEOUT)
+            refused = self._evictions.pop(name) if told else "The replication thread is busy; how it ends is not known."
+        if refused:
+            raise self._local.refused(QuorumMissing(refused))
 
     def _ask(self, run: Callable[[Engine, float, int], Any]) -> Any:
         try:
@@ -269,4 +281,7 @@ class NoTransport:
         """Nothing to stop."""
 
 
-_LEVELS = {"refused": logging.WARNING, "below_floor": logging.ERROR, "rescued": logging.ERROR, "skew": logging.WARNING}
+_LEVELS = {
+    "refused": logging.WARNING, "skew": logging.WARNING, "below_floor": logging.ERROR, "rescued": logging.ERROR,
+    "withstood": logging.ERROR,
+}  # fmt: skip

@@ -264,8 +264,8 @@ class Node(Objects):
     def evict(self, name: str, *, force: bool = False) -> None:
         """Declare a member gone for good, so that it no longer holds the collection of deleted data back.
 
-        Raises QuorumMissing unless more than half of the members are in reach (`force` does it all the same), and
-        MembershipMisuse for an unknown node or this one.
+        Returns once more than half of the members have voted for it.  Raises QuorumMissing when they do not within some
+        seconds (`force` asks nobody), and MembershipMisuse for an unknown node or this one.
         """
         self._net().evict(name, force)
 

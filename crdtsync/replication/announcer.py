@@ -125,6 +125,8 @@ class Announcer:
         peer.announce_seq, peer.actor, peer.heard_at = announce.seq, announce.actor, core.now
         peer.detector.heartbeat(core.now)
         self._skew(peer, announce.wall_ms)
+        if any(record.node == peer.node and record.state == MEMBER for record in announce.members):
+            peer.state = states.MEMBER  # it was getting in when the link began
         if not core.whole():
             self._told_to_joiner(peer, announce)
             return
@@ -141,8 +143,6 @@ class Announcer:
         """A joiner notes clocks and member lists, and counts nothing."""
         peer.announced, peer.last_announce = True, announce
         self.sessions.dialer.hint(record.address for record in announce.members if record.state == MEMBER)
-        if any(record.node == peer.node and record.state == MEMBER for record in announce.members):
-            peer.hello_state = states.MEMBER  # it was getting in itself when the link began
         for clocks in announce.buckets:
             peer.told(clocks)
         peer.uncounted.clear()
@@ -175,7 +175,7 @@ class Announcer:
         own = next((record for record in announce.members if record.node == author.node), None)
         if own is not None and own.epoch > author.epoch:
             author.epoch = own.epoch
-        self.membership.merge(announce.members, link)
+        self.membership.merge(announce.members, link, author=announce.node)
         if core.is_out(author.node, own.epoch if own is not None else author.epoch):
             return
         author.last_announce = announce

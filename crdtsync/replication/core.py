@@ -81,6 +81,10 @@ class Core:
         record = self.record(node)
         return record is not None and record.state in (JOINING, MEMBER)
 
+    def is_evicted(self, node: str) -> bool:
+        record = self.record(node)
+        return record is not None and record.state == EVICTED
+
     def is_out(self, node: str, epoch: int) -> bool:
         """Whether `node`, at that epoch, has been evicted or is an old copy from before it came back."""
         record = self.record(node)

@@ -144,13 +144,17 @@ class Dialer:
         addresses: dict[str, str] = {}
         if core.state not in (states.JOINING, states.STARTING_OVER) or core.store.cluster():
             members = core.store.members().values()
-            others = [r for r in members if r.node != core.store.node and core.is_counted(r.node) and r.address]
+            out = core.state == states.STARTING_OVER  # whoever is left may be out as well
+            sought = [r for r in members if core.is_counted(r.node) or (out and core.is_evicted(r.node))]
+            others = [record for record in sought if record.node != core.store.node and record.address]
             addresses = {record.address: record.node for record in others if record.node not in linked}
             addresses = self._few(addresses, len(others), len(linked))
         for address, node in self.seeds.items():
             # Whoever was met there may have been evicted, have moved, or have come back since: a node that gets in
             # knows no members yet, and one without any link may know none by their present addresses.
-            if not node or (node not in linked and (core.is_counted(node) or not core.whole() or not linked)):
+            # An evicted one that has evicted us in turn dials us as little as we would dial it.
+            wanted = core.is_counted(node) or core.is_evicted(node) or not core.whole() or not linked
+            if not node or (node not in linked and wanted):
                 addresses.setdefault(address, node)
         return {address: node for address, node in addresses.items() if address not in self.mine | {core.address}}
 

@@ -24,6 +24,7 @@ from crdtsync.replication.core import Core, Random
 from crdtsync.replication.dialer import Dialer
 from crdtsync.replication.effects import Effect
 from crdtsync.replication.entry import Entry
+from crdtsync.replication.eviction import Eviction
 from crdtsync.replication.gossip import Gossip
 from crdtsync.replication.membership import LEAVING_WORD, Membership
 from crdtsync.replication.peers import Link, Peer
@@ -52,14 +53,15 @@ class Engine:
         self.transfers = Transfers(core)
         self.gossip = Gossip(core, self.transfers)
         self.membership = Membership(core, self.sessions, self.dialer)
+        self.eviction = Eviction(core, self.membership)
         self.announcer = Announcer(core, self.sessions, self.gossip, self.membership)
         self.entry = Entry(core, self.sessions, self.dialer, self.transfers)
         self.collection = Collection(core)
         self.repair = Repair(core, self.transfers, self.entry)
         self.tokens = Tokens(core)
         self._parts = (
-            self.sessions, self.dialer, self.entry, self.membership, self.transfers, self.gossip, self.announcer,
-            self.repair, self.collection,
+            self.sessions, self.dialer, self.entry, self.membership, self.eviction, self.transfers, self.gossip,
+            self.announcer, self.repair, self.collection,
         )  # fmt: skip
         self._asked_to_wake: float | None = None
         self._wire()
@@ -72,6 +74,8 @@ class Engine:
         self.transfers.on_failed.append(self._failed)
         self.transfers.install = self.repair.install
         self.membership.told_out = self.entry.start_over
+        self.sessions.on_evicted = self.membership.contradicted
+        self.entry.stand = self.membership.stand
         self.gossip.on_below_floor = self._below_floor
         self.gossip.on_moved = self.announcer.moved
         self.entry.on_out = self._out
@@ -237,9 +241,12 @@ class Engine:
         return False
 
     def evict(self, node: str, force: bool, now: float) -> None:
-        """Stop waiting for a member; QuorumMissing unless more than half are in reach, or `force`."""
+        """Propose to stop waiting for a member; QuorumMissing unless more than half are in reach.  `force`: do so.
+
+        How the votes went is told by the notice "eviction".
+        """
         self.core.now = max(self.core.now, now)
-        self.membership.evict(node, force)
+        self.eviction.evict(node, force)
 
     def reachable(self) -> list[str]:
         """Names of the other members in reach."""
@@ -362,7 +369,7 @@ class Engine:
     def _below_floor(self, bucket: str, peer: Peer) -> None:
         self.core.counters["below_floor"] += 1
         self.core.notify("below_floor", bucket=bucket, node=peer.node)
-        self.entry.start_over(f"below the floor of {peer.node} in bucket {bucket!r}")
+        self.entry.start_over(f"below the floor of {peer.node} in bucket {bucket!r}", through=peer.node)
 
     def _out(self) -> None:
         """This node starts over: forget what was heard and what was under way."""

@@ -16,7 +16,15 @@ from collections.abc import Callable
 
 import msgspec
 
-from crdtsync.clocks.members import EVICTED, EXPIRED, JOINING, LEFT, MEMBER, MemberRecord
+from crdtsync.clocks.members import (
+    EVICTED,
+    EXPIRED,
+    JOINING,
+    LEFT,
+    MEMBER,
+    MemberRecord,
+    join_members,
+)
 from crdtsync.errors import BadRecord
 from crdtsync.replication import peers as states
 from crdtsync.replication import replica as verdicts
@@ -29,6 +37,7 @@ from crdtsync.replication.transfers import Asked, Transfers
 
 ANSWER_TIMEOUT = 2.0  # s until another member is asked instead
 SPONSOR_PATIENCE = 5.0  # s that a sponsor may be gone before another is sought
+LAST_PATIENCE = 5.0  # s that nobody must be left in the cluster before one that is out stays in
 STEP = 0.05  # s between looks at how the entry goes
 PULLS_AT_ONCE = 4  # buckets taken from the sponsor side by side
 
@@ -40,11 +49,15 @@ class Entry:
         self.core, self.sessions, self.dialer, self.transfers = core, sessions, dialer, transfers
         self.sponsor = ""  # who counts this node
         self.sponsor_seen = core.now
+        self.through = ""  # whom to ask before all others
         self.asked, self.asked_at = "", NEVER
         self.pending: set[str] = set()  # buckets not yet whole
         self.done_at = NEVER  # when to say (again) that everything is whole
         self.step_at = NEVER
         self.refused: dict[str, float] = {}  # member -> not to be asked before
+        self.lists: dict[str, tuple[MemberRecord, ...]] = {}  # what others that start over said in their Hello
+        self.alone_since = NEVER  # nobody is left to start over from, as far as is known
+        self.stand: Callable[[int, str], None] = lambda epoch, reason: None
         self.on_out: Callable[[], None] = lambda: None
         self.on_joined: Callable[[], None] = lambda: None
 
@@ -59,8 +72,11 @@ class Entry:
         core.counters[state] += 1
         core.notify("state", state=state, reason=reason)
 
-    def start_over(self, reason: str) -> None:
-        """This node is out, or below a floor: take a member's state, and save first what that member does not have."""
+    def start_over(self, reason: str, through: str = "") -> None:
+        """This node is out, or below a floor: take a member's state, and save first what that member does not have.
+
+        `through`: the member to ask first, whose floor this node is below.
+        """
         core, mine = self.core, self.core.me()
         if core.state not in (states.MEMBER, states.LEAVING) or mine is None:
             return
@@ -69,6 +85,7 @@ class Entry:
             states.step(states.NODE_STATES, core.state, states.STARTING_OVER)
             core.store.put_members([msgspec.structs.replace(mine, state=EVICTED)])
             self.begin(states.STARTING_OVER, reason)
+        self.through = through
         core.persist()
         self.on_out()
         for link in list(core.links.values()):
@@ -101,6 +118,8 @@ class Entry:
         """A member may know others, too."""
         if hello.state == states.MEMBER:
             self.dialer.hint(record.address for record in hello.members if record.state == MEMBER)
+        elif hello.cluster == self.core.store.cluster() and hello.cluster:
+            self.lists[hello.node] = hello.members
 
     # -- finding a sponsor
     def _ask(self) -> None:
@@ -111,14 +130,56 @@ class Entry:
             self.refused[self.asked] = core.now + ANSWER_TIMEOUT
         able = [
             peer for peer in core.ready_peers()
-            if peer.hello_state == states.MEMBER and peer.announced and self.refused.get(peer.node, 0.0) <= core.now
+            if peer.state == states.MEMBER and peer.announced and self.refused.get(peer.node, 0.0) <= core.now
             and not core.is_out(peer.node, peer.epoch)  # nothing is taken from it: two may have evicted each other
         ]  # fmt: skip
         self.asked, self.asked_at = "", NEVER
-        for peer in core.some(able, 1):
+        for peer in [peer for peer in able if peer.node == self.through] or core.some(able, 1):
             if peer.link is not None:
                 self.asked, self.asked_at = peer.node, core.now
                 core.send(peer.link, JoinRequest(node=core.store.node, address=core.address))
+        self._last_resort(bool(able))
+
+    def _last_resort(self, able: bool) -> None:
+        """RULE: where all are out, one of those that can reach each other stays: the least name that is able to.
+
+        Nobody is put out by votes without somebody being left; but `force` asks nobody.
+        """
+        core, intact = self.core, [] if able else self._all_out()
+        if core.store.node not in intact:
+            self.alone_since = NEVER
+            return
+        self.alone_since = min(self.alone_since, core.now)
+        if core.now >= self.alone_since + LAST_PATIENCE * (1 + intact.index(core.store.node)):
+            self._stay()
+
+    def _all_out(self) -> list[str]:
+        """Who could stay, in name order: linked, out, with its state intact; nobody while somebody may be in."""
+        core = self.core
+        mine = core.me()
+        damaged = any(core.store.damaged(bucket) for bucket in core.store.buckets())
+        if core.state != states.STARTING_OVER or mine is None or mine.state != EVICTED or damaged:
+            return []
+        others = [peer.node for peer in core.ready_peers() if peer.state == states.STARTING_OVER]
+        said = {node: self.lists.get(node, ()) for node in others}
+        members = core.store.members()
+        for records in said.values():
+            members = join_members(members, records)
+        if any(record.state == MEMBER for record in members.values()):  # a joiner lets nobody in
+            return []
+        able = [node for node, records in said.items() if any((r.node, r.state) == (node, EVICTED) for r in records)]
+        return sorted([core.store.node, *able])
+
+    def _stay(self) -> None:
+        core = self.core
+        top = max((r.epoch for records in self.lists.values() for r in records if r.node == core.store.node), default=0)
+        with core.store.lock:
+            core.state = states.step(states.NODE_STATES, core.state, states.MEMBER)
+        self.transfers.joining = False
+        self.step_at = self.alone_since = NEVER
+        self.stand(top, "all members are out, and this one is the first that stays")
+        core.notify("state", state=core.state, reason="nobody was left to start over from")
+        self.on_joined()
 
     def accepted(self, link: Link, peer: Peer, accept: JoinAccept) -> None:
         """A sponsor counts this node: take its state."""

@@ -1,7 +1,7 @@
-"""Who is in: member records and what follows from news of them; sponsoring, leaving, evicting.
+"""Who is in: member records and what follows from news of them; sponsoring, leaving, standing by one's membership.
 
 Records are versioned per node (clocks/members.py) and joined wherever two lists meet.  What this node must do when it
-is itself out, or not yet in, is `entry.Entry`.
+is itself out, or not yet in, is `entry.Entry`; how members are put out is `eviction.Eviction`.
 """
 
 from __future__ import annotations
@@ -10,16 +10,17 @@ from collections.abc import Callable, Iterable
 
 import msgspec
 
+from crdtsync.clocks.ballots import binding, with_ballot
 from crdtsync.clocks.members import EVICTED, EXPIRED, JOINING, LEFT, MEMBER, MemberRecord, counted
 from crdtsync.clocks.vector import covers
-from crdtsync.errors import BadRecord, MembershipMisuse, QuorumMissing
+from crdtsync.errors import BadRecord, MembershipMisuse
 from crdtsync.replication import peers as states
 from crdtsync.replication.core import NEVER, Core, log
 from crdtsync.replication.dialer import Dialer
 from crdtsync.replication.messages import Bye, Hello, JoinAccept, JoinDone, JoinRequest, MembersUpdate
 from crdtsync.replication.peers import Link, Peer
 from crdtsync.replication.sessions import Sessions
-from crdtsync.replication.validate import NAME_BYTES_MAX
+from crdtsync.replication.validate import SEQ_MAX
 
 LEAVING_WORD = "leaving"  # reason of a Bye that asks to be recorded as having left
 EXPIRY_LOOK = 1.0  # s between looks for joiners that have expired
@@ -32,6 +33,8 @@ class Membership:
     def __init__(self, core: Core, sessions: Sessions, dialer: Dialer) -> None:
         self.core, self.sessions, self.dialer = core, sessions, dialer
         self.told_out: Callable[[str], None] = lambda reason: None
+        self.on_change: Callable[[], None] = lambda: None  # the list may be another than before
+        self.on_list: Callable[[str, Iterable[MemberRecord]], None] = lambda author, records: None
         self.sponsoring: dict[str, tuple[int, float]] = {}  # joiner -> its epoch, when it was last seen linked
         self.look_at = core.now  # when to look for joiners that have expired
         self.ask_at = NEVER  # while leaving: when to ask (another) member to record it
@@ -40,8 +43,11 @@ class Membership:
                 self.sponsoring[record.node] = (record.epoch, core.now)
 
     # -- records
-    def merge(self, records: Iterable[MemberRecord], link: Link | None = None) -> None:
-        """Join records into the list, pass news on, and do what follows from them."""
+    def merge(self, records: Iterable[MemberRecord], link: Link | None = None, author: str = "") -> None:
+        """Join records into the list, pass news on, and do what follows from them.
+
+        `author`: whose whole list they are; nobody's when they are only some records.
+        """
         core = self.core
         if not core.whole():
             return
@@ -58,6 +64,10 @@ class Membership:
             self.dialer.changed()
         if mine is not None and own:
             self._about_me(mine, own[0])
+        if author and core.whole():
+            self.on_list(author, records)
+        if news or author:
+            self.on_change()
 
     def _follow(self, record: MemberRecord, before: MemberRecord | None) -> None:
         """What news of another node brings about."""
@@ -89,17 +99,21 @@ class Membership:
             self.core.store.put_members([msgspec.structs.replace(theirs, state=EVICTED)])
             self.told_out(f"others say {theirs.state} at epoch {theirs.epoch}")
 
-    def put(self, record: MemberRecord) -> None:
-        """Record something new, durably, before anybody is told."""
-        before = self.core.record(record.node)
-        self.core.store.put_members([record])
-        if before is not None and before.epoch < record.epoch:
-            self.core.replica.forget(record.node)
-        self.core.persist()
-        self.core.tell_members([record])
-        if record.node != self.core.store.node:
-            self._follow(record, before)
+    def put(self, *records: MemberRecord) -> None:
+        """Record something new, durably, before anybody is told; several records reach each peer together."""
+        core, before = self.core, self.core.store.members()
+        core.store.put_members(records)
+        for record in records:
+            known = before.get(record.node)
+            if known is not None and known.epoch < record.epoch:
+                core.replica.forget(record.node)
+        core.persist()
+        core.tell_members(records)
+        for record in records:
+            if record.node != core.store.node:
+                self._follow(record, before.get(record.node))
         self.dialer.changed()
+        self.on_change()
 
     def advertise(self) -> None:
         """Put this start and its address into my own record."""
@@ -107,14 +121,49 @@ class Membership:
         if mine is None or mine.state != MEMBER:
             return
         record = msgspec.structs.replace(mine, address=core.address, start=core.store.start)
+        if mine.start != core.store.start and mine.ballot is not None and mine.ballot.proposer == mine.node:
+            record = with_ballot(record, None)  # RULE: a proposal does not outlive the start that made it
         if record != mine and record.version() > mine.version():
             core.store.put_members([record])
             core.tell_members([record])
 
+    def contradicted(self, hello: Hello) -> None:
+        """Somebody who was evicted here greets as a member.  When it says the same of this node, the lesser name stays.
+
+        Votes cannot contradict each other; `force` can, and so can votes that were lost with a disk.
+        """
+        mine = self.core.me()
+        theirs = next((record for record in hello.members if record.node == self.core.store.node), None)
+        if mine is None or theirs is None or self.core.state != states.MEMBER or mine.node > hello.node:
+            return
+        if theirs.epoch > mine.epoch or (theirs.epoch == mine.epoch and theirs.state == EVICTED):
+            self.stand(theirs.epoch, f"{hello.node}, which was evicted, says that {mine.node} was")
+
+    def stand(self, epoch: int, reason: str) -> None:
+        """Stay a member all the same, at an epoch above all that was heard: nobody else is left, or would be.
+
+        Nothing is at risk: who is below a floor finds out from claims, whatever the records say, and starts over.
+        """
+        core, mine = self.core, self.core.me()
+        if mine is None or max(epoch, mine.epoch) >= SEQ_MAX:
+            return
+        log.error("%s: stays a member although it was evicted: %s", core.store.node, reason)
+        core.counters["evictions_withstood"] += 1
+        record = MemberRecord(
+            node=mine.node, epoch=max(epoch, mine.epoch) + 1, state=MEMBER, address=core.address,
+            start=core.store.start, revision=mine.revision + 1,
+        )  # fmt: skip
+        core.store.put_members([record])
+        core.persist()
+        core.notify("withstood", reason=reason)
+        self.dialer.changed()
+        for link in list(core.links.values()):  # greeted anew, everybody counts it anew
+            self.sessions.drop(link, "a member at a new epoch")
+
     def hello(self, link: Link, hello: Hello) -> None:
         """A link is ready: its Hello brought a member list, to be believed when its sender is in."""
         if hello.state == states.MEMBER and hello.cluster and hello.cluster == self.core.store.cluster():
-            self.merge(hello.members, link)
+            self.merge(hello.members, link, author=hello.node)
 
     # -- sponsoring
     def asked_to_sponsor(self, link: Link, peer: Peer, request: JoinRequest) -> None:
@@ -122,6 +171,9 @@ class Membership:
         core, store = self.core, self.core.store
         if request.node != peer.node:
             raise BadRecord(f"{peer.node} asks to let {request.node} in.")
+        if peer.state == states.MEMBER:
+            core.counters["joins_outdated"] += 1  # who must get in again greets anew: this was asked before it was in
+            return
         known = core.record(peer.node)
         if core.state != states.MEMBER or any(not core.replica.serves(bucket) for bucket in store.buckets()):
             self.sessions.refuse(link, "busy", f"{store.node} is {core.state}", "Ask another member.")
@@ -205,6 +257,8 @@ class Membership:
         """Ask a member whose disk holds everything of mine to record that I have left."""
         core, store = self.core, self.core.store
         self.ask_at = core.now + ASK_AGAIN / 10
+        if binding(store.members(), store.node) is not None:
+            return  # RULE: who is bound by a vote does not leave before it knows how that ended
         able = [
             peer for peer in core.partners()
             if all(covers(peer.synced.get(bucket, {}), store.clock(bucket)) for bucket in store.buckets())
@@ -234,23 +288,6 @@ class Membership:
         for link in list(core.links.values()):
             core.send(link, Bye(reason="left"))
             self.sessions.drop(link, "left")
-
-    # -- evicting
-    def evict(self, node: str, force: bool) -> None:
-        """Stop waiting for a member that will not come back; it starts over when it does."""
-        core = self.core
-        record = core.record(node)
-        if node == core.store.node or record is None or record.state not in (JOINING, MEMBER):
-            raise MembershipMisuse(f"{node[:NAME_BYTES_MAX]!r} is not another member of this cluster.")
-        if core.state != states.MEMBER:
-            raise MembershipMisuse(f"{core.store.node} is {core.state} and cannot evict.")
-        reached = {name for name in core.reachable() if name != node} | {core.store.node}
-        total = len(counted(core.store.members()))
-        if 2 * len(reached) <= total and not force:
-            raise QuorumMissing(f"{len(reached)} of {total} members are in reach; an eviction needs more than half.")
-        core.counters["evictions"] += 1
-        core.replica.forget(node)
-        self.put(msgspec.structs.replace(record, state=EVICTED))
 
     # -- time
     def due(self) -> float:

@@ -75,7 +75,7 @@ class Peer:
         self.node = node
         self.start = self.instance = self.actor = 0
         self.epoch = 0  # of its member record, as it has last shown it itself
-        self.hello_state = ""  # what it said of itself when its link began
+        self.state = ""  # what it says of itself: when its link began, or since
         self.link: Link | None = None  # the ready link
         self.detector = Detector(heartbeat_interval, now)
         self.skew_ms = 0
@@ -84,13 +84,13 @@ class Peer:
         self.synced: dict[str, Clock] = {}  # what it has announced as being on its disk
         self.uncounted: set[str] = set()  # buckets whose announcement I could not count yet
         self.clock: dict[str, Clock] = {}  # what it is known to hold
+        self.announce_seq = 0  # of the latest announcement of this start of its, on whatever link
         self.heard_at = float("-inf")  # when its last announcement came from itself
         self.new_session(now)
 
     def new_session(self, now: float) -> None:
         """A link is ready, or gone: nothing is in flight, and belief falls back to knowledge."""
         self.announced = False  # it has told its clocks on this link
-        self.announce_seq = 0
         self.believed: dict[str, Clock] = {bucket: dict(clock) for bucket, clock in self.clock.items()}
         self.flight: dict[str, dict[int, tuple[Clock, float]]] = {}  # bucket -> push -> (its claim, when sent)
         self.waiting: set[str] = set()  # buckets with more to push once there is credit

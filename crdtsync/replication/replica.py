@@ -230,11 +230,11 @@ class Replica:
             return STALE_BASE
         if staged.joining and _strangers(clock, part):
             return APPLIED
+        below = bool(clock) and not covers(clock, part.floor)
         if clock and not covers(part.target, self.store.floor(part.bucket)):
-            return OLD_NEWS
-        if clock and not covers(clock, part.floor):
-            return BELOW_FLOOR
-        return APPLIED
+            # RULE: of two that are each below the other's floor, the greater name starts over
+            return BELOW_FLOOR if below and self.store.node > part.node else OLD_NEWS
+        return BELOW_FLOOR if below else APPLIED
 
     def _install(self, part: Part, staged: Incoming) -> str:
         store, bucket, claim = self.store, part.bucket, (part.target, part.floor, part.stamp_floor)

@@ -37,6 +37,7 @@ class Sessions:
         self.core, self.dialer = core, dialer
         self.on_ready: list[Callable[[Link, Hello], None]] = []
         self.on_lost: list[Callable[[Link, Peer], None]] = []
+        self.on_evicted: Callable[[Hello], None] = lambda hello: None  # somebody who is out greets as a member
         self.gossiped = False  # whether anybody has accepted this start
         self.heard_start = 0  # the latest start of this node that others have heard of
 
@@ -197,6 +198,7 @@ class Sessions:
         epoch = own.epoch if own is not None else 0
         record = self.core.record(hello.node)
         if self.core.is_out(hello.node, epoch):
+            self.on_evicted(hello)
             return ("evicted", f"{hello.node} was evicted, or is a copy from before it came back", "It starts over.")
         if record is not None and record.state == RECORD_LEFT and epoch <= record.epoch:
             return ("left", f"{hello.node} has left", "It joins again.")
@@ -215,7 +217,9 @@ class Sessions:
         core.replica.later_start(hello.node, hello.start)
         own = next((record for record in hello.members if record.node == hello.node), None)
         epoch = own.epoch if own is not None else 0
-        if (peer.start, peer.instance) == (hello.start, hello.instance):
+        if (peer.start, peer.instance) != (hello.start, hello.instance):
+            peer.announce_seq = 0
+        else:
             # An epoch only grows within one life.  A Hello that was sent before its sender was let in must not take a
             # joiner, whose link was replaced meanwhile, back: its sponsor would not know its JoinDone.
             epoch = max(epoch, peer.epoch)
@@ -223,7 +227,7 @@ class Sessions:
             core.replica.forget(hello.node)
             peer.forget(core.now)
             peer.start, peer.instance, peer.epoch = hello.start, hello.instance, epoch
-        peer.actor, peer.hello_state = hello.actor, hello.state
+        peer.actor, peer.state = hello.actor, hello.state
         link.become(states.READY)
         link.peer, peer.link = peer, link
         peer.new_session(core.now)

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from crdtsync.clocks.hybrid import STAMP_FLOOR_LAST
-from crdtsync.clocks.members import RANK, MemberRecord
+from crdtsync.clocks.members import RANK, Ballot, MemberRecord
 from crdtsync.clocks.vector import covers
 from crdtsync.config import Config
 from crdtsync.datatypes.rows import PackedRows
@@ -68,11 +68,22 @@ def _members(members: Iterable[MemberRecord], settings: Config) -> None:
         check_name(BadRecord, "a member's name", record.node)
         _range(BadRecord, "an epoch", record.epoch, 1, SEQ_MAX)
         _range(BadRecord, "a start", record.start, 0, SEQ_MAX)
+        _range(BadRecord, "a revision", record.revision, 0, SEQ_MAX)
         if record.state not in RANK or len(record.address) > NAME_BYTES_MAX or record.node in seen:
             raise BadRecord(f"The record of member {record.node!r} is not well formed.")
+        if record.ballot is not None:
+            _ballot(record.ballot)
         seen.add(record.node)
     if len(seen) > settings.members_max:
         raise BadRecord(f"{len(seen)} members; members_max is {settings.members_max}.")
+
+
+def _ballot(ballot: Ballot) -> None:
+    check_name(BadRecord, "a proposer's name", ballot.proposer)
+    check_name(BadRecord, "a victim's name", ballot.victim)
+    for what in ("epoch", "start", "number", "victim_epoch"):
+        _range(BadRecord, f"a ballot's {what}", getattr(ballot, what), 0, SEQ_MAX)
+    _range(BadRecord, "a ballot's config", ballot.config, 0, ID_MAX)
 
 
 def _rows(rows: PackedRows, settings: Config) -> None:

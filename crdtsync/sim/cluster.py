@@ -23,7 +23,7 @@ class Cluster:
         self.network = Network(world, plan.weather.calmed())
         self.oracles = Oracles(world)
         self.nodes: dict[str, SimNode] = {}
-        self.evicted: set[str] = set()  # names of all that ever were
+        self.evicted: set[str] = set()  # names of all that ever were, or that came in through one of them
         self.disks_replaced = 0
         self.operations = 0
         self._ports = FIRST_PORT
@@ -88,6 +88,11 @@ class Cluster:
         if node.write(bucket, operations):
             self.operations += 1
 
+    def let_in(self, node: SimNode, sponsor: str) -> None:
+        """A node is a member, and shares the fate of who let it in: the others may not know of either."""
+        if sponsor in self.evicted:
+            self.evicted.add(node.name)
+
     # -- faults
     def power_off(self, node: SimNode) -> None:
         """A machine loses its power, and gets it back after a while."""
@@ -144,18 +149,18 @@ class Cluster:
         self.world.rng.choice(able).leave()
         return True
 
-    def evict(self) -> bool:
-        """An operator evicts a member, from another one.
-
-        Only while all that run know the same members: two that evict each other contradict themselves for ever.
-        """
+    def evict(self, force: bool = False) -> bool:
+        """An operator evicts a member, from another one; several do at once, and each knows what its node knows."""
         members = [node for node in self.running() if node.writable()]
-        if len(members) < 3 or any(node.members() != members[0].members() for node in members):
+        if len(members) < 3:
             return False
         operator, victim = self.world.rng.sample(members, 2)
-        if not operator.evict(victim.name):
+        if not operator.evict(victim.name, force):
             return False
-        self.evicted.add(victim.name)
+        self.oracles.forced |= force
+        # Besides the victim: whom the operator's node has not heard of, because whoever let it in may be put out.
+        known = operator.members()
+        self.evicted |= {victim.name, *(node.name for node in members if node.name not in known)}
         return True
 
     # -- the end
@@ -181,6 +186,8 @@ class Cluster:
         for node in members:
             if not node.writable():
                 return f"{node.name} is {node.state()}"
+            if node.engine.eviction.victim_sought():
+                return f"{node.name} has proposed an eviction"
         return self.oracles.agreed(members)
 
     def idle_frames(self, time: float) -> int:

@@ -21,7 +21,8 @@ NODES_MAX = 6
 WEATHER = frozenset(("loss", "doubled", "reordered", "breaks", "late"))
 TROUBLES = WEATHER | {
     "cut in halves", "isolate", "one way", "break links", "power", "power in a write", "kill", "kill in a write",
-    "pause", "disk full", "disk error", "join", "leave", "evict", "clock step", "old copy", "lost disk",
+    "pause", "disk full", "disk error", "join", "leave", "evict", "evict by force", "clock step", "old copy",
+    "lost disk",
 }  # fmt: skip
 
 
@@ -45,7 +46,8 @@ def draw(seed: int) -> Plan:
     rng = random.Random(f"plan {seed}")
     nodes = rng.choice((3, 3, 3, 3, 3, 3, 4, 5))
     duration = rng.uniform(1.5, 2.5)
-    rates = {name: rate / duration for name, rate in _troubles(rng).items()}
+    troubles = _troubles(rng) | _strife(random.Random(f"strife {seed}"))
+    rates = {name: rate / duration for name, rate in troubles.items()}
     return Plan(
         nodes=nodes,
         operations=rng.randint(300, 310),
@@ -102,6 +104,14 @@ def without(plan: Plan, trouble: str) -> Plan:
     if trouble in WEATHER:
         return msgspec.structs.replace(plan, weather=msgspec.structs.replace(plan.weather, **{trouble: 0.0}))
     return msgspec.structs.replace(plan, rates={**plan.rates, trouble: 0.0})
+
+
+def _strife(rng: random.Random) -> dict[str, float]:
+    """Operators who put out each other's nodes at the same time, in few runs and then often."""
+    often: dict[str, float] = {}
+    if rng.random() < 0.1:
+        often |= {"evict": rng.choice((3, 8)), "evict by force": rng.choice((0, 0, 2))}
+    return often
 
 
 class Nemesis:
@@ -244,3 +254,6 @@ class Nemesis:
 
     def _evict(self) -> bool:
         return self.cluster.evict()
+
+    def _evict_by_force(self) -> bool:
+        return self.cluster.evict(force=True)

@@ -116,6 +116,13 @@ class History:
                 raise Violation(f"batch: {self.bucket}: stands at {seq} within a batch of actor {actor:x} up to {end}")
             yield from facts[known:seq]
 
+    def overwritten(self, fact: Fact, clock: Clock) -> bool:
+        """Whether a write to a register has lost to another below `clock`: of the loser nothing need be left."""
+        if fact.kind != LATEST:
+            return False
+        facts = [other for other in self.by_row[fact.row] if other.seq <= clock.get(other.actor, 0)]
+        return any((other.payload[0], other.actor) > (fact.payload[0], fact.actor) for other in facts)
+
     def expected(self, row: bytes, clock: Clock) -> Meaning:
         """What the row means to a replica that holds exactly the events below `clock`."""
         facts = [fact for fact in self.by_row.get(row, ()) if fact.seq <= clock.get(fact.actor, 0)]

@@ -53,6 +53,7 @@ class SimNode:
         self.was_entering = False  # its last process ended while it took a member's state
         self._promised: dict[str, Clock] = {}  # what the next start must find
         self._looked: dict[str, dict[int, int]] = {}  # clocks by index, as the oracles last saw them
+        self.collected: dict[str, Clock] = {}  # its floors when it last had to start over
         self.touched: dict[str, set[bytes]] = {}  # keys of rows that have changed since the oracles last looked
         self._wake: Event | None = None
         self._timers: list[Event] = []
@@ -261,14 +262,14 @@ class SimNode:
         """Ask to leave."""
         self._step(lambda: self.engine.leave(self.world.now))
 
-    def evict(self, name: str) -> bool:
-        """Evict another node; False when it is refused."""
+    def evict(self, name: str, force: bool) -> bool:
+        """Propose to evict another node, or do so by force; False when it is refused."""
         done = False
 
         def act() -> None:
             nonlocal done
             try:
-                self.engine.evict(name, False, self.world.now)
+                self.engine.evict(name, force, self.world.now)
                 done = True
             except (QuorumMissing, MembershipMisuse) as error:
                 self.world.count(f"refused: {error.counter}")
@@ -294,6 +295,10 @@ class SimNode:
         self.world.note(self.name, f"{event} {details}")
         if event == "below_floor":
             self.cluster.below_floor(self, details["node"])
+        elif event == "state" and details["state"] == states.MEMBER:
+            self.cluster.let_in(self, self.engine.entry.sponsor)
+        elif event == "state" and details["state"] == states.STARTING_OVER:
+            self.collected = {bucket: self.store.floor(bucket) for bucket in self.buckets()}
 
     # -- what oracles read
     def queues(self) -> dict[str, tuple[int, int]]:

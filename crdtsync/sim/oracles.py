@@ -32,6 +32,7 @@ class Oracles:
         self.actors: dict[int, tuple[str, int]] = {}  # id -> (node, start) that writes under it
         self._judged: dict[str, dict[str, Clock]] = {}
         self.steps = self.rows = 0
+        self.forced = False  # whether somebody was put out by force: then two can each go on without the other
 
     def history(self, bucket: str) -> History:
         history = self.histories.get(bucket)
@@ -117,8 +118,12 @@ class Oracles:
         self.world.count("started over")
         top = self._alone(node, bucket, before)
         rescued = node.rescued(bucket)
+        # Who has put all others out by force collects alone, and what it collected is in no row that could be rescued.
+        collected = node.collected.get(bucket, {}) if self.forced else {}
         for actor, seq in before.items():
             for fact in self.history(bucket).by_actor.get(actor, [])[top.get(actor, 0) : seq]:
+                if self.history(bucket).overwritten(fact, before) or fact.seq <= collected.get(actor, 0):
+                    continue
                 if rescued.get(fact.row, {}).get(actor, 0) < fact.seq:
                     event = f"event {fact.seq} of actor {actor:x} on {fact.row!r}"
                     raise Violation(f"rescue: {node.name} gave up {event}, it is in no rescue file")

@@ -5,7 +5,9 @@ from __future__ import annotations
 from itertools import chain
 from typing import Any
 
-from crdtsync.clocks.members import MemberRecord
+import msgspec
+
+from crdtsync.clocks.members import Ballot, MemberRecord
 from crdtsync.storage.table import pack
 
 WRITE = 1  # bucket, actor, last seq, rows: local events
@@ -34,12 +36,26 @@ def rows_of(items: list[bytes]) -> dict[bytes, bytes | None]:
 
 def members_flat(records: list[MemberRecord]) -> list[list[Any]]:
     """Member records as plain lists."""
-    return [[r.node, r.epoch, r.state, r.address, r.start] for r in records]
+    return [_member_flat(record) for record in records]
+
+
+def _member_flat(record: MemberRecord) -> list[Any]:
+    flat = [record.node, record.epoch, record.state, record.address, record.start]
+    if record.revision:  # most have never voted
+        ballot = record.ballot
+        flat += [record.revision, None if ballot is None else list(msgspec.structs.astuple(ballot))]
+    return flat
 
 
 def members_of(items: list[list[Any]]) -> list[MemberRecord]:
     """The records back."""
-    return [MemberRecord(*item) for item in items]
+    return [_member_of(*item) for item in items]
+
+
+def _member_of(
+    node: str, epoch: int, state: str, address: str, start: int, revision: int = 0, ballot: list[Any] | None = None
+) -> MemberRecord:
+    return MemberRecord(node, epoch, state, address, start, revision, None if ballot is None else Ballot(*ballot))
 
 
 def payload(*items: Any) -> bytes:

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
-from crdtsync.clocks.members import EVICTED, EXPIRED, JOINING, LEFT, MEMBER, MemberRecord
+from crdtsync.clocks.members import EVICTED, EXPIRED, JOINING, LEFT, MEMBER, Ballot, MemberRecord
 from crdtsync.config import Config
 from crdtsync.datatypes.rows import NO_ROWS, PackedRows
 from crdtsync.errors import BadFrame
@@ -123,7 +123,8 @@ def put_members(members: Iterable[MemberRecord]) -> list[pb.MemberRecord]:
     return [
         pb.MemberRecord(
             node=record.node, epoch=record.epoch, state=MEMBER_STATES[record.state], address=record.address,
-            start=record.start,
+            start=record.start, revision=record.revision,
+            ballot=None if record.ballot is None else pb.Ballot(**msgspec.structs.asdict(record.ballot)),
         )
         for record in members
     ]  # fmt: skip
@@ -149,6 +150,20 @@ def _read_member(record: pb.MemberRecord, what: str) -> MemberRecord:
         state=state,
         address=read_text(record.address, f"{what}.address", NAME_BYTES),
         start=read_number(record.start, f"{what}.start"),
+        revision=read_number(record.revision, f"{what}.revision"),
+        ballot=_read_ballot(record.ballot, f"{what}.ballot") if record.HasField("ballot") else None,
+    )
+
+
+def _read_ballot(ballot: pb.Ballot, what: str) -> Ballot:
+    return Ballot(
+        proposer=read_name(ballot.proposer, f"{what}.proposer"),
+        epoch=read_number(ballot.epoch, f"{what}.epoch"),
+        start=read_number(ballot.start, f"{what}.start"),
+        number=read_number(ballot.number, f"{what}.number"),
+        victim=read_name(ballot.victim, f"{what}.victim"),
+        victim_epoch=read_number(ballot.victim_epoch, f"{what}.victim_epoch"),
+        config=ballot.config,
     )
 
 

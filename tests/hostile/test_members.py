@@ -130,6 +130,7 @@ def test_bad_announcement(node: Node, liar: Liar, counter: str, lies: Lies) -> N
     liar.ready()
     with refusal(node, counter):
         liar.announce(**lies(liar))
+    until(lambda: liar.is_down() or counter != "bad_record", DEADLINE)  # or what comes next is said to a dying link
 
 
 def test_announcements_of_ever_new_buckets(node: Node, liar: Liar) -> None:

@@ -1,13 +1,14 @@
-"""Getting in and out: joining through a sponsor, starting over with a rescue, long transfers, leaving, eviction.
+"""Getting in and out: joining through a sponsor, starting over with a rescue, long transfers, leaving.
 
 Functions over two replicas that are linked; each is one exchange.  Whoever is in the middle of one keeps an Entry.
 """
 
 from __future__ import annotations
 
-from .members import EVICTED, EXPIRED, JOINING, LEFT, MEMBER, counted, is_counted
+from .members import EVICTED, EXPIRED, JOINING, LEFT, MEMBER, is_counted
 from .parts import Part, Scan, Staged
 from .rows import LATEST, covers, join
+from .voting import contradiction
 
 
 class Entry:
@@ -27,11 +28,13 @@ def contact(node, other):
     for one, two in ((node, other), (other, node)):
         if two.heard.get(one.name, 0) > one.starts:
             one.raise_start(two.heard[one.name] + 1)
+    if node.private is None and other.private is None and _is_out(node, other) and _is_out(other, node):
+        contradiction(node, other)
     mine, theirs = node.members, other.members
     for one, two, list_of_one in ((node, other, mine), (other, node, theirs)):
         if one.private is None and not _is_out(two, one) and not _is_out(one, two):
-            two.learn(list_of_one)
-        elif one.private is None and _is_out(one, two):
+            two.learn(list_of_one, one.ballots, one.name)
+        elif one.private is None and _is_out(one, two) and not _is_out(two, one):
             two.learn(list_of_one)  # RULE: who is out is told so, and is listened to no more
 
 
@@ -129,6 +132,7 @@ def install(node, part, entry):
     node.learn(part.word.members)
     node.note(node.name, (entry.epoch, MEMBER))
     node.entry, node.state = None, "member"
+    node.put_ballot(None, 0)
     restamp(node, mine, part.stamp_floor)
     node.world.came_in(node)
     node.sync()
@@ -211,7 +215,7 @@ def _end_scan(node, server):
         node.drop_scan()
 
 
-# ---- leaving, evicting ----
+# ---- leaving ----
 
 
 def leave(node, member, reply_lost):
@@ -222,11 +226,13 @@ def leave(node, member, reply_lost):
     """
     if node.state not in ("member", "leaving") or node.damaged or node.private is not None:
         return
+    if node.bound(node.name) is not None:
+        return  # RULE: who is bound by a vote does not leave before it knows how that ended
     if node.state == "member":
         node.state = "leaving"
         node.drop_scan()
         node.sync()  # RULE: durably, before anybody can record it: who forgets that it left would write again
-    member.learn(node.members)  # RULE: the leaver hands over whom it let in
+    member.learn(node.members, node.ballots)  # RULE: the leaver hands over whom it let in
     if not (member.serves() and member.state == "member" and is_counted(member.members, node.name)):
         return
     if not covers(member.disk["clock"], node.clock):
@@ -236,33 +242,5 @@ def leave(node, member, reply_lost):
     member.note(node.name, (node.epoch, LEFT))
     member.sync()
     if not reply_lost:
-        node.learn(member.members)
+        node.learn(member.members, member.ballots)
         node.sync()
-
-
-def evict(node, name, reached):
-    """RULE: an eviction is recorded, durably, by more than half of the members, not counting the evicted one, in one
-    exchange; who has recorded one takes no part in an eviction by its victim.
-
-    It is not enough that more than half are within reach: with A, B and C, any two linked through the third, A evicts
-    B, B evicts C and C evicts A before they have heard of each other, and nobody is left to start over from.
-    """
-    for other in reached:
-        if _is_out(other, node) or not _is_out(node, other):
-            node.learn(other.members)
-    record = node.members.get(name)
-    if node.state != "member" or node.private is not None or not is_counted(node.members, name) or name == node.name:
-        return False
-    votes = [
-        m for m in reached if m.name != name and m.state == "member" and is_counted(node.members, m.name)
-        and m.private is None and not _is_out(node, m) and not _is_out(m, node)
-    ]  # fmt: skip
-    if 2 * (len(votes) + 1) <= len(counted(node.members)):
-        return False
-    node.note(name, (record[0], EVICTED))
-    node.drop_announcement(name)
-    for other in [node, *votes]:
-        other.learn(node.members)
-        other.sync()
-    node.world.evicted(node, name)
-    return True

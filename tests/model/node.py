@@ -6,15 +6,16 @@ from .mending import Mending
 from .rows import CELL, LATEST, cell_value, value_key
 from .stability import Stability
 from .transfers import Transferring
+from .voting import Voting
 from .writing import Writing
 
 
-class Node(Writing, Transferring, Stability, Mending):
+class Node(Writing, Transferring, Stability, Voting, Mending):
     """A replica.  Clocks, rows, member lists and what is on `disk` are replaced, never changed in place."""
 
     DURABLE = (
         "clock", "rows", "log", "members", "epoch", "state", "floor", "stamp_floor", "starts", "damaged", "scan",
-        "entry", "sponsoring", "private",
+        "entry", "sponsoring", "private", "ballots",
     )  # fmt: skip
 
     def __init__(self, name, world):
@@ -22,6 +23,7 @@ class Node(Writing, Transferring, Stability, Mending):
         self.world, self.rules = world, world.rules
         self.clock = {}  # EXACT: clock[a] = s: every effect of a's events <= s is in my rows, and no row has more
         self.rows, self.log = {}, {}  # key -> Row;  (actor, seq) -> key
+        self.ballots = {}  # name -> ((epoch, start, revision), Ballot or None): who proposes or votes for what
         self.members, self.epoch = {}, 1  # whom collection must wait for; my own epoch
         self.state = "member"  # "joining", "member", "leaving", "left", "over" (must start over)
         self.floor = {}  # join of the contexts of all rows collected here
@@ -65,6 +67,9 @@ class Node(Writing, Transferring, Stability, Mending):
         if self.entry:
             self.entry.transfer = None
         self.new_start()
+        ballot = self.ballot(self.name)
+        if ballot is not None and ballot.proposer == self.name:
+            self.put_ballot(None)  # RULE: a proposal does not outlive the start that made it
         self.world.crashes += 1
         self.world.touch_all(self)
 

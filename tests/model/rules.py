@@ -20,6 +20,8 @@ class Rules:
     whole_batches: bool = True
     announced_by_epoch: bool = True
     restamp: bool = True
+    bound_by_votes: bool = True
+    same_list: bool = True
     join_records: Any = field(default=join_records)
 
 

@@ -10,27 +10,34 @@ from .members import is_counted
 from .node import Node
 from .parts import Staged
 from .rows import join
+from .voting import last_resort
 from .world import Violation, World
 
 HEALING_ROUNDS = 6
 
 
 class Schedule:
-    def __init__(self, seed, count, steps, rules=None, loss=0.3, restless=False, world_class=World, node_class=Node):
+    def __init__(self, seed, count, steps, rules=None, loss=0.3, more=None, world_class=World, node_class=Node):
         self.rng, self.steps, self.loss = random.Random(seed), steps, loss
         self.world = world_class(self.rng, count, rules, node_class)
         self.nodes, self.bound = self.world.nodes, count + 2
         self.net, self.pulls, self.cut = [], [], set()
-        self.weights = list(accumulate(w * (self.RESTLESS.get(name, 1) if restless else 1) for w, name in self.STEPS))
+        self.weights = list(accumulate(weight * (more or {}).get(name, 1) for weight, name in self.STEPS))
 
     STEPS = (
         (40, "write"), (14, "push"), (6, "open_pull"), (14, "pull_part"), (13, "deliver"), (3, "announce"),
         (1, "pass_on"), (2.5, "collect"), (2.5, "scan"), (6, "enter"), (0.7, "arrive"), (0.3, "expire"),
-        (0.3, "leave"), (0.4, "evict"), (0.8, "backup"), (0.25, "restore"), (0.4, "damage"), (3, "repair"),
-        (1, "crash"), (2, "part_ways"), (2, "reunite"),
+        (0.3, "leave"), (1, "propose"), (5, "vote"), (4, "count"), (0.05, "force"), (0.8, "backup"), (0.25, "restore"),
+        (0.4, "damage"), (3, "repair"), (1, "crash"), (2, "part_ways"), (2, "reunite"),
     )  # fmt: skip
     # much coming and going, in every third schedule
-    RESTLESS = {"arrive": 3, "enter": 2, "expire": 3, "leave": 5, "evict": 6, "restore": 4, "crash": 3}
+    RESTLESS = {"arrive": 3, "enter": 2, "expire": 3, "leave": 5, "propose": 3, "vote": 2, "count": 2, "restore": 4,
+                "crash": 3}
+    # operators who put out each other's nodes, in every seventh
+    STRIFE = {
+        "propose": 4, "vote": 12, "count": 1.5, "force": 20, "enter": 6, "restore": 0.2, "part_ways": 4,
+        "announce": 8, "write": 0.3,
+    }  # fmt: skip
     NAMES = [name for _, name in STEPS]
 
     def run(self):
@@ -220,7 +227,8 @@ class Schedule:
     def go_in(self, node, other, limit):
         rng = self.rng
         if node.entry is None:
-            if self.reaches(node, other):
+            last_resort(node, [one for one in self.nodes.values() if one is not node and self.linked(node, one)])
+            if node.state in ("joining", "over") and self.reaches(node, other):
                 entry.begin(node, other, by_scan=rng.random() < 0.4)
             return
         sponsor = self.nodes[node.entry.sponsor]
@@ -249,11 +257,21 @@ class Schedule:
         if self.serving(but=node) >= 2 and self.meet(node, other):
             entry.leave(node, other, self.rng.random() < 0.3)
 
-    def evict(self, node):
-        other = self.other(node)
-        reached = [n for n in self.nodes.values() if n is not node and self.linked(node, n)]
-        if node.state == "member" and self.serving(but=other) >= 2:
-            entry.evict(node, other.name, reached)
+    def propose(self, node):
+        node.propose(self.other(node).name)
+
+    def vote(self, node):
+        able = [one for one in self.nodes.values() if one.electable() is not None]
+        if able:
+            self.rng.choice(able).vote()
+
+    def count(self, node):
+        asking = [one for one in self.nodes.values() if one.proposal(one.name) is not None]
+        if asking:
+            self.rng.choice(asking).count(patience=self.rng.random() < 0.9)
+
+    def force(self, node):
+        node.force_out(self.other(node).name)
 
     def repair(self, node):
         damaged = [n for n in self.nodes.values() if n.damaged and n.state in ("member", "leaving")]
@@ -284,6 +302,7 @@ class Schedule:
         self.world.now += 10_000
         for node in self.nodes.values():
             node.postponed = []
+            node.count(patience=False)
             if node.private is not None:
                 node.state = "joining"
         for turn in range(HEALING_ROUNDS):
@@ -313,6 +332,9 @@ class Schedule:
                     node.must_start_over("damage")
             if node.state == "left" and is_counted(node.members, node.name):
                 node.state = "over"  # it had begun to come back, and a copy from before was restored
+        for node in self.nodes.values():
+            last_resort(node, [one for one in self.nodes.values() if one is not node and self.linked(node, one)])
+        for node in self.nodes.values():
             tries = 0
             while node.state in ("joining", "over"):
                 tries += 1
@@ -348,4 +370,5 @@ class Schedule:
 
 def run(seed, rules=None, **classes):
     """The schedule of one seed; its world, or a Violation."""
-    return Schedule(seed, 2 + seed % 5, 100 + seed * 37 % 600, rules, restless=seed % 3 == 0, **classes).run()
+    more = Schedule.STRIFE if seed % 7 == 3 else Schedule.RESTLESS if seed % 3 == 0 else None
+    return Schedule(seed, 2 + seed % 5, 100 + seed * 37 % 600, rules, more=more, **classes).run()

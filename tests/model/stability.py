@@ -5,6 +5,7 @@ from __future__ import annotations
 from .members import COUNTED, EVICTED, LEFT, counted
 from .parts import Word
 from .rows import LATEST, covers, join
+from .voting import join_ballots
 
 
 class Stability:
@@ -12,8 +13,17 @@ class Stability:
 
     # ---- who is in, and what they announced ----
 
-    def learn(self, members):
-        """Take in a member list; maybe find out that I am no longer what I thought."""
+    def learn(self, members, ballots=None, author=""):
+        """Take in a member list; maybe find out that I am no longer what I thought.
+
+        `author`: whose whole list it is.
+        """
+        self.ballots = join_ballots(self.ballots, ballots or {})
+        self.learn_records(members)
+        if author and self.state in ("member", "leaving"):
+            self.heard_list(author)
+
+    def learn_records(self, members):
         if members == self.members:
             return
         before, self.members = self.members, self.rules.join_records(self.members, members)
@@ -50,7 +60,7 @@ class Stability:
         if self.private is not None or word.author == self.name or not self.takes_word(word):
             return
         # RULE: it brings its author's member list, so whoever counts it also waits for whoever joined there
-        self.learn(word.members)
+        self.learn(word.members, word.ballots, word.author)
         self.words[word.author] = word
         if self.members.get(word.author, (0, 0))[0] != word.epoch and self.rules.announced_by_epoch:
             return

@@ -10,6 +10,7 @@ from . import entry
 from .members import EVICTED, EXPIRED, JOINING, MEMBER, join_records
 from .parts import Staged
 from .rules import Rules
+from .voting import last_resort
 from .world import Violation, World
 
 ROW = ("a",)
@@ -33,6 +34,17 @@ def pull(reader, server):
     return outcome
 
 
+def put_out(node, victim, *voters):
+    """One eviction by votes, without anybody in between."""
+    node.propose(victim.name)
+    for voter in voters:
+        voter.learn(node.members, node.ballots, node.name)
+        voter.vote()
+        node.learn(voter.members, voter.ballots, voter.name)
+    node.count(patience=True)
+    return node.members[victim.name][1] == EVICTED
+
+
 def enter(node, sponsor):
     entry.begin(node, sponsor, by_scan=False)
     while node.state != "member":
@@ -51,7 +63,9 @@ def counted_again_with_less(**broken):
     for node in (a, b):
         pull(node, x)
         node.sync()
-    assert entry.evict(b, x.name, [a, s])
+    assert put_out(b, x, a, s)
+    a.learn(b.members, b.ballots, b.name)
+    s.learn(b.members, b.ballots, b.name)
     x.learn(a.members)
     enter(x, s)
     pull(s, a)
@@ -98,12 +112,110 @@ def test_private_registers_are_stamped_above_what_was_collected():
         private_register_below_a_deletion(restamp=False)
 
 
+def circle(nodes):
+    """Everybody proposes to evict the next one; then all votes, and then all counts, cross each other."""
+    after = dict(zip(nodes, [*nodes[1:], nodes[0]], strict=True))
+    for node in nodes:
+        node.propose(after[node].name)
+    for node in nodes:
+        for other in nodes:
+            node.learn(other.members, other.ballots, other.name)
+    for node in nodes:
+        node.vote()
+    for node in nodes:
+        for other in nodes:
+            node.learn(other.members, other.ballots, other.name)
+    for node in nodes:
+        node.count(patience=False)
+
+
 def test_three_members_cannot_evict_each_other_in_a_circle():
+    _, *nodes = cluster(3)
+    circle(nodes)
+    assert [node.state for node in nodes] == ["member"] * 3
+    assert put_out(nodes[0], nodes[1], nodes[2])
+    assert not put_out(nodes[1], nodes[2], nodes[0])
+
+
+def two_ask_for_one_vote(**broken):
+    """A proposes to evict B, B to evict A, and C is asked by both before it knows how the first proposal ended."""
+    _, a, b, c = cluster(3, **broken)
+    for node, victim in ((a, b), (b, a)):
+        node.propose(victim.name)
+        c.learn(node.members, node.ballots, node.name)
+        c.vote()
+        node.learn(c.members, c.ballots, c.name)
+    for node in (a, b):
+        node.count(patience=False)
+    return [node.members[name] for node, name in ((a, b.name), (b, a.name))]
+
+
+def test_a_member_votes_for_one_proposal_at_a_time():
+    assert two_ask_for_one_vote() == [(1, EVICTED), (1, MEMBER)]
+    with pytest.raises(Violation, match="from one list"):
+        two_ask_for_one_vote(bound_by_votes=False)
+
+
+def test_a_vote_for_another_list_of_members_does_not_count():
+    """C and D have put out E; B, which has not heard of it, votes for E's eviction of C, as does D by its old list."""
+    _, a, b, c, d, e = cluster(5)
+    e.propose(c.name)
+    b.learn(e.members, e.ballots, e.name)
+    b.vote()
+    assert b.ballot(b.name) == e.ballot(e.name)
+    assert put_out(c, e, a, d)
+    for node in (a, d):
+        node.learn(c.members, c.ballots, c.name)
+        node.learn(b.members, {**b.ballots, **e.ballots})
+        assert node.electable() is None
+    e.learn(b.members, b.ballots, b.name)
+    e.count(patience=False)
+    assert e.members[c.name] == (1, MEMBER)
+
+
+def test_a_voter_is_bound_until_a_whole_list_tells_how_it_ended():
     _, a, b, c = cluster(3)
-    assert entry.evict(a, b.name, [c])
-    assert not entry.evict(b, c.name, [a])
+    a.propose(b.name)
+    c.learn(a.members, a.ballots, a.name)
+    c.vote()
+    b.propose(a.name)
+    c.crash()
+    c.learn(b.members, b.ballots, b.name)
+    assert c.electable() is None  # it may be that A has counted
+    early = a.word()
+    a.count(patience=False)
+    c.hear(early)
+    c.learn({}, a.ballots)
+    assert c.bound(c.name) is not None
+    c.hear(a.word())
+    assert c.bound(c.name) is None
+    assert c.electable() == b.ballot(b.name)
+
+
+def test_two_put_out_by_each_others_force_are_one_cluster_again():
+    _, a, b = cluster(2)
+    a.force_out(b.name)
+    b.force_out(a.name)
+    entry.contact(b, a)
+    assert (a.state, a.epoch, b.state) == ("member", 2, "over")
+    enter(b, a)
+    assert a.members == b.members
+
+
+def test_one_stays_where_all_are_put_out_by_force():
+    _, a, b, c = cluster(3)
+    for node, victim in ((a, b), (b, c), (c, a)):
+        node.force_out(victim.name)
+    for node in (a, b, c):
+        for other in (a, b, c):
+            node.learn(other.members, other.ballots)
+    assert [node.state for node in (a, b, c)] == ["over"] * 3
+    last_resort(b, [a, c])
     assert b.state == "over"
-    assert [node.members[b.name] for node in (a, c)] == [(1, EVICTED)] * 2
+    last_resort(a, [b, c])
+    assert (a.state, a.epoch) == ("member", 2)
+    enter(b, a)
+    enter(c, a)
 
 
 def test_an_expiry_by_a_restored_sponsor_throws_no_member_out():

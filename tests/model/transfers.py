@@ -97,6 +97,8 @@ class Transferring:
         if self.rules.start_check and not covers(holds, part.base):
             return "stale"  # RULE: it starts beyond what I hold: drop it, pull instead
         if not covers(part.target, self.floor):
+            if not covers(self.clock, part.floor) and self.name > part.sender:
+                return "below"  # RULE: each is below the other's floor: the greater name starts over
             return "behind"  # RULE: its sender was below my floor, then or still
         if self.clock and not covers(self.clock, part.floor):
             return "below"  # RULE: I am below the sender's floor, as an old copy or an evicted replica is: start over

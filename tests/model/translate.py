@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from functools import lru_cache
 
+from msgspec.structs import replace
+
 from crdtsync import kernels
-from crdtsync.clocks.members import EVICTED, EXPIRED, JOINING, LEFT, MEMBER, MemberRecord
+from crdtsync.clocks.ballots import config_of
+from crdtsync.clocks.members import EVICTED, EXPIRED, JOINING, LEFT, MEMBER, Ballot, MemberRecord
 from crdtsync.datatypes import lwwregister, map, mvregister, orset, pncounter, values
 from crdtsync.datatypes.keys import parse, top
 from crdtsync.pure.image import decode
@@ -48,6 +51,22 @@ def place(path, kind):
 
 def to_members(members):
     return [MemberRecord(node=node, epoch=epoch, state=STATES[rank]) for node, (epoch, rank) in members.items()]
+
+
+def to_ballot(ballot):
+    if ballot is None:
+        return None
+    config = {node: MemberRecord(node=node, epoch=epoch, state=MEMBER) for node, epoch in ballot.config}
+    return Ballot(ballot.proposer, *ballot.opened, ballot.victim, ballot.victim_epoch, config_of(config))
+
+
+def to_records(members, ballots):
+    """A member list with the ballots in it, as the engine keeps it."""
+    records = {record.node: record for record in to_members(members)}
+    for node, ((epoch, start, revision), ballot) in ballots.items():
+        if node in records and records[node].epoch == epoch:
+            records[node] = replace(records[node], start=start, revision=revision, ballot=to_ballot(ballot))
+    return records
 
 
 def perform(txn, name, path, *arguments):

@@ -24,7 +24,17 @@ from crdtsync.storage.table import ROWS, physical
 
 from .node import Node
 from .rows import CELL, LATEST, SET, covers
-from .translate import STATES, actor_id, actor_name, model_row, perform, place, to_ids, to_members
+from .translate import (
+    STATES,
+    actor_id,
+    actor_name,
+    model_row,
+    perform,
+    place,
+    to_ids,
+    to_members,
+)
+from .twin_votes import VotingTwin
 from .world import Violation, World
 
 BUCKET, CLUSTER = "default", 7
@@ -91,7 +101,7 @@ class Pair(World):
             self.compared += 1
 
 
-class Twin(Node):
+class Twin(VotingTwin, Node):
     """A model node that drags an engine along."""
 
     def __init__(self, name, world):
@@ -324,9 +334,9 @@ class Twin(Node):
             self.replica.hear(BUCKET, word.author, to_ids(word.clock), to_members(word.members))
         return taken
 
-    def learn(self, members):
+    def learn_records(self, members):
         before = self.members
-        super().learn(members)
+        super().learn_records(members)
         if self.members != before:
             self.replica.merge_members(to_members(self.members))
 

@@ -30,6 +30,8 @@ class World:
         self.inside = set()  # dots after which a batch goes on: no clock may end there
         self.lost, self.rescue = set(), defaultdict(list)  # what may be missing at the end, and what was written down
         self.aside = {}  # (node, key) -> context of a row set aside, which the node itself cannot know
+        self.forced = self.forgetful = False  # somebody was put out by force; votes may be lost with a disk
+        self.stood, self.decided = 0, {}  # list of counted members -> who was evicted from it
         self.excused = set()  # (node, epoch) that may find itself out: evicted, restored, or let in by such a one
         self.dirty = {}
         for _ in range(count):
@@ -98,7 +100,19 @@ class World:
         """An old copy takes a replica's place: what is newer there may be lost, and who it let in may be unknown."""
         for actor, seq in join(node.clock, node.disk["clock"]).items():
             self.lost |= {(actor, s) for s in range(disk["clock"].get(actor, 0) + 1, seq + 1)}
+        self.forgetful = True
         self.excused.add((node.name, disk["epoch"]))
+        self.excuse_unknown(list(self.nodes.values()))
+
+    def carried(self, ballot):
+        """Evictions follow one upon the other: of those proposed in one list only one is carried."""
+        if ballot.config in self.decided and not self.forgetful:
+            raise Violation(f"{ballot.victim} is evicted, and {self.decided[ballot.config]} was, from one list")
+        self.decided[ballot.config] = ballot.victim
+
+    def stands(self, node):
+        self.stood += 1
+        self.excused.add((node.name, node.epoch))
         self.excuse_unknown(list(self.nodes.values()))
 
     def evicted(self, node, name):
@@ -118,6 +132,8 @@ class World:
 
     def starts_over(self, node, why):
         self.start_overs += 1
+        if self.forced:  # who has put out all others collects alone, and what it collected is in no row to be rescued
+            self.lost |= {(actor, s) for actor, seq in node.floor.items() for s in range(1, seq + 1)}
         if why != "damage" and (node.name, node.epoch) not in self.excused:
             raise Violation(f"{node.name} must start over ({why}) though nobody evicted or restored it")
 

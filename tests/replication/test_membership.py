@@ -214,6 +214,7 @@ def test_news_of_an_uninformed_node_brings_nobody_back() -> None:
     cluster.run(1.0)
     nodes[0].engine.evict("n2", False, cluster.now)
     cluster.settle(nodes[0])
+    cluster.until(lambda: nodes[0].store.members()["n2"].state == EVICTED)
     link = nodes[0].engine.core.peers["n1"].link
     assert link is not None
     late = msgspec.structs.replace(record, start=record.start + 5)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from hypothesis import strategies as st
 
-from crdtsync.clocks.members import RANK, MemberRecord
+from crdtsync.clocks.members import RANK, Ballot, MemberRecord
 from crdtsync.datatypes.rows import NO_ROWS, PackedRows
 from crdtsync.replication import messages as m
 
@@ -23,9 +23,13 @@ NAME = text(255, 1)
 BUCKET = text(64, 1)
 CODE = st.sampled_from(["busy", "gone", "stale_base", "x" * 64])
 CLOCK = st.dictionaries(ACTOR, st.integers(1, 2**63 - 1), max_size=8)
-MEMBER = st.builds(
-    MemberRecord, node=NAME, epoch=NUMBER, state=st.sampled_from(sorted(RANK)), address=text(255), start=NUMBER
+BALLOT = st.builds(
+    Ballot, proposer=NAME, epoch=NUMBER, start=NUMBER, number=NUMBER, victim=NAME, victim_epoch=NUMBER, config=U64
 )
+MEMBER = st.builds(
+    MemberRecord, node=NAME, epoch=NUMBER, state=st.sampled_from(sorted(RANK)), address=text(255), start=NUMBER,
+    revision=NUMBER, ballot=st.none() | BALLOT,
+)  # fmt: skip
 MEMBERS = st.lists(MEMBER, max_size=4, unique_by=lambda record: record.node).map(tuple)
 
 

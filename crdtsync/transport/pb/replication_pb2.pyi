@@ -90,18 +90,40 @@ class Clock(_message.Message):
     def __init__(self, actors: _Optional[_Iterable[int]] = ..., seqs: _Optional[_Iterable[int]] = ...) -> None: ...
 
 class MemberRecord(_message.Message):
-    __slots__ = ("node", "epoch", "state", "address", "start")
+    __slots__ = ("node", "epoch", "state", "address", "start", "revision", "ballot")
     NODE_FIELD_NUMBER: _ClassVar[int]
     EPOCH_FIELD_NUMBER: _ClassVar[int]
     STATE_FIELD_NUMBER: _ClassVar[int]
     ADDRESS_FIELD_NUMBER: _ClassVar[int]
     START_FIELD_NUMBER: _ClassVar[int]
+    REVISION_FIELD_NUMBER: _ClassVar[int]
+    BALLOT_FIELD_NUMBER: _ClassVar[int]
     node: str
     epoch: int
     state: MemberState
     address: str
     start: int
-    def __init__(self, node: _Optional[str] = ..., epoch: _Optional[int] = ..., state: _Optional[_Union[MemberState, str]] = ..., address: _Optional[str] = ..., start: _Optional[int] = ...) -> None: ...
+    revision: int
+    ballot: Ballot
+    def __init__(self, node: _Optional[str] = ..., epoch: _Optional[int] = ..., state: _Optional[_Union[MemberState, str]] = ..., address: _Optional[str] = ..., start: _Optional[int] = ..., revision: _Optional[int] = ..., ballot: _Optional[_Union[Ballot, _Mapping]] = ...) -> None: ...
+
+class Ballot(_message.Message):
+    __slots__ = ("proposer", "epoch", "start", "number", "victim", "victim_epoch", "config")
+    PROPOSER_FIELD_NUMBER: _ClassVar[int]
+    EPOCH_FIELD_NUMBER: _ClassVar[int]
+    START_FIELD_NUMBER: _ClassVar[int]
+    NUMBER_FIELD_NUMBER: _ClassVar[int]
+    VICTIM_FIELD_NUMBER: _ClassVar[int]
+    VICTIM_EPOCH_FIELD_NUMBER: _ClassVar[int]
+    CONFIG_FIELD_NUMBER: _ClassVar[int]
+    proposer: str
+    epoch: int
+    start: int
+    number: int
+    victim: str
+    victim_epoch: int
+    config: int
+    def __init__(self, proposer: _Optional[str] = ..., epoch: _Optional[int] = ..., start: _Optional[int] = ..., number: _Optional[int] = ..., victim: _Optional[str] = ..., victim_epoch: _Optional[int] = ..., config: _Optional[int] = ...) -> None: ...
 
 class PackedRows(_message.Message):
     __slots__ = ("actors", "count", "keys", "images")
