@@ -36,7 +36,9 @@ from crdtsync.errors import (
 )
 from crdtsync.transport.pb import data_pb2 as pb
 
-TLS_TROUBLES = ("needs_tls", "plaintext", "wrong_ca", "expired", "wrong_name", "no_certificate", "refused_ours")
+TLS_TROUBLES = (
+    "needs_tls", "plaintext", "wrong_ca", "expired", "wrong_name", "wrong_role", "no_certificate", "refused_ours",
+)  # fmt: skip
 WAIT_MARGIN = 0.1  # s between the end of a wait at the node and the end of the call, so that the node can say so
 
 

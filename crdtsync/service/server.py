@@ -17,7 +17,6 @@ from crdtsync.config import ServeConfig, make_serve_config
 from crdtsync.errors import Closed, InvariantViolated
 from crdtsync.replication import peers as states
 from crdtsync.security.credentials import ServerCredentials
-from crdtsync.security.files import TlsFiles
 from crdtsync.service.admin import Admin
 from crdtsync.service.calls import Calls
 from crdtsync.service.data import Data
@@ -62,9 +61,8 @@ class Server:
         self._node, self.config, self._on_stop = node, config, on_stop
         self.address = self.admin_address = ""
         self._workers = Workers(node.local, config.workers, config.inline_bytes)
-        self._files = TlsFiles.of(node.config)
-        self._credentials = ServerCredentials(self._files).grpc if self._files is not None else None
-        self._calls = Calls(node.local, config, verified=self._files is not None)
+        self._credentials = ServerCredentials(node.tls).grpc if node.tls is not None else None
+        self._calls = Calls(node.local, config, verified=node.tls is not None)
         self._data = Data(node, config, self._calls, self._workers)
         self._listeners: list[Listener] = []
         self._servers: list[Any] = []
@@ -82,8 +80,6 @@ class Server:
                 raise Closed("The server has been started before.")
             self._loop = shared_loop()
             try:
-                if self._files is not None:
-                    self._files.start()
                 self._await(self._open(), LOOP_TIMEOUT)
                 self._node.attach(self)
             except BaseException:
@@ -124,7 +120,7 @@ class Server:
 
     def status(self) -> dict[str, Any]:
         """Its part of `Node.status()`."""
-        encryption = "plaintext" if self._files is None else "tls"
+        encryption = "plaintext" if self._credentials is None else "tls"
         return {
             "address": self.address, "admin_address": self.admin_address, "encryption": encryption,
             "watches": self._data.watching, **self._calls.status(),
@@ -166,8 +162,6 @@ class Server:
         for listener in self._listeners:
             listener.remove()
         self._workers.stop()
-        if self._files is not None:
-            self._files.stop()
 
     def _await(self, work: Coroutine[Any, Any, None], timeout: float) -> None:
         try:

@@ -33,6 +33,7 @@ FAILED = HEAD + b"Handshake failed with error SSL_ERROR_SSL: error:1:SSL routine
         (FAILED + b"CERTIFICATE_VERIFY_FAILED: certificate has expired", "expired"),
         (FAILED + b"CERTIFICATE_VERIFY_FAILED: unsupported certificate purpose", "wrong_role"),
         (FAILED + b"TLSV1_ALERT_UNKNOWN_CA", "distrusted"),
+        (FAILED + b"BAD_PACKET_LENGTH: Invalid certificate verification context", "distrusted"),
         (FAILED + b"SOMETHING_NEW", "other"),
         (HEAD.replace(b"I", b"E", 1) + b"No match found for server name: n2.node.crdtsync\x1b", "wrong_name"),
     ],
