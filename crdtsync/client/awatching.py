@@ -64,7 +64,7 @@ class AsyncWatcher:
         stream = self._line.open(node, "Watch", "unary_stream", self._telling.request())
         try:
             async for response in stream:
-                changes = self._telling.take_in(response)
+                changes = self._telling.take_in(response, node)
                 if changes or self._queue.empty():  # else a heartbeat that nobody waits for
                     await self._queue.put((changes, self._telling.token))
         except aio.AioRpcError as error:

@@ -31,6 +31,7 @@ from crdtsync.errors import (
     InvalidToken,
     Misuse,
     OutcomeUnknown,
+    TokenLost,
     Unreachable,
     WaitTimeout,
 )
@@ -183,11 +184,18 @@ class Caller:
             try:
                 yield Ask(node, "WaitFor", wait.SerializeToString(), left)
             except CallFailed as failure:
-                if not isinstance(failure.error, WaitTimeout) and not failure.late:
-                    raise
-                text = f"{node} does not hold yet what this session has written or read."
-                raise CallFailed(text, WaitTimeout(text, hint="Is it in reach of the other nodes?")) from None
+                raise self._lacking(node, failure) from None
         node.holds = version
+
+    def _lacking(self, node: Node, failure: CallFailed) -> CallFailed:
+        """The failure of a wait for the session; another node may do better."""
+        if isinstance(failure.error, WaitTimeout) or failure.late:
+            text = f"{node} does not hold yet what this session has written or read."
+            return CallFailed(text, WaitTimeout(text, hint="Is it in reach of the other nodes?"))
+        if isinstance(failure.error, InvalidToken | TokenLost):
+            text = f"{node} cannot have what this session has written or read: {failure.error.message}"
+            return CallFailed(text, type(failure.error)(text, hint="forget() begins a new session."))
+        return failure
 
     # -- after a failure
 
@@ -273,7 +281,7 @@ class Caller:
         """Reach one node, each having one try.  Raises Unreachable, Denied, ClusterMismatch ..."""
         failure = CallFailed("")
         for node in self.nodes.all:
-            tries = Tries(Call("Describe", b""), self.now() + self.config.connect_timeout)
+            tries = Tries(Call("Describe", b""), self.now() + self.config.timeout)
             try:
                 yield from self._greet(node, tries)
                 return

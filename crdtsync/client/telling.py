@@ -5,6 +5,7 @@ from __future__ import annotations
 from crdtsync.client.answers import change_of
 from crdtsync.client.calls import Caller
 from crdtsync.client.failures import CallFailed
+from crdtsync.client.nodes import Node
 from crdtsync.errors import CrdtsyncError, DeadlineExceeded, Unreachable, WaitTimeout
 from crdtsync.handles import Change
 from crdtsync.transport.pb import data_pb2 as pb
@@ -31,11 +32,13 @@ class Telling:
             heartbeat_ms=int(self._caller.config.watch_heartbeat * 1000),
         ).SerializeToString()  # fmt: skip
 
-    def take_in(self, response: bytes) -> list[Change]:
+    def take_in(self, response: bytes, node: Node) -> list[Change]:
         """The changes of a response.  Only the last one may resume behind it.  Raises BadFrame."""
         message = self._caller.read(pb.WatchResponse, response)
         self._failures = 0
         before, self.token = self.token, message.token or self.token
+        if self._caller.session.mode == "reads":
+            self._caller.session.note(self.token, node)
         last = len(message.changes) - 1
         return [
             change_of(change, self.token if number == last else before) for number, change in enumerate(message.changes)

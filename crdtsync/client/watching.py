@@ -95,7 +95,7 @@ class RemoteWatcher:
             if self._closed:
                 self._stream.cancel()
             for response in self._stream:
-                self._put(Told(self._telling.take_in(response), self._telling.token))
+                self._put(Told(self._telling.take_in(response, node), self._telling.token))
         except grpc.RpcError as error:
             if self._closed or caller.closed:
                 return 0.0

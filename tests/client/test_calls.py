@@ -14,7 +14,9 @@ from crdtsync.errors import (
     CrdtsyncError,
     DeadlineExceeded,
     FieldTypeError,
+    InvalidToken,
     OutcomeUnknown,
+    TokenLost,
     Unreachable,
     WaitTimeout,
 )
@@ -236,6 +238,18 @@ def test_tokens_of_a_store_that_gets_its_first_peer_are_had_anew() -> None:
     world.gossip(one, two)
     one.reachable = False
     assert read(world) == 3
+
+
+def test_a_session_that_no_node_can_have_ends_with_forget() -> None:
+    for name, error in (("TokenLost", TokenLost), ("InvalidToken", InvalidToken)):
+        world = World(2)
+        write(world)
+        next(iter(world.nodes.values())).reachable = False
+        world.fault = lambda node, method, name=name: name if method == "WaitFor" else ""
+        with pytest.raises(error, match="forget"):
+            read(world)
+        world.caller.session.forget()
+        assert read(world) == 0
 
 
 def test_nodes_of_another_cluster_are_not_used() -> None:

@@ -7,6 +7,7 @@ import random
 import socket
 import threading
 import time
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +22,8 @@ from crdtsync.client.nodes import Nodes
 from crdtsync.client.steps import Ask
 from crdtsync.config import ConnectConfig
 from crdtsync.errors import CrdtsyncError, DeadlineExceeded, OutcomeUnknown, Unreachable
-from tests.client.conftest import Process, Served, until
-from tests.proxy import FROM_TARGET
+from tests.client.conftest import QUICK, Process, Served, until
+from tests.proxy import FROM_TARGET, Proxy
 
 
 class Account:
@@ -149,6 +150,22 @@ def test_failover_reads_its_own_writes(cluster: list[Served]) -> None:
             there.proxy.heal()
         assert client.orset("seen").value == set(range(20))
         assert client.status()["counters"]["failovers"] >= 20
+
+
+def test_what_was_written_before_the_first_peer_is_read_at_it(stack: ExitStack) -> None:
+    """A node that was alone signs its tokens with its own name; they have to be had anew."""
+    later = stack.enter_context(Proxy())
+    a = Served(stack, name="a", listen="127.0.0.1:0", **QUICK)
+    with crdtsync.connect([a.address, later.address], timeout=10.0) as client:
+        client.bucket("one").flag("f").enable()
+        client.bucket("two").flag("f").enable()
+        b = Served(stack, name="b", listen="127.0.0.1:0", join=(a.node.address,), **QUICK)
+        later.target = b.server.address
+        client.bucket("three").flag("f").enable()
+        a.proxy.cut()
+        assert client.name == "a"
+        assert all(client.bucket(name).flag("f").value for name in ("one", "two", "three"))
+        assert client.name == "b"
 
 
 def test_increments_during_failovers(cluster: list[Served]) -> None:
