@@ -39,7 +39,7 @@ MEANINGS = (
     (b"ALERT_CERTIFICATE_EXPIRED", "distrusted", "the other side says that our certificate has expired"),
     (b"ALERT_BAD_CERTIFICATE", "distrusted", "the other side does not accept our certificate"),
     (b"ALERT_CERTIFICATE_UNKNOWN", "distrusted", "the other side does not accept our certificate"),
-    (b"BAD_PACKET_LENGTH", "distrusted", "the other side broke off, probably because it does not trust our certificate"),
+    (b"BAD_PACKET_LENGTH", "distrusted", "the other side broke off: it does not trust our certificate, perhaps"),
 )
 
 
