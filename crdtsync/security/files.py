@@ -24,6 +24,7 @@ from crdtsync.security.material import Material, Paths, load
 
 log = logging.getLogger("crdtsync.security")
 DAY = 86_400.0  # s
+TOLD_AT = 2  # looks in a row that find files bad before the log says so
 WARN_DAYS = (7.0, 30.0)  # days before the end of a certificate at which the log and a counter say so
 
 
@@ -40,6 +41,7 @@ class TlsFiles:
         self._lock = threading.Lock()  # one look at a time
         self._listeners: list[Callable[[], None]] = []
         self._error, self._warned = "", math.inf  # days at which the last warning was due
+        self._bad_looks = 0  # in a row
         self._seen = self._look_of_files()
         self._material = load(paths)
         self._stop = threading.Event()
@@ -122,7 +124,7 @@ class TlsFiles:
         except CertificateError as error:
             self._failed(error)
             return False
-        self._error = ""
+        self._error, self._bad_looks = "", 0
         old, self._material = self._material, found
         if (old.ca, old.cert, old.key) == (found.ca, found.cert, found.key):
             return False
@@ -137,7 +139,9 @@ class TlsFiles:
             raise CertificateError(f"tls_cert: {self.paths.tls_cert!r} is for {identity}, not for {self.identity}.")
 
     def _failed(self, error: CertificateError) -> None:
-        if error.message != self._error:
+        """Tell of it at the second look in a row: at the first, they may still be being replaced."""
+        self._bad_looks += 1
+        if self._bad_looks == TOLD_AT or (self._bad_looks > TOLD_AT and error.message != self._error):
             self.counters["tls_reloads_failed"] += 1
             log.error("The changed TLS files are not used, those loaded before stay in use: %s", error.message)
         self._error = error.message
