@@ -14,6 +14,7 @@ from crdtsync.transport.pb import data_pb2 as pb
 
 if TYPE_CHECKING:
     from crdtsync.client.buckets import RemoteBucket
+    from crdtsync.node import Bucket
 
 SETS = ("gset", "orset")
 FIELDS_AT_ONCE = 64  # fields of a map that are read by one call, as long as their values fit into its answer
@@ -38,7 +39,7 @@ class Found(NamedTuple):
 # ---- single places
 
 
-def handle(bucket: RemoteBucket, key: str, fields: Sequence[str], kind: str) -> Any:
+def handle(bucket: RemoteBucket | Bucket, key: str, fields: Sequence[str], kind: str) -> Any:
     """The handle of an object under a key, or in a field of the map there."""
     holder: Any = bucket
     for name in (key, *fields)[:-1]:

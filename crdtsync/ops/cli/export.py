@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from contextlib import ExitStack
 from pathlib import Path
@@ -39,6 +40,7 @@ def command(
     type and value exactly; CSV has no place for maps in maps.  Each object is of one state; what others write meanwhile
     may or may not be told.  docs/data-format.md has both forms.
     """
+    from crdtsync.errors import InvalidValue
     from crdtsync.ops.cli.progress import Progress
     from crdtsync.ops.files.exporting import export
     from crdtsync.ops.files.position import ExportPosition, load, save
@@ -57,6 +59,10 @@ def command(
             file = sys.stdout.buffer
         else:
             file = stack.enter_context(to.open("r+b" if begun is not None else "wb"))
+            if file.seek(0, os.SEEK_END) < position.end:
+                raise InvalidValue(
+                    f"{to} has fewer bytes than {resume} tells of.", hint="Begin anew without that file."
+                )
             file.truncate(position.end)
             file.seek(position.end)
         if begun is not None:

@@ -57,7 +57,9 @@ def command(
     with ExitStack() as stack:
         source = sys.stdin.buffer if str(file) == "-" else stack.enter_context(file.open("rb"))
         if dry_run:
-            count = sum(1 for _ in lines_of(source, str(file), kind, wide, None))
+            from crdtsync.ops.files.importing import check
+
+            count = check(lines_of(source, str(file), kind, wide, None))
             say(f"{count:,} objects can be read; nothing was written.")
         else:
             transfer(remote, source, file, kind, wide, resume, bucket)
@@ -72,7 +74,7 @@ def transfer(
     from crdtsync.ops.files.position import save
 
     with remote.one_client() as client:
-        position = begin(resume, client.name, bucket)
+        position = begin(resume, client.name, bucket, client._line.batch_bytes_max)
         if resume is not None:
             save(resume, position)
             if position.line:
@@ -84,15 +86,16 @@ def transfer(
             importer.run(lines_of(source, str(file), kind, wide, position))
 
 
-def begin(resume: Path | None, node: str, bucket: str) -> ImportPosition:
+def begin(resume: Path | None, node: str, bucket: str, batch_bytes_max: int) -> ImportPosition:
     """Where to begin.  Raises InvalidValue, Misuse when the position belongs to another import."""
     from crdtsync.errors import Misuse
-    from crdtsync.ops.files.importing import BATCH_OBJECTS
+    from crdtsync.ops.files.importing import BATCH_BYTES, BATCH_OBJECTS
     from crdtsync.ops.files.position import ImportPosition, load
 
     position = load(resume, ImportPosition) if resume is not None else None
     if position is None:
-        return ImportPosition(id=f"import-{uuid4().hex}", node=node, bucket=bucket, batch_objects=BATCH_OBJECTS)
+        bounds = {"batch_objects": BATCH_OBJECTS, "batch_bytes": min(BATCH_BYTES, batch_bytes_max // 4)}
+        return ImportPosition(id=f"import-{uuid4().hex}", node=node, bucket=bucket, **bounds)
     if (position.node, position.bucket) != (node, bucket):
         raise Misuse(
             f"{resume} is of an import into bucket {position.bucket} of node {position.node}, "

@@ -7,6 +7,7 @@ the node is asked to have everything on its disk: what the position calls done s
 
 from __future__ import annotations
 
+import contextlib
 import time
 import zlib
 from collections.abc import Callable, Iterable, Iterator
@@ -21,9 +22,11 @@ from crdtsync.ops.reading import SETS, Object, handle
 if TYPE_CHECKING:
     from crdtsync.client import Client
     from crdtsync.client.buckets import RemoteBucket
+    from crdtsync.node import Bucket
 
 BATCH_OBJECTS = 500  # objects of one batch
-BATCH_BYTES = 512 * 1024  # bytes of the file in one batch, and of elements that are added together
+BATCH_BYTES = 512 * 1024  # what one batch may weigh, unless the cluster's batches must be smaller
+ROW_BYTES = 100  # what a row weighs beyond its key and value: context, dots, checksum
 SAVE_INTERVAL = 1.0  # s between saved positions
 
 
@@ -43,7 +46,7 @@ class Importer:
     def run(self, lines: Iterable[Line]) -> None:
         """Write everything.  Raises what the node refuses, with the lines that it is about."""
         try:
-            for batch in batches(lines, self.position.batch_objects):
+            for batch in batches(lines, self.position.batch_objects, self.position.batch_bytes):
                 self._write(batch)
                 if time.monotonic() - self._saved_at > SAVE_INTERVAL:
                     self.save()
@@ -64,7 +67,7 @@ class Importer:
 
     def _write(self, batch: list[Line]) -> None:
         here = self.position
-        for number, piece in enumerate(pieces(batch)):
+        for number, piece in enumerate(pieces(batch, here.batch_bytes)):
             at_lines(piece, lambda: self._carry_out(piece, f"{here.id}-{here.batch}-{number}"))  # noqa: B023 - at once
         self.objects += len(batch)
         last = batch[-1]
@@ -86,50 +89,80 @@ def at_lines(batch: list[Line], act: Callable[[], Any]) -> None:
         raise
 
 
-def batches(lines: Iterable[Line], objects: int) -> Iterator[list[Line]]:
+def batches(lines: Iterable[Line], objects: int, bytes_max: int) -> Iterator[list[Line]]:
     """Lines in batches, cut in the same way from whichever batch on they are read."""
     batch: list[Line] = []
     size = 0
     before = -1
     for line in lines:
-        length = line.length
-        full = len(batch) >= objects or size + length > BATCH_BYTES
+        weight = weight_of(line)
+        full = len(batch) >= objects or size + weight > bytes_max
         if batch and full and line.end != before:  # several objects of one line stay together
             yield batch
             batch, size = [], 0
         batch.append(line)
-        size, before = size + length, line.end
+        size, before = size + weight, line.end
     if batch:
         yield batch
 
 
-def pieces(batch: list[Line]) -> Iterator[list[Line]]:
+def weight_of(line: Line) -> int:
+    """About as many bytes as the line's rows take, rather more than fewer."""
+    one = line.object
+    return line.length + row_bytes(one) * (len(one.value) if one.type in SETS else 1)
+
+
+def row_bytes(one: Object) -> int:
+    """What a row of an object takes beyond its element or value."""
+    return ROW_BYTES + sum(len(name.encode(errors="replace")) + 2 for name in (one.key, *one.path))
+
+
+def pieces(batch: list[Line], bytes_max: int) -> Iterator[list[Line]]:
     """A batch as what is written at once: a set that is too large for that, alone and in several parts."""
-    if len(batch) > 1 or batch[0].object.type not in SETS or batch[0].length <= BATCH_BYTES:
+    if len(batch) > 1 or batch[0].object.type not in SETS or weight_of(batch[0]) <= bytes_max:
         yield batch
         return
     ((one, *where),) = batch
-    for part in _parts(one.value):
+    for part in _parts(one, bytes_max):
         yield [Line(one._replace(value=part), *where)]
 
 
-def _parts(elements: list[Any]) -> Iterator[list[Any]]:
+def _parts(one: Object, bytes_max: int) -> Iterator[list[Any]]:
     part: list[Any] = []
     size = 0
-    for element in elements:
-        length = len(values.encode(element, 64, 2**31))
-        if part and size + length > BATCH_BYTES:
+    for element in one.value:
+        weight = row_bytes(one) + len(values.encode(element, 64, 2**31))
+        if part and size + weight > bytes_max:
             yield part
             part, size = [], 0
         part.append(element)
-        size += length
+        size += weight
     yield part
+
+
+def check(lines: Iterable[Line]) -> int:
+    """Read everything and write nothing; the number of objects.  Raises what a node with default bounds would."""
+    from crdtsync.node import open as open_node
+
+    count = 0
+    with open_node(None) as nowhere:
+        bucket = nowhere.bucket("dry-run")
+        for line in lines:
+            with contextlib.suppress(Enough), bucket.batch():
+                at_lines([line], lambda: put(bucket, line.object))  # noqa: B023 - at once
+                raise Enough
+            count += 1
+    return count
+
+
+class Enough(Exception):
+    """Gives up a batch that was only to be checked."""
 
 
 # ---- one object
 
 
-def put(bucket: RemoteBucket, one: Object) -> None:
+def put(bucket: RemoteBucket | Bucket, one: Object) -> None:
     """Write an object: counters grow by the value, sets get the elements, registers and flags are set."""
     _PUT[one.type](handle(bucket, one.key, one.path, one.type), one.value)
 

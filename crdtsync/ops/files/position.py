@@ -20,6 +20,7 @@ class ImportPosition(msgspec.Struct, forbid_unknown_fields=True):
     node: str  # the node that knows those request ids
     bucket: str
     batch_objects: int  # how the file is cut into batches: the same in every run
+    batch_bytes: int
     batch: int = 0  # batches that are done
     line: int = 0  # lines that are done
     end: int = 0  # bytes of the file that are done
