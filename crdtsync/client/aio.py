@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import AsyncIterator, Callable, Generator, Iterable
+from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
@@ -241,6 +242,10 @@ class AsyncClient(AsyncObjects):
         """As Client.batch, for `async with`; it belongs to the task that opened it."""
         self._caller.check()
         return AsyncBatch(self._line, None, sync, request_id)
+
+    def deadline(self, seconds: float) -> AbstractContextManager[None]:
+        """As Client.deadline, with a plain `with`."""
+        return self._caller.deadline(seconds)
 
     async def clock(self) -> dict[int, int]:
         """As Client.clock."""

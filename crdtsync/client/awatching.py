@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from contextvars import Context
 from typing import TYPE_CHECKING, Any
 
 import grpc.aio
@@ -38,7 +39,8 @@ class AsyncWatcher:
     async def start(self) -> None:
         """Return when the node tells from where on it tells everything.  Raises what keeps it from doing so."""
         if self._task is None:
-            self._task = asyncio.create_task(self._take_in())
+            # It outlives the deadline() that it may have been begun in.
+            self._task = asyncio.create_task(self._take_in(), context=Context())
             self._begin(await self._queue.get())
 
     # -- the task that takes in

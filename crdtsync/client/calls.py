@@ -12,6 +12,9 @@ import itertools
 import random
 import secrets
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any, NamedTuple
 
 from crdtsync.client.answers import M, read
@@ -40,6 +43,7 @@ from crdtsync.transport.pb import data_pb2 as pb
 TLS_TROUBLES = (
     "needs_tls", "plaintext", "wrong_ca", "expired", "wrong_name", "wrong_role", "no_certificate", "refused_ours",
 )  # fmt: skip
+DEADLINE: ContextVar[float | None] = ContextVar("crdtsync_deadline", default=None)  # on the clock of Caller.now
 WAIT_MARGIN = 0.1  # s between the end of a wait at the node and the end of the call, so that the node can say so
 
 
@@ -123,8 +127,7 @@ class Caller:
     def make(self, call: Call, timeout: float | None = None) -> Steps[Answered]:
         """Carry a call out.  Raises what the node raises, and Unreachable, DeadlineExceeded, Denied ..."""
         self.check()
-        limit = self.config.timeout if timeout is None else timeout
-        tries = Tries(call, self.now() + limit)
+        tries = Tries(call, self._deadline(self.config.timeout if timeout is None else timeout))
         if call.request_id:
             tries.pin(self.unsettled.find(call.request_id))
         try:
@@ -139,6 +142,26 @@ class Caller:
                     return answered
         except CrdtsyncError as error:
             raise self.counters.refused(error) from error.__cause__
+
+    def _deadline(self, limit: float) -> float:
+        """When a call that begins now has to end.  Raises DeadlineExceeded when that is past."""
+        now, outer = self.now(), DEADLINE.get()
+        if outer is None:
+            return now + limit
+        if outer <= now:
+            text = "The time of the deadline() around this call is up; it has not been sent."
+            raise self.counters.refused(DeadlineExceeded(text))
+        return min(now + limit, outer)
+
+    @contextmanager
+    def deadline(self, seconds: float) -> Iterator[None]:
+        """Client.deadline."""
+        end, outer = self.now() + seconds, DEADLINE.get()
+        token = DEADLINE.set(end if outer is None else min(end, outer))
+        try:
+            yield
+        finally:
+            DEADLINE.reset(token)
 
     def _once(self, tries: Tries, node: Node) -> Steps[Answered]:
         call = tries.call

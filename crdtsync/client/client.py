@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager
 from typing import Any
 
 from crdtsync.client import verbs
@@ -160,6 +161,14 @@ class Client(Objects):
         """
         self._caller.check()
         return WriteStream(self._line, self.bucket(bucket))
+
+    def deadline(self, seconds: float) -> AbstractContextManager[None]:
+        """A context manager: all calls made in it end within so many seconds in all, or sooner by their own timeout.
+
+        It holds for this thread, or task and the tasks that it starts.  Calls that begin after it raise
+        DeadlineExceeded and are not sent.
+        """
+        return self._caller.deadline(seconds)
 
     # -- where the node stands
 

@@ -197,8 +197,12 @@ def test_listings_and_where_the_node_stands(served: Served) -> None:
 
 def test_watching(served: Served) -> None:
     async def main() -> None:
-        async with connected(served, backoff_max=0.1) as client, client.watch("k") as changes:
-            assert await changes.next(0.01) is None
+        async with connected(served, backoff_max=0.1) as client:
+            with client.deadline(5.0):
+                changes = client.watch("k")
+                assert await changes.next(0.01) is None
+            with client.deadline(0.0), pytest.raises(DeadlineExceeded):
+                await client.token()
             asyncio.get_running_loop().call_later(0.01, served.node.pncounter("k1").increment)
             told = [await anext(changes)]
             served.proxy.cut()

@@ -170,6 +170,24 @@ def test_the_deadline() -> None:
     assert total(world) == 1
 
 
+def test_a_deadline_around_several_calls() -> None:
+    world = World(1)
+    with world.caller.deadline(2.0):
+        assert read(world) == 0
+        with world.caller.deadline(60.0):
+            world.fault = lambda node, method: "late"
+            with pytest.raises(DeadlineExceeded):
+                read(world)
+        assert world.time <= 2.1
+        world.fault = lambda node, method: ""
+        sent = list(world.sent)
+        with pytest.raises(DeadlineExceeded, match="not been sent"):
+            write(world)
+        assert world.sent == sent
+    write(world)
+    assert total(world) == 1
+
+
 def test_attempts_are_bounded() -> None:
     world = World(1, attempts=3)
     asked = []
