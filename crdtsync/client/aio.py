@@ -13,7 +13,7 @@ import random
 from collections.abc import AsyncIterator, Callable, Generator, Iterable
 from contextlib import AbstractContextManager
 from types import TracebackType
-from typing import Any, Concatenate, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
 from crdtsync.client import verbs
 from crdtsync.client.awaiting import Awaiting
@@ -29,6 +29,9 @@ from crdtsync.datatypes.registry import DELETE, everything_under
 from crdtsync.errors import CrdtsyncError
 from crdtsync.handles import Item
 from crdtsync.handles.batches import CURRENT, DEFAULT_BUCKET, BatchScope, Operation
+
+if TYPE_CHECKING:
+    from crdtsync.client.astreaming import AsyncWriteStream
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -242,6 +245,13 @@ class AsyncClient(AsyncObjects):
         """As Client.batch, for `async with`; it belongs to the task that opened it."""
         self._caller.check()
         return AsyncBatch(self._line, None, sync, request_id)
+
+    def stream(self, bucket: str = DEFAULT_BUCKET) -> AsyncWriteStream:
+        """As Client.stream, for `async with` and one task."""
+        from crdtsync.client.astreaming import AsyncWriteStream
+
+        self._caller.check()
+        return AsyncWriteStream(self._line, self.bucket(bucket).name)
 
     def deadline(self, seconds: float) -> AbstractContextManager[None]:
         """As Client.deadline, with a plain `with`."""

@@ -86,8 +86,8 @@ class Awaiting:
             raise CallFailed(str(error), taken=False) from None
         return answers, True
 
-    def open(self, node: Node, name: str, kind: str, request: bytes, timeout: float | None = None) -> Any:
-        """Begin a call."""
+    def open(self, node: Node, name: str, kind: str, request: bytes | None, timeout: float | None = None) -> Any:
+        """Begin a call; a stream of requests takes None, and has them written to it."""
         return self._call(node, name, kind)(request, timeout=timeout)
 
     def _call(self, node: Node, name: str, kind: str) -> Callable[..., Any]:

@@ -160,7 +160,7 @@ class Client(Objects):
         See docs/client.md, "Writing much".
         """
         self._caller.check()
-        return WriteStream(self._line, self.bucket(bucket))
+        return WriteStream(self._line, self.bucket(bucket).name)
 
     def deadline(self, seconds: float) -> AbstractContextManager[None]:
         """A context manager: all calls made in it end within so many seconds in all, or sooner by their own timeout.

@@ -227,6 +227,36 @@ def test_watching(served: Served) -> None:
     run(main())
 
 
+def test_streams(served: Served) -> None:
+    async def main() -> None:
+        async with connected(served, backoff_max=0.05, stream_operations=10, stream_window=8) as client:
+            await client.map("m").lwwregister("f").set(1)
+            async with client.stream() as stream:
+                counter = stream.gcounter("k")
+                for number in range(3_000):
+                    await counter.increment()
+                    if number % 1_000 == 500:
+                        served.proxy.cut()
+                        served.proxy.heal()
+                await stream.cut()
+                await stream.map("m").flag("f").enable()
+                with pytest.raises(FieldTypeError):
+                    await stream.flush()
+                assert [each.first for each in stream.refused_batches] == [3_000]
+                assert (stream.answered, stream.unanswered) == (3_001, [])
+                with pytest.raises(BatchMisuse):
+                    stream.batch()
+            assert await client.gcounter("k").value() == 3_000
+            assert client.status()["counters"]["stream_reconnects"] > 0
+            with pytest.raises(ZeroDivisionError):
+                async with client.stream() as stream:
+                    await stream.gcounter("dropped").increment()
+                    _ = 1 / 0
+            assert await client.gcounter("dropped").value() == 0
+
+    run(main())
+
+
 def test_many_calls_at_a_time(served: Served) -> None:
     async def main() -> None:
         async with connected(served) as client:

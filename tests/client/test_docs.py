@@ -14,12 +14,15 @@ import pytest
 import crdtsync
 from crdtsync.client import RemoteBucket, RemoteWatcher, WriteStream
 from crdtsync.client.aio import AsyncBucket, AsyncClient
+from crdtsync.client.astreaming import AsyncWriteStream
+from crdtsync.client.awatching import AsyncWatcher
 
 ROOT = Path(__file__).parent.parent.parent
 TEXT = (ROOT / "docs" / "client.md").read_text()
 ALL = TEXT + (ROOT / "docs" / "python-api.md").read_text()
 EXAMPLES = re.findall(r"^```python\n(.*?)^```$", TEXT, re.MULTILINE | re.DOTALL)
-CLASSES = [crdtsync.Client, RemoteBucket, RemoteWatcher, WriteStream, AsyncBucket, AsyncClient]
+CLASSES = [crdtsync.Client, RemoteBucket, RemoteWatcher, WriteStream, AsyncBucket, AsyncClient,
+           AsyncWatcher, AsyncWriteStream]  # fmt: skip
 INTERNAL = {"refused", "write", "elements", "count", "ask"}  # the seam below handles
 
 
