@@ -74,7 +74,8 @@ def diagnose(
     try:
         return probe.of_plaintext() if material is None else probe.of_tls(material)
     except OSError as error:
-        return Diagnosis("unreachable", f"{address} cannot be reached: {error.strerror or error}.")
+        way = f" through {proxy}" if proxy else ""
+        return Diagnosis("unreachable", f"{address} cannot be reached{way}: {error.strerror or error}.")
 
 
 class TlsLine:

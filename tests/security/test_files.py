@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import logging
 import os
 import time
@@ -11,6 +12,8 @@ from pathlib import Path
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 
 import crdtsync
 from crdtsync.errors import CertificateError, ConfigError
@@ -18,7 +21,17 @@ from crdtsync.security.files import DAY, TlsFiles
 from crdtsync.security.identity import CLIENT, NODE, Identity
 from crdtsync.security.making import Pair, issue, read_pair
 from crdtsync.security.material import FILE_BYTES_MAX, Paths, load
-from tests.security.support import authority, client_pair, node_pair, settings, until, write
+from tests.security.support import (
+    agree,
+    authority,
+    client_pair,
+    closing,
+    node_pair,
+    open_node,
+    settings,
+    until,
+    write,
+)
 
 
 def test_good_files(tmp_path: Path) -> None:
@@ -128,6 +141,40 @@ def test_the_certificate_names_the_node(tmp_path: Path) -> None:
         crdtsync.open(None, name="n2", **settings(paths))
     with crdtsync.open(tmp_path / "store", name="n1", **settings(paths)) as node:
         assert node.name == "n1"
+
+
+def _intermediate() -> tuple[Pair, Pair]:
+    """A root, and an authority that it has signed."""
+    key, root_key = (ec.generate_private_key(ec.SECP256R1()) for _ in range(2))
+    now = dt.datetime.now(dt.UTC)
+    made = []
+    for subject, its_key in (("root", root_key), ("between", key)):
+        name, issuer = (x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, text)]) for text in (subject, "root"))
+        builder = x509.CertificateBuilder().subject_name(name).issuer_name(issuer).public_key(its_key.public_key())
+        builder = builder.serial_number(x509.random_serial_number()).not_valid_before(now - dt.timedelta(days=1))
+        builder = builder.not_valid_after(now + dt.timedelta(days=50))
+        builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        text = builder.sign(root_key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
+        plain = serialization.NoEncryption()
+        made.append(
+            Pair(text, its_key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, plain))
+        )
+    return made[0], made[1]
+
+
+def test_intermediate_authorities_follow_the_certificate(tmp_path: Path) -> None:
+    root, between = _intermediate()
+    with closing([]) as nodes:
+        for name in ("n1", "n2"):
+            pair = issue(between, Identity(NODE, name), [], 10)
+            paths = write(tmp_path / name, Pair(pair.cert + between.cert, pair.key))
+            Path(paths.tls_ca).write_bytes(root.cert)
+            nodes.append(open_node(paths, **({"join": nodes[0].address} if nodes else {})))
+        agree(nodes)
+        alone = write(tmp_path / "alone", pair)
+        Path(alone.tls_ca).write_bytes(root.cert)
+        with pytest.raises(CertificateError, match="is not signed by an authority"):
+            load(alone)
 
 
 # ---- looked at again
