@@ -9,6 +9,7 @@ from __future__ import annotations
 from crdtsync.clocks.vector import Clock, join
 from crdtsync.datatypes.rows import PackedRows
 from crdtsync.errors import BackupMismatch
+from crdtsync.kernels import keys_remap, keys_unpack
 from crdtsync.storage import facts
 from crdtsync.storage.bucket import Bucket
 from crdtsync.storage.facts import payload
@@ -36,12 +37,13 @@ class Loading(Repairing):
     def load_kept(self, name: str, start: bytes, until: bytes, kept: PackedRows, written: set[bytes]) -> int:
         """Drop the rows from `start` to below `until` (b"": the end) that are neither kept nor `written`; how many.
 
-        Raises BackupMismatch when a row that is to be kept is not here; BadTransfer, DiskFull, JournalFailed.
+        `kept` has been checked.  Raises BackupMismatch when a row that is to be kept is not here; DiskFull,
+        JournalFailed.
         """
         self.check_usable()
         with self.lock, self.counting():
             bucket = self._loaded(name)
-            wanted = set(self._local_keys(kept))
+            wanted = self._wanted(name, kept)
             dropped: dict[bytes, bytes | None] = {}
             for key, image in self._range(bucket, start, until):
                 if key in wanted:
@@ -54,6 +56,13 @@ class Loading(Repairing):
                 self._load(bucket, dict.fromkeys(dropped), dropped)
         self._make_room()
         return len(dropped)
+
+    def _wanted(self, name: str, kept: PackedRows) -> set[bytes]:
+        """Kept keys with local indexes.  Their rows are here, so their actors are known."""
+        if self.actors.unknown(kept.actors):
+            raise BackupMismatch(f"Rows of bucket {name!r} are to be kept whose actors are not known.")
+        keys = keys_unpack(kept.count, kept.keys, len(kept.actors))
+        return set(keys_remap(keys, [self.actors.index[actor] for actor in kept.actors]))
 
     def load_claim(self, name: str, clock: Clock, floor: Clock, stamp_floor: int) -> None:
         """All rows of a bucket are in: it holds these events."""
