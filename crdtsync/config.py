@@ -176,7 +176,7 @@ class ServeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     watchers_max: int = 512  # watches at a time
     streams_max: int = 512  # calls at a time on one connection
     workers: int = 4  # threads for what takes longer than inline_bytes, and as many for operators
-    inline_bytes: int = 16 * KIB  # requests up to this are worked off on the event loop: less than a millisecond
+    inline_bytes: int = 8 * KIB  # requests up to this are worked off on the event loop: a millisecond or two
 
     # -- connections
     handshake_timeout: float = 10.0  # s until a connection speaks HTTP/2

@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
+import time
 from collections.abc import Callable, Generator
 from typing import Any, ParamSpec, TypeVar
 
@@ -25,6 +26,7 @@ from crdtsync.node.shell import Node
 from crdtsync.node.shell import open as open_node
 from crdtsync.node.watching import Watcher
 
+LOST_CHECK_MAX = 4.0  # s between such questions once a wait has become long
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -100,9 +102,15 @@ class AioNode:
         hub.listen(waiting.note)
         try:
             async with asyncio.timeout(timeout):
+                interval = LOST_CHECK_INTERVAL
+                ask_at = time.monotonic() + interval
                 while not self._node.sessions.held(wanted):
                     await waiting.next(LOST_CHECK_INTERVAL)
-                    await asyncio.to_thread(self._node.sessions.give_up, wanted)
+                    self._node.local.check()
+                    if time.monotonic() >= ask_at:
+                        await asyncio.to_thread(self._node.sessions.give_up, wanted)
+                        interval = min(2 * interval, LOST_CHECK_MAX)  # many may wait, and each asks the engine
+                        ask_at = time.monotonic() + interval
         except TimeoutError as error:
             self._late(wanted, timeout, error)
         finally:

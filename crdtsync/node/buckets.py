@@ -8,7 +8,7 @@ everything else is told once, in order.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from itertools import groupby, islice
+from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from crdtsync.datatypes import keys
@@ -129,7 +129,8 @@ class Bucket(Objects):
             if bucket is None:
                 return []
             if place.code not in SINGLE:
-                return list(islice(rows_below(bucket, place.prefix), limit))
+                prefix = place.prefix
+                return list(rows_below(bucket, prefix)) if limit is None else bucket.scan(prefix, b"", limit)
             image = bucket.get(place.prefix)
         return [] if image is None else [(place.prefix, image)]
 

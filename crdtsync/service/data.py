@@ -10,7 +10,7 @@ from crdtsync.service.applying import DEFAULT_BUCKET, Applying
 from crdtsync.service.calls import Calls, read, write
 from crdtsync.service.operations import Operations
 from crdtsync.service.places import Places
-from crdtsync.service.reading import Large, Reading
+from crdtsync.service.reading import QUICK_QUERIES, Large, Reading
 from crdtsync.service.scanning import Scan
 from crdtsync.service.streaming import Stream
 from crdtsync.service.tokens import Tokens
@@ -96,7 +96,7 @@ class Data:
         bucket = self._node.bucket(request.bucket or DEFAULT_BUCKET)
         answer = self._reading.answer
         try:
-            small = self._workers.small if len(data) <= self._config.inline_bytes else self._workers.run
+            small = self._workers.small if len(request.queries) <= QUICK_QUERIES else self._workers.run
             response = await small(answer, bucket, request, True)
         except Large:
             response = await self._workers.run(answer, bucket, request, False)

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 SETS = (BY_NAME["gset"].code, BY_NAME["orset"].code)
 MAP = BY_NAME["map"].code
 QUICK_ROWS = 64  # rows that a query may read on the event loop
+QUICK_QUERIES = 16  # of a request that may be answered there
 
 
 class Large(Exception):

@@ -23,7 +23,7 @@ class Workers:
 
     def __init__(self, local: Local, threads: int, inline_bytes: int) -> None:
         self._local, self._store = local, local.store
-        self.inline_bytes = inline_bytes  # what is smaller takes less than a millisecond
+        self.inline_bytes = inline_bytes  # what is smaller takes a millisecond or two at most
         self._pool = ThreadPoolExecutor(threads, "crdtsync-service")
         self._operators = ThreadPoolExecutor(threads, "crdtsync-admin")
         self._waiting: list[tuple[int, asyncio.Future[None]]] = []  # (record, who waits until it is on the disk)

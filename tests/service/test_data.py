@@ -180,3 +180,16 @@ def test_figures_of_calls_are_in_the_status(node: crdtsync.Node, caller: Caller)
     until(lambda: node.status()["service"][0]["methods"]["Data.Apply"] == told, 10)
     assert node.status()["service"][0]["operations"] == 2
     assert node.status()["counters"]["negative_step"] == 1
+
+
+def test_a_request_id_makes_a_retry_harmless(node: crdtsync.Node, caller: Caller) -> None:
+    first = caller.apply(add("x"), request_id="r1", sync=True)
+    again = caller.apply(add("x"), request_id="r1")
+    assert (first.repeated, again.repeated, again.token) == (False, True, first.token)
+    streamed = caller.call("ApplyStream", iter([pb.ApplyRequest(operations=[add("x")], request_id="r1")] * 3))
+    assert [(each.repeated, each.token) for each in streamed] == [(True, first.token)] * 3
+    assert node.pncounter("x").value == 1
+    with pytest.raises(Refused) as refused:
+        caller.apply(add("x", 2), request_id="r1")
+    assert (refused.value.name, refused.value.code) == ("BatchMisuse", grpc.StatusCode.FAILED_PRECONDITION)
+    assert node.pncounter("x").value == 1
