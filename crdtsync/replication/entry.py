@@ -56,7 +56,8 @@ class Entry:
         self.step_at = NEVER
         self.refused: dict[str, float] = {}  # member -> not to be asked before
         self.lists: dict[str, tuple[MemberRecord, ...]] = {}  # what others that start over said in their Hello
-        self.alone_since = NEVER  # nobody is left to start over from, as far as is known
+        self.intact: list[str] = []  # who could stay when nobody is left to start over from
+        self.alone_since = NEVER  # since when it is they
         self.stand: Callable[[int, str], None] = lambda epoch, reason: None
         self.on_out: Callable[[], None] = lambda: None
         self.on_joined: Callable[[], None] = lambda: None
@@ -146,11 +147,9 @@ class Entry:
         Nobody is put out by votes without somebody being left; but `force` asks nobody.
         """
         core, intact = self.core, [] if able else self._all_out()
-        if core.store.node not in intact:
-            self.alone_since = NEVER
-            return
-        self.alone_since = min(self.alone_since, core.now)
-        if core.now >= self.alone_since + LAST_PATIENCE * (1 + intact.index(core.store.node)):
+        if intact != self.intact:  # also when the one that stays has hung up: it greets anew
+            self.intact, self.alone_since = intact, core.now
+        if intact and core.now >= self.alone_since + LAST_PATIENCE * (1 + intact.index(core.store.node)):
             self._stay()
 
     def _all_out(self) -> list[str]:
@@ -176,7 +175,7 @@ class Entry:
         with core.store.lock:
             core.state = states.step(states.NODE_STATES, core.state, states.MEMBER)
         self.transfers.joining = False
-        self.step_at = self.alone_since = NEVER
+        self.step_at, self.intact = NEVER, []
         self.stand(top, "all members are out, and this one is the first that stays")
         core.notify("state", state=core.state, reason="nobody was left to start over from")
         self.on_joined()
@@ -329,4 +328,4 @@ class Entry:
     def tick(self) -> None:
         if self._waiting() and self.core.now >= self.step_at:
             self.step()
-            self.step_at = self.core.now + STEP
+            self.step_at = self.core.now + STEP if self._waiting() else NEVER

@@ -322,6 +322,22 @@ def test_members_are_joined_and_kept(tmp_path: Path) -> None:
     store.close()
 
 
+def test_every_state_and_ballot_of_a_member_is_kept(tmp_path: Path) -> None:
+    from crdtsync.clocks.members import RANK, Ballot, MemberRecord
+
+    ballot = Ballot(proposer="a", epoch=2, start=3, number=4, victim="b", victim_epoch=5, config=2**64 - 1)
+    records = {state: MemberRecord(state, 1, state, "h:1", 3) for state in RANK}
+    records |= {"voter": MemberRecord("voter", 1, "member", "", 3, 7, ballot)}
+    records |= {"free again": MemberRecord("free again", 1, "member", "", 3, 8)}
+    store = open_store(tmp_path / "s")
+    store.put_members(records.values())
+    store.abandon()
+    for _ in ("from the journal", "from the table"):
+        store = open_store(tmp_path / "s")
+        assert store.members() == records
+        store.close()
+
+
 def test_empty_parts_stage(tmp_path: Path) -> None:
     store = open_store()
     assert store.stage("default", NO_ROWS).rows == []
