@@ -72,6 +72,8 @@ def test_status_for_people_and_for_programs(first: Process, second: Process) -> 
     rows = {line.split()[0]: line for line in shown.out.splitlines() if line}
     assert "member, cluster" in shown.out.splitlines()[0]
     assert "this node" in rows["alpha"] or "this node" in shown.out
+    where = first.addresses
+    assert f"peers {where['peers']}, programs {where['programs']}, operators {where['operators']}\n" in shown.out
     assert first.addresses["peers"] in shown.out and second.addresses["peers"] in shown.out
     assert " up " in rows["beta"] and rows["default"].split()[1] == "1"
     status = told(first, "status")
@@ -199,13 +201,16 @@ def test_the_summary_tells_what_is_wrong() -> None:
     assert not any(line.startswith("!") for line in lines(status))
     assert "Nothing has been written yet." in list(lines(status))
     peer = {"state": "down", "last_heard": 130.0, "skew": 77.0, "skew_alarm": True, "lag": {"default": 3}, "behind": {}}
+    peer["lag_seconds"] = 130.0
+    status["unreachable"] = {"127.0.0.1:1": {"reason": "Connection refused.", "times": 7}}
+    status["tls"] = {"days_left": 3.0, "not_after": "2026-01-31T00:00:00Z", "last_error": "expired"}
     status["members"] = {"b\x1b": {"state": "member", "address": ""}}
     status["peers"], status["rescue"] = {"b\x1b": peer}, ["rescue-1"]
     status["storage"]["damaged_rows"], status["lateness"] = 2, 5.0
     shown = list(lines(status))
-    assert sum(line.startswith("!") for line in shown) == 4
+    assert sum(line.startswith("!") for line in shown) == 7
     assert not any("\x1b" in line for line in shown)
-    assert any("down for 2 min" in line and "+77.000 s" in line for line in shown)
+    assert any("down for 2 min  3 (2 min)" in line and "+77.000 s" in line for line in shown)
 
 
 def test_status_as_a_process_has_no_colours_without_a_terminal(first: Process) -> None:

@@ -7,6 +7,8 @@ from typing import Any
 
 from crdtsync.ops.cli.output import safe, table
 
+DAYS_LEFT = 14.0  # of a certificate, below which it is told
+
 
 def lines(status: Mapping[str, Any]) -> Iterator[str]:
     """The lines of one snapshot."""
@@ -26,7 +28,16 @@ def lines(status: Mapping[str, Any]) -> Iterator[str]:
 def _node(status: Mapping[str, Any]) -> Iterator[str]:
     cluster = f"cluster {status['cluster']}" if status["cluster"] else "no cluster yet"
     yield f"{safe(status['node'])}  {status['state']}, {cluster}, up {duration(status['up_seconds'])}"
-    yield f"{safe(status['path'] or 'in memory')}, durability {status['durability']}"
+    yield f"{safe(status['path'] or 'in memory')}, durability {status['durability']}, {status['encryption']}"
+    if told := ", ".join(f"{who} {safe(where)}" for who, where in _addresses(status) if where):
+        yield told
+
+
+def _addresses(status: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    yield "peers", status["address"]
+    for server in status["service"]:
+        yield "programs", server["address"]
+        yield "operators", server["admin_address"]
 
 
 def _members(status: Mapping[str, Any]) -> Iterator[str]:
@@ -47,7 +58,10 @@ def _member(name: str, record: Mapping[str, Any], status: Mapping[str, Any]) -> 
     if link != "up" and peer["last_heard"] is not None:
         link += f" for {duration(peer['last_heard'])}"
     skew = "-" if peer["skew"] is None else f"{peer['skew']:+.3f} s"
-    return [*head, link, events(peer["lag"]), events(peer["behind"]), skew]
+    lag = events(peer["lag"])
+    if peer["lag_seconds"]:
+        lag += f" ({duration(peer['lag_seconds'])})"
+    return [*head, link, lag, events(peer["behind"]), skew]
 
 
 def _buckets(status: Mapping[str, Any]) -> Iterator[str]:
@@ -81,6 +95,12 @@ def _alarms(status: Mapping[str, Any]) -> Iterator[str]:
     for name, peer in status["peers"].items():
         if peer["skew_alarm"]:
             yield f"The clock of {safe(name)} differs by {peer['skew']:+.1f} s."
+    for address, failure in status["unreachable"].items():
+        yield safe(f"{address}: {failure['reason']}  Tried {failure['times']:,} times.")
+    if status["tls"] and status["tls"]["days_left"] < DAYS_LEFT:
+        yield f"The certificate ends in {status['tls']['days_left']:.1f} days, at {safe(status['tls']['not_after'])}."
+    if status["tls"] and status["tls"]["last_error"]:
+        yield safe(f"The changed TLS files are not used: {status['tls']['last_error']}")
     if status["storage"]["damaged_rows"]:
         yield f"{status['storage']['damaged_rows']:,} rows are damaged and wait for a peer to repair them."
     if status["rescue"]:
