@@ -353,7 +353,7 @@ class BackupDamaged(EnvironmentFault):
 
 
 class BackupExpired(EnvironmentFault):
-    """A backup took longer than ``backup_time_max`` and was given up."""
+    """A backup was given up: it took longer than ``backup_time_max``, or the row table had to grow meanwhile."""
 
     hint = "Write to a faster disk or reader, or raise backup_time_max."
 

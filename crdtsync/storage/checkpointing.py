@@ -73,7 +73,10 @@ class Checkpointing(Core):
                 self._cut = [freeze(b) for b in self.numbered.values() if b.is_dirty() and b.state != DROPPED]
             cut, position, record = self._cut, self._cut_position, self._cut_record
             self.renew_reader()
-            self.table.reserve(sum(frozen.layer.size for frozen in cut))
+            size = sum(frozen.layer.size for frozen in cut)
+            if self.table.must_grow(size):
+                self.give_way()
+            self.table.reserve(size)
             saved_actors = self._write_meta(changes, position)
             self._meta_dirty = False
             requests = self.requests.unsaved()
@@ -93,6 +96,9 @@ class Checkpointing(Core):
                 self.numbered.pop(bucket.number, None)
         self.counters["checkpoints"] += 1
         self.checkpoint_times.add(time.perf_counter() - began)
+
+    def give_way(self) -> None:
+        """The table has to grow, which it cannot while a snapshot of it is open: writers go before readers."""
 
     def _write_buckets(self, cut: list[Frozen], changes: Changes) -> list[tuple[Frozen, Tally]]:
         done = []

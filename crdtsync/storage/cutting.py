@@ -2,7 +2,8 @@
 
 A checkpoint brings the table up to the moment, and the snapshot then holds rows, log, clocks and floors of one journal
 position.  Nothing of the store is locked while it is read.  What it costs is room: pages that later checkpoints free
-are not used again while the snapshot is open, so its age is bounded by `backup_time_max`.
+are not used again while the snapshot is open, so its age is bounded by `backup_time_max`, and it is given up when the
+table has to grow, which LMDB does only while nobody reads.
 """
 
 from __future__ import annotations
@@ -38,6 +39,7 @@ from crdtsync.storage.table import (
 )
 
 SLICE = 1_000  # rows read in one hold of the cut's own lock
+GROWING = "Make the backup again; if that happens often, raise map_bytes."
 LOOK = 0.05  # s between looks whether a long transfer has been taken in
 
 
@@ -209,6 +211,11 @@ class Cutting(Checkpointing):
         super().maintain()
         for cut in list(self.cuts):
             cut.expire()
+
+    def give_way(self) -> None:
+        for cut in self.cuts:
+            cut.end(BackupExpired("The row table had to grow while a backup of it was read.", hint=GROWING))
+        self.cuts = []
 
     def close_cuts(self) -> None:
         """The store is being closed."""

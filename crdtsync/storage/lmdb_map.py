@@ -141,15 +141,22 @@ class LmdbMap:
 
         The map moves when it grows, so this waits until no transaction is open, and leaves it for later in vain.
         """
-        needed = self.used() + PAGES_PER_BYTE * size + HEADROOM
-        room = int(self._env.info()["map_size"])
-        if needed < GROW_AT * room and not self._short:
+        if not self.must_grow(size):
             return
+        needed = self._needed(size)
+        room = int(self._env.info()["map_size"])
         while needed >= GROW_AT * room or self._short:
             room, self._short = 2 * room, False
         with self._writing, self._counting:
             if self._counting.wait_for(lambda: self._open_snapshots == 0, timeout=1.0):
                 self._env.set_mapsize(room)
+
+    def must_grow(self, size: int) -> bool:
+        """Whether a commit of `size` bytes might pass four fifths of the map, or the last one has filled it."""
+        return self._short or self._needed(size) >= GROW_AT * int(self._env.info()["map_size"])
+
+    def _needed(self, size: int) -> int:
+        return self.used() + PAGES_PER_BYTE * size + HEADROOM
 
     def _fault(self, error: lmdb.Error) -> DiskFull | TableFailed:
         with contextlib.suppress(OSError):

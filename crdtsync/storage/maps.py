@@ -63,6 +63,9 @@ class OrderedMap(Protocol):
     def reserve(self, size: int) -> None:
         """Make ready for a commit of about `size` bytes.  Called while no snapshot is open."""
 
+    def must_grow(self, size: int) -> bool:
+        """Whether `reserve` has to wait until no snapshot is open."""
+
     def maintain(self) -> None:
         """Housekeeping, to be called about once a minute."""
 
@@ -105,6 +108,9 @@ class MemoryMap:
 
     def reserve(self, size: int) -> None:
         """Memory needs no notice."""
+
+    def must_grow(self, size: int) -> bool:
+        return False
 
     def maintain(self) -> None:
         """Memory needs none."""

@@ -144,6 +144,23 @@ def test_a_backup_that_takes_too_long_lets_go_of_its_snapshot(tmp_path: Path) ->
         assert node.status()["counters"]["backup_expired"] == 1
 
 
+def test_a_table_that_has_to_grow_does_not_wait_for_a_backup(tmp_path: Path) -> None:
+    with opened(tmp_path / "a", map_bytes=1 << 23) as node:
+        fill(node, 300)
+        with node.backup_stream() as stream:
+            next(stream)
+            for number in range(2_000):
+                node.lwwregister(f"large {number}").set(f"{number:>3000}")
+            node._store.checkpoint()
+            with pytest.raises(BackupExpired, match="grow"):
+                list(stream)
+        node.backup(tmp_path / "b")
+        digest = node.digest()
+    restore(tmp_path / "b", tmp_path / "r", new_cluster=True)
+    with opened(tmp_path / "r") as node:
+        assert node.digest() == digest
+
+
 def test_closing_the_node_ends_a_backup(tmp_path: Path) -> None:
     node = opened(tmp_path / "a")
     fill(node)

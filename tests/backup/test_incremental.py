@@ -82,7 +82,13 @@ def test_what_was_collected_since_does_not_come_back(tmp_path: Path) -> None:
     assert third.incremental
 
 
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.long
+@pytest.mark.parametrize("seed", range(100, 160))
+def test_chains_of_many_lives(tmp_path: Path, seed: int) -> None:
+    test_chains_of_a_random_life(tmp_path, seed)
+
+
+@pytest.mark.parametrize("seed", range(3))
 def test_chains_of_a_random_life(tmp_path: Path, seed: int) -> None:
     """Each link of a chain restores exactly the state of its moment, whatever was deleted and collected between."""
     rng = random.Random(seed)

@@ -132,7 +132,13 @@ def test_a_cluster_takes_it_whichever_member_merges(tmp_path: Path) -> None:
         assert node.status()["state"] == other.status()["state"] == "member"
 
 
-@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.long
+@pytest.mark.parametrize("seed", range(100, 160))
+def test_members_agree_after_many_lives(tmp_path: Path, seed: int) -> None:
+    test_members_agree_whatever_happened_on_either_side(tmp_path, seed)
+
+
+@pytest.mark.parametrize("seed", range(3))
 def test_members_agree_whatever_happened_on_either_side(tmp_path: Path, seed: int) -> None:
     rng = random.Random(seed)
     with opened(tmp_path / "a") as node:
