@@ -175,7 +175,7 @@ class ServeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     work_bytes_max: int = 128 * MIB  # requests, apart from streams, that are worked off at a time
     watchers_max: int = 512  # watches at a time
     streams_max: int = 512  # calls at a time on one connection
-    workers: int = 4  # threads for what takes longer than inline_bytes, and as many for operators
+    workers: int = 4  # threads for what takes longer than inline_bytes, and as many each for operators and their waits
     inline_bytes: int = 8 * KIB  # requests up to this are worked off on the event loop: a millisecond or two
 
     # -- connections

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import msgspec
 
-from crdtsync.errors import BadRequest, NotOffered, ValueTooLarge
+from crdtsync.errors import BadRequest, DiskFull, NotOffered, ValueTooLarge
 from crdtsync.service.calls import Calls, read, read_on, write
 from crdtsync.transport.pb import admin_pb2 as pb
 
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from crdtsync.config import ServeConfig
     from crdtsync.node.shell import Node
     from crdtsync.service.workers import Workers
+
+FILES_MAX = 10_000  # of one restore: a full backup, and one for each day of many years
 
 
 class Pieces:
@@ -101,13 +103,13 @@ class Admin:
         """Dial these addresses too, and join through them where that makes sense."""
         request = read(pb.JoinClusterRequest, data)
         patience = self._patience(context, request.timeout_ms or int(self._node.config.join_timeout * 1000))
-        state = await self._workers.operate(self._node.join, list(request.addresses), patience)
+        state = await self._workers.wait(self._node.join, list(request.addresses), patience)
         return pb.JoinClusterResponse(state=state).SerializeToString()
 
     async def leave(self, data: bytes, context: Any) -> bytes:
         """Leave the cluster in good order."""
         request = read(pb.LeaveRequest, data)
-        await self._workers.operate(self._node.leave, self._patience(context, request.timeout_ms))
+        await self._workers.wait(self._node.leave, self._patience(context, request.timeout_ms))
         return pb.LeaveResponse().SerializeToString()
 
     async def evict(self, data: bytes, context: Any) -> bytes:
@@ -174,8 +176,10 @@ class Admin:
             while (data := await read_on(context)) is not None:
                 chunk = read(pb.RestoreChunk, data)
                 left -= len(chunk.data)
-                if left < 0:
-                    raise ValueTooLarge(f"A restore takes at most {self._config.restore_bytes_max:,} bytes.")
+                if left < 0 or len(paths) >= FILES_MAX:
+                    raise ValueTooLarge(
+                        f"A restore takes at most {self._config.restore_bytes_max:,} bytes in {FILES_MAX:,} files."
+                    )
                 if file is None:
                     paths.append(directory / f"{len(paths)}.backup")
                     file = paths[-1].open("wb")
@@ -185,6 +189,8 @@ class Admin:
                     file = None
             if file is not None:
                 raise BadRequest("The last file has no end.", hint="The last chunk of each file has last=true.")
+        except OSError as error:
+            raise DiskFull(f"The directory for temporary files takes no more: {error.strerror}.") from error
         finally:
             if file is not None:
                 file.close()

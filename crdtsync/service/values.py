@@ -23,7 +23,7 @@ INT_BITS = 14_000  # integers below surely have fewer digits
 _INTEGER = re.compile(r"0|-?[1-9][0-9]*")
 _DECIMAL = re.compile(r"-?(([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?|Infinity)")
 _TIMESTAMP = re.compile(
-    r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?(Z|[+-]\d\d:\d\d(:\d\d(\.\d{1,6})?)?)?", re.ASCII
+    r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?(Z|[+-]\d\d:\d\d(:\d\d)?)?", re.ASCII
 )  # fmt: skip
 
 
@@ -215,6 +215,13 @@ def _make_int(value: int) -> pb.Value:
     return pb.Value(packed=values.encode(value, bytes_max=value.bit_length()))
 
 
+def _make_datetime(value: datetime) -> pb.Value:
+    offset = value.utcoffset()
+    if offset is not None and offset.microseconds:  # Python writes such an offset, but does not read it
+        return pb.Value(packed=values.encode(value))
+    return pb.Value(timestamp=value.isoformat())
+
+
 def _make_dict(value: dict[str, Any]) -> pb.Value:
     return pb.Value(dict=pb.Fields(fields={name: make_value(item) for name, item in value.items()}))
 
@@ -229,7 +236,7 @@ _MAKE: dict[type, Callable[[Any], pb.Value]] = {
     list: lambda value: pb.Value(list=pb.Values(values=map(make_value, value))),
     tuple: lambda value: pb.Value(tuple=pb.Values(values=map(make_value, value))),
     dict: _make_dict,
-    datetime: lambda value: pb.Value(timestamp=value.isoformat()),
+    datetime: _make_datetime,
     Decimal: lambda value: pb.Value(decimal=str(value)),
     UUID: lambda value: pb.Value(uuid=value.bytes),
 }

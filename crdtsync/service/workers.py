@@ -26,6 +26,7 @@ class Workers:
         self.inline_bytes = inline_bytes  # what is smaller takes a millisecond or two at most
         self._pool = ThreadPoolExecutor(threads, "crdtsync-service")
         self._operators = ThreadPoolExecutor(threads, "crdtsync-admin")
+        self._patient = ThreadPoolExecutor(threads, "crdtsync-waiting")
         self._waiting: list[tuple[int, asyncio.Future[None]]] = []  # (record, who waits until it is on the disk)
         self._syncing: asyncio.Task[None] | None = None
 
@@ -36,6 +37,10 @@ class Workers:
     async def operate(self, call: Callable[..., T], *arguments: Any) -> T:
         """On a thread kept for operators: what they ask may take long."""
         return await asyncio.get_running_loop().run_in_executor(self._operators, call, *arguments)
+
+    async def wait(self, call: Callable[..., T], *arguments: Any) -> T:
+        """On a thread kept for what waits for other nodes, so that operators can look on meanwhile."""
+        return await asyncio.get_running_loop().run_in_executor(self._patient, call, *arguments)
 
     async def sized(self, size: int, call: Callable[..., T], *arguments: Any) -> T:
         """Work without the store on `size` bytes: here and now if they are few, else on a thread."""
@@ -83,6 +88,7 @@ class Workers:
         """Take nothing more; what runs ends by itself."""
         self._pool.shutdown(wait=False, cancel_futures=True)
         self._operators.shutdown(wait=False, cancel_futures=True)
+        self._patient.shutdown(wait=False, cancel_futures=True)
 
 
 def _tell(asked: list[tuple[int, asyncio.Future[None]]], error: Exception | None) -> None:

@@ -139,7 +139,8 @@ VALUES = [
       for text in ("", "NaN", "sNaN", "1,5", "1e", "0x1", "Inf", "1" + "e9" * 30, "1E999999999999999999999")),
     *((f"the timestamp {text!r}", whole(timestamp=text), "InvalidValue")
       for text in ("", "now", "2026-01-01", "2026-01-01T25:00:00", "2026-02-30T00:00:00", "20260101T000000",
-                   "2026-01-01T00:00:00+99:00", "0000-01-01T00:00:00", "2026-W01-1T00:00:00")),
+                   "2026-01-01T00:00:00+99:00", "2026-01-01T00:00:00+00:00:00.5", "0000-01-01T00:00:00",
+                   "2026-W01-1T00:00:00")),
     *((f"a uuid of {size} bytes", whole(uuid=b"u" * size), "InvalidValue") for size in (0, 15, 17, 1000)),
     *((f"packed {data!r}", whole(packed=data), "InvalidValue")
       for data in (b"", b"\xc1", b"\xcc\x01", b"\x01\x01", b"\xcb\x7f\xf8" + bytes(6), b"\x82\xa1b\x01\xa1a\x01",

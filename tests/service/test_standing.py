@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import socket
 import stat
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -96,6 +98,16 @@ def test_a_closed_node_is_not_served() -> None:
     server.stop()
 
 
+def test_without_the_packages_it_says_what_to_install() -> None:
+    code = (
+        "import sys; sys.modules['grpc_health'] = None; import crdtsync\n"
+        "try: crdtsync.serve\n"
+        "except crdtsync.errors.ConfigError as error: assert 'crdtsync[server]' in str(error)\n"
+        "else: raise AssertionError"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+
+
 # ---- TLS
 
 
@@ -121,6 +133,11 @@ def test_over_tls_a_caller_has_a_certificate_of_the_authority(tmp_path: Path) ->
                 assert refused.value.code() == grpc.StatusCode.UNAVAILABLE
             with grpc.insecure_channel(address) as channel, pytest.raises(grpc.RpcError):
                 channel.unary_unary(describe)(b"", timeout=20)
+            with crdtsync.serve(node, serve="", admin="127.0.0.1:0") as remote:  # operators over TCP, too
+                with secure(remote.admin_address, client_pair("operator")) as channel:
+                    assert channel.unary_unary("/crdtsync.v1.Admin/Members")(b"", timeout=20) is not None
+                with secure(remote.admin_address, None) as channel, pytest.raises(grpc.RpcError):
+                    channel.unary_unary("/crdtsync.v1.Admin/Members")(b"", timeout=20)
             with Caller(server.admin_address) as local:  # what stays on the machine is guarded by the file's mode
                 assert local.call("Describe", pb.DescribeRequest()).node == "a"
             assert node.status()["service"][0]["encryption"] == "tls"
