@@ -383,6 +383,12 @@ class BadFrame(PeerFault):
     """A message cannot be decoded."""
 
 
+class OversizedFrame(BadFrame):
+    """A frame is larger than ``message_bytes_max``."""
+
+    hint = "Give all members the same message_bytes_max and cluster.part_bytes_max."
+
+
 class BadTransfer(PeerFault):
     """A transfer's rows or claims contradict themselves or what is known."""
 

@@ -8,6 +8,10 @@ from typing import Any
 from crdtsync.config import HOST_CHARACTERS, Config, check_address, split_address
 from crdtsync.errors import ConfigError, ListenFailed
 
+# A frame up to so many times message_bytes_max is read, to be refused by name; of a larger one gRPC tells its sender
+# alone why the link ends, and a server not even that there was one.
+REFUSED_BY_NAME = 2
+
 
 def bindable(what: str, address: str, insecure: bool) -> str:
     """The one "ip:port" to listen at.  A name is resolved here: gRPC would be content with a part of its addresses.
@@ -46,7 +50,7 @@ def dialable(address: str, config: Config) -> tuple[str, list[tuple[str, Any]]]:
 
 def _common_options(config: Config) -> list[tuple[str, Any]]:
     return [
-        ("grpc.max_receive_message_length", config.message_bytes_max),
+        ("grpc.max_receive_message_length", REFUSED_BY_NAME * config.message_bytes_max),
         ("grpc.max_send_message_length", config.message_bytes_max),
         ("grpc.max_metadata_size", 8192),
         ("grpc.absolute_max_metadata_size", 16384),

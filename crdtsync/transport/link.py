@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable
 from typing import Protocol
 
 from crdtsync.config import Config
-from crdtsync.errors import BadFrame
+from crdtsync.errors import BadFrame, OversizedFrame, counter_name
 from crdtsync.transport.base import PREFIX_BYTES, Traffic, TransportEvents
 from crdtsync.transport.outbox import Outbox
 from crdtsync.transport.shapes import Limits
@@ -23,6 +23,11 @@ from crdtsync.transport.wire import decode_all
 log = logging.getLogger("crdtsync.transport")
 
 Count = Callable[[str, int], None]
+
+
+# How a stream ends by a frame that is too large, in gRPC's words and ours.
+OURS_REFUSED = ("SERVER: Received message larger than max", "message_bytes_max")
+THEIRS_REFUSED = "CLIENT: Received message larger than max"
 
 
 class StreamLost(Exception):
@@ -122,11 +127,21 @@ class Link:
         except StreamLost as error:
             if not self._closing and not self._over.done():
                 self._count("streams_lost", 1)
+                self._explain(str(error))
             self.end(self._closing or str(error))
         except Exception as error:
             self._count("link_failures", 1)
             log.exception("Link %d to %s failed.", self.number, self.address)
             self.end(f"failed: {error!r}")
+
+    def _explain(self, text: str) -> None:
+        """Say so when a frame of ours was too large for the other side, or one of theirs for gRPC here."""
+        if THEIRS_REFUSED in text:
+            self._count(counter_name(OversizedFrame), 1)
+            log.warning("Link %d: %s sent too large a frame: %s", self.number, self.address, text)
+        elif any(words in text for words in OURS_REFUSED):
+            self._count("frames_refused", 1)
+            log.warning("Link %d: a frame was too large for %s: %s", self.number, self.address, text)
 
     async def _write(self) -> None:
         while True:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from google.protobuf.message import DecodeError
 
-from crdtsync.errors import BadFrame, InvariantViolated
+from crdtsync.errors import BadFrame, InvariantViolated, OversizedFrame
 from crdtsync.replication.messages import Message, Part
 from crdtsync.transport.codecs import CODECS, NUMBERS, READERS, part_rows
 from crdtsync.transport.pb import replication_pb2 as pb
@@ -47,7 +47,7 @@ def decode(frame: bytes, limits: Limits = DEFAULT_LIMITS) -> Message:
 def decode_all(frame: bytes, limits: Limits = DEFAULT_LIMITS) -> list[Message]:
     """The messages of a frame, in order, at least one.  All or nothing: BadFrame when any of them is bad."""
     if len(frame) > limits.frame_bytes:
-        raise BadFrame(f"The frame has {len(frame)} bytes, more than {limits.frame_bytes}.")
+        raise OversizedFrame(f"The frame has {len(frame)} bytes; message_bytes_max is {limits.frame_bytes}.")
     if len(frame) > WALK_BYTES:
         _Walk(frame, SMALL_FIELDS + limits.members + limits.buckets).over(0, len(frame), _DEPTH)
     try:

@@ -148,14 +148,24 @@ def test_a_frame_cut_at_every_byte(node: Node, liar: Liar) -> None:
     works(node)
 
 
-@pytest.mark.parametrize("size", [16 * MIB, 40 * MIB], ids=["16 MiB", "40 MiB"])
-def test_a_frame_beyond_the_bound(node: Node, liar: Liar, size: int) -> None:
-    """gRPC itself refuses it, before a byte of it is looked at, and tells the sender alone why."""
+def test_a_frame_beyond_the_bound(node: Node, liar: Liar) -> None:
+    """Refused by name, on both sides."""
     liar.ready()
-    before = state(node)
-    liar.post(bytes(size + 1))
+    with refusal(node, "oversized_frame"):
+        liar.post(bytes(16 * MIB + 1))
+        until(liar.is_down, DEADLINE)
+    assert "message_bytes_max" in liar.owner.downs[-1][1]
+    assert liar.transport.counted()["frames_refused"] == 1
+
+
+def test_a_frame_beyond_all_bounds(node: Node, liar: Liar) -> None:
+    """From twice the bound on gRPC itself refuses it, looks at no byte of it, and tells the sender alone why."""
+    liar.ready()
+    before, refused = state(node), liar.transport.counted().get("frames_refused", 0)
+    liar.post(bytes(40 * MIB))
     until(liar.is_down, DEADLINE)
     assert "RESOURCE_EXHAUSTED" in liar.owner.downs[-1][1]
+    assert liar.transport.counted()["frames_refused"] == refused + 1
     until(lambda: "liar" not in node.status()["reachable"], DEADLINE)
     assert state(node) == before
     works(node)

@@ -168,6 +168,7 @@ def test_a_frame_beyond_the_receivers_limit_ends_the_link(net: Net) -> None:
     assert a.send(here, part(2, 4 * MIB))
     net.until(lambda: ours.downs and theirs.downs)
     assert theirs.got == {there: [small(1)]}
+    assert b.counters["oversized_frame"] == 1
     assert net.join(a, ours, b, theirs) == (here + 1, there + 1)
 
 
