@@ -72,6 +72,7 @@ test-long: $(VENV)/.flights test-sanitized
 
 bench: env
 	$(BIN)/python -m benchmarks.micro.kernels
+	$(BIN)/python -m benchmarks.micro.service
 
 clean:
 	rm -rf $(VENV) .proto-venv $(SANITIZED) build dist *.egg-info crdtsync/_native*.so native/*.c native/*.html .pytest_cache .mypy_cache .ruff_cache .hypothesis

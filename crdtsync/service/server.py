@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import atexit
 import logging
+import os
 import threading
 import weakref
 from collections.abc import Callable, Coroutine
@@ -67,7 +68,7 @@ class Server:
         self._listeners: list[Listener] = []
         self._servers: list[Any] = []
         self._health: list[Health] = []
-        self._lock = threading.Lock()
+        self._lock, self._process = threading.Lock(), os.getpid()
         self._state = "new"  # new -> running -> stopped
 
     # -- beginning
@@ -146,6 +147,8 @@ class Server:
         May be called again.
         """
         _check_thread()
+        if os.getpid() != self._process:
+            return  # a forked child: ports, files and the loop are its parent's
         with self._lock:
             state, self._state = self._state, "stopped"
             if state != "running":
