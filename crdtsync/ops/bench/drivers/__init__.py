@@ -1,0 +1,26 @@
+"""Drivers: what is measured, each a module with `Params`, `UNITS`, `measure` and `verify`; see ops/bench/bench.py."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, cast
+
+from crdtsync.errors import ConfigError
+
+if TYPE_CHECKING:
+    from crdtsync.ops.bench.bench import Driver
+
+DRIVERS = {
+    "calling": "crdtsync.ops.bench.drivers.calling",
+    "paced": "crdtsync.ops.bench.drivers.paced",
+    "counting": "crdtsync.ops.bench.drivers.counting",
+    "filling": "crdtsync.ops.bench.drivers.filling",
+    "committing": "crdtsync.ops.bench.drivers.committing",
+}
+
+
+def driver(name: str) -> Driver:
+    """A driver by its name.  Raises ConfigError."""
+    if name not in DRIVERS:
+        raise ConfigError(f"There is no driver {name!r}; there are {', '.join(sorted(DRIVERS))}.")
+    return cast("Driver", import_module(DRIVERS[name]))

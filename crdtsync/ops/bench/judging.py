@@ -1,0 +1,84 @@
+"""Targets against figures: a row for each, with the peer, the ratio, and whether it is met."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import msgspec
+
+from crdtsync.ops.bench.results import Measured, Run
+from crdtsync.ops.bench.spread import summary
+from crdtsync.ops.bench.workload import Target
+
+ENOUGH = 5  # repetitions below which a median is no claim
+
+
+class Verdict(msgspec.Struct, frozen=True):
+    """One row of the table of targets."""
+
+    id: str
+    what: str
+    workload: str
+    wanted: str
+    figure: float | None
+    unit: str
+    peer: str
+    peer_figure: float | None
+    ratio: float | None
+    met: str  # yes | no | not judged: ...
+
+
+def verdicts(runs: Iterable[Run]) -> list[Verdict]:
+    """Of all targets of these runs, in the order of their ids."""
+    rows = [verdict(run, target) for run in runs for target in run.workload.targets]
+    return sorted(rows, key=lambda row: (int("0" + "".join(filter(str.isdigit, row.id))), row.workload))
+
+
+def verdict(run: Run, target: Target) -> Verdict:
+    """Judge one target."""
+    ours, peer = run.systems.get(target.system), run.systems.get(target.peer)
+    mine = median(ours, target.figure)
+    theirs = median(peer, target.peer_figure or target.figure) if target.peer else None
+    ratio = mine / theirs if mine is not None and theirs else None
+    unit = run.units[target.figure].unit if target.figure in run.units else ""
+    reason = unjudged(run, target, ours, peer, ratio if target.peer else mine)
+    met = f"not judged: {reason}" if reason else "yes" if holds(target, ratio if target.peer else mine) else "no"
+    return Verdict(
+        target.id, target.what, run.workload.name, wanted(target, unit), mine, unit, target.peer, theirs, ratio, met
+    )
+
+
+def median(measured: Measured | None, figure: str) -> float | None:
+    """The median of a figure, if there is one."""
+    values = measured.values(figure) if measured is not None else []
+    return summary(values).median if values else None
+
+
+def unjudged(run: Run, target: Target, ours: Measured | None, peer: Measured | None, value: float | None) -> str:
+    """Why a target cannot be judged by this run; "" when it can."""
+    if target.peer in run.skipped:
+        return f"{target.peer} was skipped, {run.skipped[target.peer]}"
+    if ours is None or (target.peer and peer is None):
+        return f"{target.system if ours is None else target.peer} was not run"
+    for measured in filter(None, (ours, peer)):
+        if not measured.right:
+            return f"{measured.title} gave wrong results"
+        if measured.faults:
+            return f"{measured.title}: {measured.faults[0]}"
+    if run.repetitions < ENOUGH:
+        return f"{run.repetitions} repetitions are no claim"
+    return "" if value is not None else f"there is no figure {target.figure}"
+
+
+def holds(target: Target, value: float | None) -> bool:
+    """Whether a value lies within the bounds."""
+    if value is None:
+        return False
+    return (target.least is None or value >= target.least) and (target.most is None or value <= target.most)
+
+
+def wanted(target: Target, unit: str) -> str:
+    """The bound in words."""
+    suffix = f" x {target.peer}" if target.peer else f" {unit}" if unit else ""
+    bounds = [(">=", target.least), ("<=", target.most)]
+    return " and ".join(f"{sign} {bound:,g}{suffix}" for sign, bound in bounds if bound is not None)

@@ -1,0 +1,169 @@
+"""`crdtsync bench`: workloads, measured on this machine beside what else could do the job."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from crdtsync.errors import ConfigError
+from crdtsync.ops.cli.options import output_option
+from crdtsync.ops.cli.output import Printer, say
+
+if TYPE_CHECKING:
+    from crdtsync.ops.bench.results import Run
+    from crdtsync.ops.bench.workload import Workload
+
+RESULTS = Path("bench-results")
+WRONG = 5  # exit status: a check after a run has failed
+WORSE = 1  # exit status: a figure is worse, beyond noise
+SIZE = click.Choice(("quick", "default", "full"))
+FOLDER = click.Path(file_okay=False, path_type=Path)
+RESULT = click.Path(exists=True, path_type=Path)
+
+
+@click.group("bench")
+def command() -> None:
+    """Measure workloads on this machine, beside other systems, and report.
+
+    It needs: pip install 'crdtsync[bench]'.  Peers that are not installed are skipped.
+    """
+
+
+@command.command("list")
+@output_option
+def listing(output: str) -> int:
+    """List the workloads: what each stands for, and on which systems it runs."""
+    from crdtsync.ops.bench.workload import find, names
+
+    rows = (
+        {
+            "workload": each.name, "targets": ", ".join(sorted({target.id for target in each.targets})),
+            "loop": each.loop, "systems": ", ".join(each.systems), "title": each.title,
+        }
+        for each in map(find, names())
+    )  # fmt: skip
+    Printer(output).rows(rows, ("workload", "targets", "loop", "systems", "title"))
+    return 0
+
+
+@command.command("run")
+@click.argument("workloads", nargs=-1, metavar="[WORKLOAD]...")
+@click.option("--size", type=SIZE, default="default", help="How large.  [default]")
+@click.option("--repetitions", type=click.IntRange(min=1), metavar="N", help="Samples of each.  [the workload's]")
+@click.option("--warm-up", type=click.IntRange(min=0), default=1, metavar="N", help="Samples thrown away first.  [1]")
+@click.option("--system", "systems", multiple=True, metavar="NAME", help="Only this system; may be repeated.")
+@click.option("--param", "params", multiple=True, metavar="NAME=VALUE", help="Change a parameter; may be repeated.")
+@click.option("--seed", type=int, metavar="N", help="Seed of arrivals and orders.")
+@click.option("--directory", type=FOLDER, metavar="DIR", help="Where stores lie meanwhile: the disk to measure.")
+@click.option("--out", type=FOLDER, default=RESULTS, metavar="DIR", help=f"Where results go.  [{RESULTS}]")
+def running(
+    workloads: tuple[str, ...], size: str, repetitions: int | None, warm_up: int, systems: tuple[str, ...],
+    params: tuple[str, ...], seed: int | None, directory: Path | None, out: Path,
+) -> int:  # fmt: skip
+    """Run workloads (names, or TOML files; the default set without any), and write a JSON for each.
+
+    Every sample is taken in a process of its own, systems in turns.  Exit status 5 when a check after a sample fails.
+    """
+    from crdtsync.ops.bench import runner
+    from crdtsync.ops.bench.results import save
+    from crdtsync.ops.bench.workload import with_changes
+
+    changes = dict(pair(text) for text in params)
+    right = True
+    for workload in chosen(workloads):
+        plan = runner.Plan(
+            size=size, params=with_changes(workload.at(size), changes), systems=systems,
+            repetitions=repetitions or workload.repetitions, warm_up=warm_up,
+            seed=runner.SEED if seed is None else seed, directory=directory, command=["crdtsync", *sys.argv[1:]],
+        )  # fmt: skip
+        run = runner.run(workload, plan, say)
+        right = right and run.right
+        path = out / f"{workload.name}-{datetime.now(UTC):%Y%m%dT%H%M%S}.json"
+        save(run, path)
+        click.echo(str(path))
+    return 0 if right else WRONG
+
+
+@command.command("compare")
+@click.argument("before", type=RESULT)
+@click.argument("after", type=RESULT)
+@output_option
+def comparing(before: Path, after: Path, output: str) -> int:
+    """Compare two results, or two directories of them, figure by figure.
+
+    A difference counts when the medians differ by more than the noise of both runs.  Exit status 1 when one is worse.
+    """
+    from crdtsync.ops.bench.comparing import compare
+    from crdtsync.ops.bench.report import latest
+
+    old, new = ({run.workload.name: run for run in latest(place)} for place in (before, after))
+    names = [name for name in old if name in new]
+    if not names:
+        raise ConfigError(f"{before} and {after} have no workload in common.")
+    rows = [
+        {
+            "workload": name, "system": each.system, "figure": each.figure, "unit": each.unit,
+            "before": rounded(each.difference.before.median), "after": rounded(each.difference.after.median),
+            "change": f"{each.difference.ratio - 1:+.1%}", "noise": f"{each.difference.band:.1%}",
+            "verdict": each.difference.verdict,
+        }
+        for name in names
+        for each in compare(old[name], new[name])
+    ]  # fmt: skip
+    columns = ("workload", "system", "figure", "unit", "before", "after", "change", "noise", "verdict")
+    Printer(output).rows(rows, columns)
+    return WORSE if any(row["verdict"] == "worse" for row in rows) else 0
+
+
+@command.command("report")
+@click.argument("results", type=RESULT, default=RESULTS, metavar="[RESULTS]")
+@click.option("--out", type=FOLDER, metavar="DIR", help="Where the report goes.  [beside the results]")
+def reporting(results: Path, out: Path | None) -> int:
+    """Write report.html, which needs no other file, and report.md, from the last result of each workload."""
+    from crdtsync.ops.bench.report import latest, markdown, page
+
+    runs = latest(results)
+    place = out or (results if results.is_dir() else results.parent)
+    place.mkdir(parents=True, exist_ok=True)
+    for name, text in (("report.html", page(runs)), ("report.md", markdown(runs))):
+        (place / name).write_text(text)
+        click.echo(str(place / name))
+    summarize(runs)
+    return 0
+
+
+def chosen(workloads: tuple[str, ...]) -> Iterable[Workload]:
+    """The workloads that were named, or the default set."""
+    from crdtsync.ops.bench.workload import find, names
+
+    if workloads:
+        return [find(name) for name in workloads]
+    return [workload for workload in map(find, names()) if workload.in_default_set]
+
+
+def pair(text: str) -> tuple[str, str]:
+    """NAME=VALUE."""
+    name, sign, value = text.partition("=")
+    if not sign or not name:
+        raise ConfigError(f"--param is {text!r}; it must be NAME=VALUE.")
+    return name, value
+
+
+def rounded(value: float) -> float:
+    """Four digits."""
+    return float(f"{value:.4g}")
+
+
+def summarize(runs: list[Run]) -> None:
+    """The targets, on standard error."""
+    from crdtsync.ops.bench.judging import verdicts
+
+    for row in verdicts(runs):
+        ratio = f", {row.ratio:.2f} x {row.peer}" if row.ratio is not None else ""
+        figure = "-" if row.figure is None else f"{rounded(row.figure):,g} {row.unit}"
+        say(f"{row.id:>4}  {row.what}: {figure}{ratio} (wanted {row.wanted}): {row.met}")
