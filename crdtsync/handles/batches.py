@@ -15,8 +15,8 @@ The rules:
 from __future__ import annotations
 
 import sys
-import threading
 from contextvars import ContextVar, Token
+from threading import get_ident
 from types import TracebackType
 from typing import Any, Protocol
 
@@ -59,7 +59,8 @@ class Batch:
     """One open batch."""
 
     __slots__ = (
-        "answer", "bucket", "bytes", "ended", "open", "operations", "outer", "owner", "request_id", "sync", "writer",
+        "answer", "bucket", "bytes", "bytes_max", "ended", "open", "operations", "outer", "request_id", "sync", "task",
+        "thread", "writer",
     )  # fmt: skip
 
     def __init__(
@@ -72,13 +73,14 @@ class Batch:
         self.operations: list[Operation] = []
         self.bytes = 0
         self.open = True
-        self.owner = _owner()
+        self.bytes_max = writer.batch_bytes_max
+        self.thread, self.task = get_ident(), _task()
 
     def of(self, writer: object) -> Batch | None:
         """The open batch of this context that a write through `writer` belongs to."""
         batch: Batch | None = self
         while batch is not None:
-            if batch.writer is writer and batch.open and batch.owner == _owner():
+            if batch.writer is writer and batch.open and batch.thread == get_ident() and batch.task is _task():
                 return batch
             batch = batch.outer
         return None
@@ -96,8 +98,14 @@ class Batch:
         """Note one operation down.  Raises BatchMisuse, and BatchTooLarge when it cannot fit any more."""
         if bucket != self.bucket:
             self.bind(bucket)
-        self.bytes += OPERATION_BYTES if argument is None or type(argument) is int else _bytes_of(argument)
-        if self.bytes > self.writer.batch_bytes_max:
+        kind = type(argument)
+        if kind is bytes:
+            self.bytes += len(argument) + OPERATION_BYTES
+        elif kind is list:
+            self.bytes += sum(map(len, argument)) + OPERATION_BYTES * len(argument)
+        else:
+            self.bytes += OPERATION_BYTES
+        if self.bytes > self.bytes_max:
             raise BatchTooLarge(f"A batch of {len(self.operations):,} operations takes over {self.bytes:,} bytes.")
         self.operations.append((verb, place, argument))
 
@@ -216,15 +224,9 @@ def check_request_id(id: str) -> None:
     check_name(id, "A request id", REQUEST_MAX)
 
 
-def _owner() -> tuple[int, object]:
-    """The running thread and, in asyncio, task."""
-    asyncio = sys.modules.get("asyncio")  # not loaded: no task
-    loop = None if asyncio is None else asyncio._get_running_loop()
-    return threading.get_ident(), None if asyncio is None or loop is None else asyncio.current_task(loop)
-
-
-def _bytes_of(argument: Any) -> int:
-    """About what rows of an operation on a payload, an element, or a list of elements take."""
-    if type(argument) is list:
-        return sum(map(len, argument)) + OPERATION_BYTES * len(argument)
-    return len(argument) + OPERATION_BYTES
+def _task() -> object:
+    """The running asyncio task, if any."""
+    asyncio = sys.modules.get("asyncio")
+    if asyncio is None or asyncio._get_running_loop() is None:  # not loaded: no task
+        return None
+    return asyncio.current_task()

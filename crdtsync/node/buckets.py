@@ -27,28 +27,37 @@ if TYPE_CHECKING:
     from crdtsync.node.watching import Watcher
     from crdtsync.node.writing import Local
 
+PLACES_MAX = 16_384  # places of objects that a bucket remembers; then all are forgotten
 SINGLE = (b"f", b"l", b"v")  # types whose objects are one row
 
 
 class Bucket(Objects):
     """A named group of keys: all handles, in this bucket.  It comes into being with its first write."""
 
-    __slots__ = ("_guard", "_local", "_store", "depth_max", "key_bytes_max", "name", "value_bytes_max")
+    __slots__ = ("_guard", "_local", "_places", "_store", "depth_max", "key_bytes_max", "name", "value_bytes_max")
 
     def __init__(self, local: Local, name: str) -> None:
         self.name = name
         self._local = local
         self._store = local.store
         self._guard = FieldGuard()
+        self._places: dict[tuple[str, bytes], Place] = {}
         self.depth_max = local.config.cluster.depth_max
         self.key_bytes_max = local.config.cluster.key_bytes_max
         self.value_bytes_max = local.config.cluster.value_bytes_max
 
     def _at(self, name: str, code: bytes) -> tuple[Backend, Place]:
+        places = self._places
+        if type(name) is str and (name, code) in places:
+            return self, places[name, code]
         try:
-            return self, keys.top(name, code, self.key_bytes_max)
+            place = keys.top(name, code, self.key_bytes_max)
         except InvalidKey as error:
             raise self.refused(error) from None
+        if len(places) >= PLACES_MAX:
+            places.clear()
+        places[name, code] = place
+        return self, place
 
     def refused(self, error: CrdtsyncError) -> CrdtsyncError:
         """Count and log a refusal."""
@@ -87,8 +96,11 @@ class Bucket(Objects):
         except CrdtsyncError as error:
             raise self.refused(error) from None
 
-    def run_all(self, txn: Txn, operations: Sequence[Operation]) -> None:
-        """Several operations inside a transaction, as `run`."""
+    def run_all(self, txn: Txn, measured: Txn, operations: Sequence[Operation]) -> None:
+        """Several operations inside a transaction, as `run`.
+
+        What may put many rows does it through `measured`; what puts one is measured in time by the store itself.
+        """
         check = self._guard.check
         try:
             engine = self._local.engine
@@ -97,7 +109,7 @@ class Bucket(Objects):
             for verb, place, argument in operations:
                 if place.levels and verb.writes:
                     check(txn, place)
-                verb.run(txn, place, argument)
+                verb.run(measured if verb.bulk else txn, place, argument)
         except CrdtsyncError as error:
             raise self.refused(error) from None
 

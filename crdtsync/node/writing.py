@@ -107,11 +107,9 @@ class Local:
         BatchMisuse for an id that came with other operations.
         """
         run_all = self.bucket(bucket).run_all
-        # What puts one row is measured in time by the store itself.
-        bulk = any(verb.bulk for verb, _, _ in operations)
 
         def run(txn: StoreTxn) -> Answer:
-            run_all(Measured(txn, self.batch_bytes_max) if bulk else txn, operations)
+            run_all(txn, Measured(txn, self.batch_bytes_max), operations)
             return Answer(txn.actor, txn.next - 1) if txn.keys else Answer(0, 0)
 
         if request_id is None:

@@ -60,6 +60,7 @@ class Answering(Core):
                 bucket = self.new_bucket(name)
         txn = Txn(bucket, self._writer(), self.hybrid)
         ops(txn)
+        txn.check()
         noted = self.requests.note(request, name, self.now_ms())
         answer = Answer(txn.actor, txn.next - 1) if txn.keys else Answer(0, 0)
         if txn.keys:

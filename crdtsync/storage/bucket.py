@@ -79,10 +79,11 @@ class Bucket:
         image = self.active.rows.get(rowkey, ABSENT)
         if image is ABSENT:
             with self.lock:
-                image = self._below(rowkey)
+                image = self.below(rowkey)
         return image
 
-    def _below(self, rowkey: bytes) -> bytes | None:
+    def below(self, rowkey: bytes) -> bytes | None:
+        """As `get`, of a row that the active layer does not have; under the lock."""
         if self.frozen is not None:
             image = self.frozen.rows.get(rowkey, ABSENT)
             if image is not ABSENT:
@@ -127,22 +128,25 @@ class Bucket:
 
     def _slice(self, start: bytes, stop: bytes | None, limit: int, skip: bool) -> tuple[list[Row], bytes | None]:
         """Rows of all layers up to a horizon; None: there are no more."""
+        found: list[tuple[bytes, bytes]] = []
         merged: dict[bytes, bytes | None] = {}
         ends: list[bytes] = []
         if self.table_dirty:
-            table = list(islice(read_rows(self._snapshot(), self.number, start, stop, self.set_aside), limit))
-            if len(table) == limit:
-                ends.append(table[-1][0])
-            merged.update(table)
+            found = list(islice(read_rows(self._snapshot(), self.number, start, stop, self.set_aside), limit))
+            if len(found) == limit:
+                ends.append(found[-1][0])
         for layer in (self.frozen, self.active):
             if layer is not None and layer.rows:
                 keys = list(islice(layer.keys(start, stop), limit))
                 if len(keys) == limit:
                     ends.append(keys[-1])
-                merged.update((key, layer.rows[key]) for key in keys)
+                merged.update([(key, layer.rows[key]) for key in keys])
         horizon = min(ends) if ends else None
         if self.damaged and not skip:
             self._refuse_damaged(start, horizon or stop)
+        if not merged:
+            return found, horizon
+        merged = {**dict(found), **merged}
         rows = [
             (key, image)
             for key, image in sorted(merged.items())
@@ -209,7 +213,7 @@ class Bucket:
         """All rows with a maximal event beyond `clock`, in no order, each once; under the lock.  Raises RowDamaged."""
         active = self.active.rows
         for key in self._candidates(clock):
-            image = active[key] if key in active else self._below(key)
+            image = active[key] if key in active else self.below(key)
             if image is not None and is_beyond(image, clock):
                 yield key, image
 

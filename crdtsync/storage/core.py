@@ -258,6 +258,7 @@ class Core:
                     bucket = self.new_bucket(name)
             txn = Txn(bucket, self._writer(), self.hybrid)
             result = ops(txn)
+            txn.check()
             if not txn.keys:
                 return result
             record = self._commit(bucket, txn, fresh)

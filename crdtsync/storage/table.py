@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import struct
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from hashlib import blake2b
-from itertools import groupby
+from itertools import chain, groupby
 from typing import Any
+from zlib import crc32
 
 import msgspec
 
@@ -129,8 +130,21 @@ def read_rows(snapshot: Snapshot, bucket: int, start: bytes, stop: bytes | None,
     head = NUMBER.pack(bucket)
     first = head + start[:STEM]
     last = NUMBER.pack(bucket + 1) if stop is None else head + stop if len(stop) < STEM else after(head + stop[:STEM])
-    for long, pairs in groupby(snapshot.range(ROWS, first, last), key=_stem):
-        decoded = _decoded(pairs, damage)
+    pairs = snapshot.range(ROWS, first, last)
+    for key, value in pairs:
+        if len(key) >= PREFIX + STEM:
+            yield from _read_long(chain([(key, value)], pairs), start, stop, damage)
+            return
+        if value[4:5] == PLAIN and LENGTH.unpack_from(value)[0] == crc32(value[4:], crc32(key)):  # as `decode_row`
+            yield key[PREFIX:], value[5:]
+        else:
+            yield from _decoded([(key, value)], damage)
+
+
+def _read_long(pairs: Iterator[tuple[bytes, bytes]], start: bytes, stop: bytes | None, damage: Damage) -> Iterator[Row]:
+    """As `read_rows`, from the first long key on."""
+    for long, group in groupby(pairs, key=_stem):
+        decoded = _decoded(group, damage)
         for row in decoded if long is None else sorted(decoded):
             if row[0] >= start and (stop is None or row[0] < stop):
                 yield row
@@ -140,7 +154,7 @@ def _stem(pair: tuple[bytes, bytes]) -> bytes | None:
     return None if len(pair[0]) < PREFIX + STEM else pair[0][: PREFIX + STEM]
 
 
-def _decoded(pairs: Iterator[tuple[bytes, bytes]], damage: Damage) -> Iterator[Row]:
+def _decoded(pairs: Iterable[tuple[bytes, bytes]], damage: Damage) -> Iterator[Row]:
     for key, value in pairs:
         row = decode_row(key, value)
         if row is None:

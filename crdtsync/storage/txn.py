@@ -14,17 +14,18 @@ if TYPE_CHECKING:
     from crdtsync.clocks.hybrid import HybridClock
     from crdtsync.storage.bucket import Bucket
 
-UNSEEN = b"unseen"  # compared by identity
+FEW = 256  # rows put among which a scan looks for its own one by one; beyond, their order is kept
 
 
 class Txn:
     """Reads see what has been put so far.  Every event goes into the `put` that follows it."""
 
-    __slots__ = ("_bucket", "_hybrid", "_order", "actor", "before", "first", "keys", "next", "rows")
+    __slots__ = ("_active", "_bucket", "_hybrid", "_order", "actor", "before", "first", "keys", "next", "rows")
 
     def __init__(self, bucket: Bucket, actor: int, hybrid: HybridClock) -> None:
         self._bucket, self._hybrid = bucket, hybrid
-        self._order: SortedList | None = None  # keys of `rows`, once a scan has asked for them
+        self._active = bucket.active.rows  # the store's lock is held for the whole life of a transaction
+        self._order: SortedList | None = None  # keys of `rows`, once a scan has asked for many
         self.actor = actor  # index that this transaction writes under
         self.first = self.next = bucket.clock.get(actor, 0) + 1  # seq of the first event, and of the next
         self.rows: dict[bytes, bytes | None] = {}  # what was put
@@ -33,11 +34,14 @@ class Txn:
 
     def get(self, rowkey: bytes) -> bytes | None:
         """Image of a row, or None.  Raises RowDamaged."""
-        image = self.rows.get(rowkey, UNSEEN)
-        if image is UNSEEN:
-            image = self.before.get(rowkey, UNSEEN)
-            if image is UNSEEN:
-                image = self.before[rowkey] = self._bucket.get(rowkey)
+        rows = self.rows
+        if rowkey in rows:
+            return rows[rowkey]
+        before = self.before
+        if rowkey in before:
+            return before[rowkey]
+        active = self._active
+        image = before[rowkey] = active[rowkey] if rowkey in active else self._bucket.below(rowkey)
         return image
 
     def scan(self, prefix: bytes, after: bytes = b"", limit: int = 1000) -> list[Row]:
@@ -54,7 +58,11 @@ class Txn:
 
     def _mine(self, prefix: bytes, after: bytes, limit: int) -> list[bytes]:
         """The first `limit` of the keys put so far that `scan` is about."""
-        if self._order is None:  # kept up from the first scan on: a batch may scan before each of its writes
+        if len(self.rows) <= FEW:
+            first = max(prefix, after)
+            found = [key for key in self.rows if key >= first and key.startswith(prefix) and key != after]
+            return sorted(found)[:limit]
+        if self._order is None:  # kept up from here on: a batch may scan before each of its writes
             self._order = SortedList(self.rows)
         beyond = self._order.irange(max(prefix, after), None, inclusive=(after < prefix, True))
         return list(islice(takewhile(lambda key: key.startswith(prefix), beyond), limit))
@@ -62,7 +70,7 @@ class Txn:
     def put(self, rowkey: bytes, image: bytes) -> None:
         """The new image of a row, made by the event just taken."""
         if rowkey not in self.before:
-            self.before[rowkey] = self._bucket.get(rowkey)
+            self.get(rowkey)
         if self._order is not None and rowkey not in self.rows:
             self._order.add(rowkey)
         self.rows[rowkey] = image
@@ -73,10 +81,13 @@ class Txn:
     def next_event(self) -> tuple[int, int]:
         """The next (actor index, seq)."""
         seq = self.next
-        if self.first + len(self.keys) != seq:
-            raise InvariantViolated("an event without a put of its own")
-        self.next = seq + 1
+        self.next = seq + 1  # two events before a put are noticed by that put, and the last one by `check`
         return self.actor, seq
+
+    def check(self) -> None:
+        """Raise InvariantViolated when an event has no put of its own."""
+        if self.first + len(self.keys) != self.next:
+            raise InvariantViolated("an event without a put of its own")
 
     def stamp(self, after: int) -> int:
         """A stamp later than `after`, not before local time, and above the stamp floor."""
