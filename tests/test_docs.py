@@ -11,7 +11,7 @@ import msgspec
 
 from crdtsync import errors
 from crdtsync.config import Config
-from crdtsync.ops.files import jsonform
+from crdtsync.datatypes import jsonform
 from crdtsync.ops.files.rows import from_ndjson, to_ndjson
 
 ROOT = Path(__file__).parent.parent

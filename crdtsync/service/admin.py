@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import msgspec
 
+from crdtsync.datatypes import jsonform
 from crdtsync.errors import BadRequest, DiskFull, NotOffered, ValueTooLarge
 from crdtsync.service.calls import Calls, read, read_on, write
 from crdtsync.transport.pb import admin_pb2 as pb
@@ -126,10 +127,11 @@ class Admin:
         """What this node set aside when it started over."""
         request = read(pb.ListRescueRequest, data)
         files = await self._workers.operate(self._node.rescue.show)
-        if not request.contents:
-            for file in files:
-                del file["objects"]
-        return self._fitting(pb.ListRescueResponse(json=json.dumps(files, default=str)))
+        for file in files:
+            told = file.pop("objects")
+            if request.contents:
+                file["objects"] = [{**each, "value": jsonform.encode(each["value"])} for each in told]
+        return self._fitting(pb.ListRescueResponse(json=json.dumps(files)))
 
     async def replay_rescue(self, data: bytes, context: Any) -> bytes:
         """Write it again, once."""

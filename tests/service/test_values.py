@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 
+from crdtsync.client.answers import plain
 from crdtsync.datatypes.values import encode
 from crdtsync.errors import InvalidValue
 from crdtsync.service.values import Limits, from_payload, make_value, read_value
@@ -24,6 +25,7 @@ def test_every_value_survives_the_wire(value: Any) -> None:
     assert LIMITS.payload(message, "argument") == payload
     assert LIMITS.payload(from_payload(payload), "argument") == payload
     assert LIMITS.payload(pb.Value(packed=payload), "argument") == payload
+    assert encode(plain(message)) == payload  # and a client reads it as the same
     nested = pb.Value(list=pb.Values(values=[pb.Value(packed=payload)]))
     assert Limits(17, 1 << 20).payload(nested, "argument") == encode([value], 17)
 

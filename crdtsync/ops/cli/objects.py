@@ -26,14 +26,14 @@ def write(
 
 def given(text: str, as_json: bool) -> Any:
     """A value from the command line.  Raises InvalidValue."""
-    from crdtsync.ops.files import jsonform
+    from crdtsync.datatypes import jsonform
 
     return jsonform.loads(text) if as_json else text
 
 
 def row(key: str, path: Sequence[str], kind: str, value: Any) -> dict[str, Any]:
     """One object as a row of output; values are in their JSON form."""
-    from crdtsync.ops.files import jsonform
+    from crdtsync.datatypes import jsonform
 
     elements = jsonform.in_order(value) if isinstance(value, set) else value
     return {"key": key, "path": list(path), "type": kind, "value": jsonform.encode(elements)}

@@ -9,8 +9,8 @@ import zlib
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
+from crdtsync.datatypes import jsonform
 from crdtsync.errors import CrdtsyncError, InvalidValue
-from crdtsync.ops.files import jsonform
 from crdtsync.ops.reading import SETS, Object
 
 TYPES = ("flag", "gcounter", "gset", "lwwregister", "mvregister", "orset", "pncounter")

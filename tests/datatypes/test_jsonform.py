@@ -12,9 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crdtsync.datatypes import values
+from crdtsync.datatypes import jsonform, values
 from crdtsync.errors import InvalidValue
-from crdtsync.ops.files import jsonform
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
 ZONES = st.timedeltas(-timedelta(hours=20), timedelta(hours=20)).map(timezone)
