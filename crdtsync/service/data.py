@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from crdtsync import __version__ as VERSION
-from crdtsync.errors import BadRequest, ValueTooLarge
+from crdtsync.errors import BadRequest, Unavailable, ValueTooLarge
 from crdtsync.service.applying import DEFAULT_BUCKET, Applying
 from crdtsync.service.calls import Calls, read, write
 from crdtsync.service.operations import Operations
@@ -30,7 +30,7 @@ class Data:
         self._node, self._config, self._calls, self._workers = node, config, calls, workers
         places = Places(node.config.cluster)
         operations = Operations(node.config.cluster, places)
-        self._tokens = Tokens(node, config, workers)
+        self._tokens = Tokens(node, config, calls, workers)
         self._applying = Applying(node, calls, workers, operations, self._tokens)
         self._reading = Reading(config, places, operations)
         self._watches = Watches(node, config, calls, workers)
@@ -109,6 +109,8 @@ class Data:
             await self._tokens.held(request.after, context)
         listing = Scan(self._node.bucket(request.bucket or DEFAULT_BUCKET), request, self._config)
         while not listing.ended:
+            if self._calls.stopping:
+                raise Unavailable("The server is stopping.", hint="Go on at another node, from the last cursor.")
             page = await self._workers.run(listing.page)
             await write(context, page.SerializeToString(), self._config.stall_max)
 

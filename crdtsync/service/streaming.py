@@ -11,6 +11,7 @@ import asyncio
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
+from crdtsync.errors import Unavailable
 from crdtsync.service.calls import CallerGone, Calls, read_on, write
 from crdtsync.transport.pb import data_pb2 as pb
 
@@ -32,13 +33,18 @@ class Stream:
         self._moved = asyncio.Event()  # the queue or `_ended` has changed
 
     async def run(self) -> None:
-        """Until the caller has said that it is done, and has its last response."""
+        """Until the caller has said that it is done, and has its last response; or the server stops: what was taken
+        is answered then, and nothing more is taken."""
         reading = asyncio.get_running_loop().create_task(self._read())
+        self._calls.on_stop.add(self._moved.set)
         try:
             while batch := await self._take():
                 await self._work(batch)
+            if not self._ended:
+                raise Unavailable("The server is stopping.")
             reading.result()
         finally:
+            self._calls.on_stop.discard(self._moved.set)
             reading.cancel()
 
     async def _read(self) -> None:
@@ -56,10 +62,12 @@ class Stream:
             self._moved.set()
 
     async def _take(self) -> list[bytes]:
-        """All that waits; nothing at the end."""
-        while not self._queue and not self._ended:
+        """All that waits; nothing at the end, and once the server is stopping."""
+        while not self._queue and not self._ended and not self._calls.stopping:
             self._moved.clear()
             await self._moved.wait()
+        if self._calls.stopping:
+            return []
         batch = list(self._queue)
         self._queue.clear()
         self._queued = 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import queue
+import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -10,6 +11,7 @@ import grpc
 import pytest
 
 import crdtsync
+from crdtsync.transport.pb import admin_pb2 as admin
 from crdtsync.transport.pb import data_pb2 as pb
 from tests.integration.waiting import until
 from tests.service.caller import Caller, Refused, add, operation
@@ -239,12 +241,36 @@ def test_a_stream_waits_for_a_token_of_its_own_earlier_batch(node: crdtsync.Node
     assert list(stream) == []
 
 
-def test_stopping_lets_calls_end_within_the_grace(node: crdtsync.Node) -> None:
-    server = crdtsync.serve(node)
+def test_stopping_ends_what_waits_at_once_and_answers_what_was_taken(node: crdtsync.Node) -> None:
+    server = crdtsync.serve(node, stop_grace=30.0, page_bytes=SMALL_PAGES)
+    fill(node, 300)
     with Caller(server.address) as caller:
-        waiting = caller.start("WaitFor", pb.WaitForRequest(token=node.sessions.token_of({"default": {0: 1}})))
+        far = node.sessions.token_of({"default": {0: 1_000_000}})
+        waiting = caller.start("WaitFor", pb.WaitForRequest(token=far))
+        sent: queue.Queue[Any] = queue.Queue()
+        stream = caller.start("ApplyStream", iter(sent.get, None))
+        for _ in range(5):
+            sent.put(pb.ApplyRequest(operations=[add("x")]))
+        assert all(next(stream).token for _ in range(5))
+        until(lambda: node.status()["service"][0]["running"] == 2, 10)
+        server.stop()
+        for call in (waiting, stream):
+            with pytest.raises(grpc.RpcError) as ended:
+                call.result() if call is waiting else next(call)
+            assert ended.value.code() == grpc.StatusCode.UNAVAILABLE
+        sent.put(None)
+    assert (node.pncounter("x").value, node.status()["service"]) == (5, [])
+
+
+def test_what_does_not_end_within_the_grace_is_cut(node: crdtsync.Node, monkeypatch: pytest.MonkeyPatch) -> None:
+    hold = threading.Event()
+    monkeypatch.setattr(type(node), "members", lambda self: hold.wait(20) and {})
+    server = crdtsync.serve(node, serve="", admin="127.0.0.1:0")
+    with Caller(server.admin_address) as caller:
+        running = caller.start("Members", admin.MembersRequest())
         until(lambda: node.status()["service"][0]["running"] == 1, 10)
+        server.stop(0.1)
+        hold.set()
         with pytest.raises(grpc.RpcError):
-            server.stop(0.1)
-            waiting.result()
+            running.result()
     assert node.status()["service"] == []
