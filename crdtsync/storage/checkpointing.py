@@ -12,7 +12,7 @@ from crdtsync.storage.core import Core
 from crdtsync.storage.facts import members_flat
 from crdtsync.storage.maps import Changes
 from crdtsync.storage.records import Position
-from crdtsync.storage.requests import Unsaved
+from crdtsync.storage.requests import Mark, Unsaved
 from crdtsync.storage.table import ACTORS, META, NUMBER, encode_meta
 
 IDENTITY, POSITION, MEMBERS = b"identity", b"position", b"members"
@@ -24,6 +24,7 @@ class Checkpointing(Core):
     _cut: list[Frozen]
     _cut_position: Position
     _cut_record: int
+    _cut_requests: Mark
 
     def checkpoint(self) -> bool:
         """Bring the row table up to this moment; False when there was nothing to write.
@@ -70,6 +71,7 @@ class Checkpointing(Core):
             if renewed:
                 self._cut_position = self.journal.position()
                 self._cut_record = self.journal.last
+                self._cut_requests = self.requests.mark()
                 self._cut = [freeze(b) for b in self.numbered.values() if b.is_dirty() and b.state != DROPPED]
             cut, position, record = self._cut, self._cut_position, self._cut_record
             self.renew_reader()
@@ -79,7 +81,7 @@ class Checkpointing(Core):
             self.table.reserve(size)
             saved_actors = self._write_meta(changes, position)
             self._meta_dirty = False
-            requests = self.requests.unsaved()
+            requests = self.requests.unsaved(self._cut_requests)
             dropped = [b for b in self.numbered.values() if b.state == DROPPED] if renewed else []
         requests.write(changes)
         done = self._write_buckets(cut, changes)
@@ -131,7 +133,7 @@ class Checkpointing(Core):
 
     def _settle_requests(self, written: Unsaved) -> None:
         self.requests.saved(written)
-        self.dirty -= written.size
+        self.dirty -= written.cut.size
 
     def _settle(self, done: list[tuple[Frozen, Tally]], position: Position, record: int) -> None:
         """The commit is durable: drop the frozen layers and the journal before the cut."""

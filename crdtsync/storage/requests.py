@@ -44,11 +44,17 @@ class Entry(NamedTuple):
     digest: bytes
 
 
-class Unsaved(NamedTuple):
-    """What the table lacks of the requests, and what it has too much of."""
+class Mark(NamedTuple):
+    """Where the requests stood at the cut of a checkpoint."""
 
-    last: int  # number of the next request when this was noted
-    size: int  # bytes that count as dirty until it is saved
+    last: int  # number that the next one was to get
+    size: int  # bytes that count as dirty until those before it are saved
+
+
+class Unsaved(NamedTuple):
+    """What the table lacks of the requests up to a cut, and what it has too much of."""
+
+    cut: Mark
     entries: list[tuple[bytes, bytes]]
     gone: list[int]
 
@@ -94,7 +100,7 @@ class Requests:
     def add(self, noted: list[Any], actor: int, seq: int) -> int:
         """Take in a request that was answered with an event, once; the bytes that wait for a checkpoint with it."""
         number, bucket, id, digest, ms = noted
-        if number < self._next:  # a replay: the table is ahead of the journal's position
+        if number < self._next:  # a replay of what the table holds already
             return 0
         size = self._keep(_key(bucket, id), Entry(number, ms, actor, seq, digest))
         self._pending += size
@@ -145,21 +151,28 @@ class Requests:
         """Whether a checkpoint has something to write."""
         return bool(self._pending or self._gone)
 
-    def unsaved(self) -> Unsaved:
-        """What a commit is to write now."""
+    def mark(self) -> Mark:
+        """Where they stand now."""
+        return Mark(self._next, self._pending)
+
+    def unsaved(self, cut: Mark) -> Unsaved:
+        """What a commit of this cut is to write."""
+        # RULE: no id reaches the table ahead of its write: the journal may lose what it has not synced
         entries = []
         for key in reversed(self._order):
             packed = self._held[key]
-            if ENTRY.unpack(packed)[0] < self._saved:
+            number = ENTRY.unpack(packed)[0]
+            if number < self._saved:
                 break
-            entries.append((key, packed))
-        self._offered = self._next
-        return Unsaved(self._next, self._pending, entries, list(self._gone))
+            if number < cut.last:
+                entries.append((key, packed))
+        self._offered = max(self._offered, cut.last)
+        return Unsaved(cut, entries, list(self._gone))
 
     def saved(self, written: Unsaved) -> None:
         """A commit with this came through."""
-        self._saved = written.last
-        self._pending -= written.size
+        self._saved = written.cut.last
+        self._pending -= written.cut.size
         del self._gone[: len(written.gone)]
 
 
