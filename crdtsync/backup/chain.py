@@ -6,6 +6,7 @@ import os
 from collections.abc import Sequence
 from contextlib import ExitStack
 
+from crdtsync.backup.content import Section
 from crdtsync.backup.reading import Backup
 from crdtsync.clocks.vector import Clock, covers
 from crdtsync.errors import BackupMismatch
@@ -66,10 +67,15 @@ def _in_order(backups: list[Backup]) -> list[Backup]:
 
 
 def _builds_on(backup: Backup, state: dict[str, Clock]) -> bool:
-    """Whether the backup leads on from `state`: its base is there, and nothing is there that it has not seen."""
+    """Whether the backup leads on from `state`: its base is there, and nothing that it has not seen or cannot drop."""
     reached = {section.name: section.clock for section in backup.sections}
-    based = all(covers(state.get(section.name, {}), section.base) for section in backup.sections)
+    based = all(_can_follow(section, state.get(section.name, {})) for section in backup.sections)
     return based and all(covers(reached.get(name, {}), clock) for name, clock in state.items())
+
+
+def _can_follow(section: Section, held: Clock) -> bool:
+    """Whether the section makes its own state of one at `held`: it names what is gone, or nothing of that can be."""
+    return covers(held, section.base) and (section.kept or not held or covers(held, section.floor))
 
 
 def _events(backup: Backup) -> int:

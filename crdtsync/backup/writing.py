@@ -76,7 +76,7 @@ class Stream(Iterator[bytes]):
                     f"Bucket {name!r} lacks events that the backup to build on holds.",
                     hint="Make a full backup, or back up a node that has caught up with it.",
                 )
-        return [_section(bucket, clocks.get(bucket.name, {})) for bucket in self._cut.buckets]
+        return [_section(bucket, clocks.get(bucket.name, {}), since is not None) for bucket in self._cut.buckets]
 
     def _make_header(self, token: Callable[[Clocks], str], since: Since | None) -> Header:
         store = self._store
@@ -185,9 +185,11 @@ class Stream(Iterator[bytes]):
         self.close()
 
 
-def _section(bucket: CutBucket, base: Clock) -> Section:
-    # A row that was live at `base` can be gone only if its removal, which `base` does not hold, was collected here.
-    gone = bool(base) and not covers(base, bucket.floor) and base != bucket.clock
+def _section(bucket: CutBucket, base: Clock, follows: bool) -> Section:
+    """What the backup says of a bucket; `follows`: it builds on another, whose `base` may be empty for this bucket."""
+    # A row that was live at `base`, or that a backup between the two holds, can be gone only if its removal, which
+    # `base` does not hold, was collected here.
+    gone = follows and not covers(base, bucket.floor)
     digest = None if bucket.digest is None else bucket.digest.to_bytes(16, "big")
     return Section(
         bucket.name, flat(base), flat(bucket.clock), flat(bucket.floor), bucket.stamp_floor, digest, bucket.rows, gone
@@ -240,11 +242,16 @@ def write_pieces(
     sync_directory(target.parent)
 
 
-def check_free(target: Path, force: bool) -> None:
-    """Raise FileThere when something is at `target`, which `force` does not overwrite or may not."""
+def check_free(target: Path, force: bool, parent: str | os.PathLike[str] | None = None) -> None:
+    """Raise FileThere when something is at `target`, which `force` does not overwrite or may not.
+
+    `parent` is the file of the backup to build on: without it the new one could not be restored.
+    """
     if target.is_dir() or (os.path.lexists(target) and not force):
         what = "a directory" if target.is_dir() else "there already"
         raise FileThere(f"{target} is {what}.")
+    if parent is not None and os.path.exists(target) and os.path.samefile(target, parent):
+        raise FileThere(f"{target} is the backup that the new one is to build on.", hint="Choose another place.")
 
 
 def _name(partial: Path, target: Path, force: bool) -> None:

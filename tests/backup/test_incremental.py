@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from crdtsync import Node
-from crdtsync.backup import restore, verify
+from crdtsync.backup import restore, verify, writing
 from crdtsync.errors import BackupDamaged, BackupMismatch, InvalidToken
 from tests.backup.helpers import SECONDS, clean, contents, fill, opened
 from tests.integration.waiting import until
@@ -80,6 +80,43 @@ def test_what_was_collected_since_does_not_come_back(tmp_path: Path) -> None:
         assert (contents(node), node.digest()) == (expected, digest)
         assert "tag-2" not in node.orset("tags") and node.pncounter("gone").value == 0
     assert third.incremental
+
+
+def test_a_bucket_that_the_parent_did_not_have_yet_brings_nothing_back(tmp_path: Path) -> None:
+    """A backup of a parent without the bucket holds it in full; a chain may lead past another that has more of it."""
+    with opened(tmp_path / "a") as node:
+        node.gset("s").add(1)
+        first = node.backup(tmp_path / "b1")
+        late = node.bucket("late")
+        late.orset("tags").update(["kept", "gone"])
+        late.pncounter("gone").increment(3)
+        node.backup(tmp_path / "b2", since=first.token)
+        late.orset("tags").discard("gone")
+        late.delete("gone")
+        until(clean(node), SECONDS)
+        node.backup(tmp_path / "b3", since=first.token)
+        expected, digest = contents(node), node.digest()
+    for number, files in enumerate((["b1", "b3"], ["b1", "b2", "b3"])):
+        with restored(tmp_path, f"r{number}", *(tmp_path / name for name in files)) as node:
+            assert (contents(node), node.digest()) == (expected, digest)
+
+
+def test_a_chain_in_which_nobody_says_what_is_gone_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with opened(tmp_path / "a") as node:
+        node.bucket("first").gset("s").add(1)
+        first = node.backup(tmp_path / "b1")
+        node.orset("tags").update(["kept", "gone"])
+        node.backup(tmp_path / "b2", since=first.token)
+        node.orset("tags").discard("gone")
+        until(clean(node), SECONDS)
+        section = writing._section
+        monkeypatch.setattr(writing, "_section", lambda bucket, base, follows: section(bucket, base, False))
+        node.backup(tmp_path / "b3", since=first.token)
+    files = [tmp_path / name for name in ("b1", "b2", "b3")]
+    assert "does not build on" in verify(files).problems[0]
+    with pytest.raises(BackupMismatch, match="does not build on"):
+        restore(files, tmp_path / "r")
+    assert verify([tmp_path / "b3"]).ok
 
 
 @pytest.mark.long
