@@ -84,7 +84,7 @@ class Backups:
     def write(self, path: PathName, since: PathName | None, force: bool, progress: Progress | None) -> Summary:
         """A backup as a file."""
         try:
-            check_free(Path(path), force)
+            check_free(Path(path), force, None if isinstance(since, str) else since)
             with self.stream(since) as stream:
                 summary = write_file(stream, path, force, progress)
         except CrdtsyncError as error:

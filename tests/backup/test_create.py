@@ -106,6 +106,19 @@ def test_nothing_is_overwritten_unless_forced(tmp_path: Path) -> None:
     assert verify(tmp_path / "b").ok
 
 
+def test_a_backup_does_not_take_the_place_of_the_one_that_it_builds_on(tmp_path: Path) -> None:
+    with opened(None) as node:
+        fill(node)
+        node.backup(tmp_path / "b")
+        (tmp_path / "link").symlink_to("b")
+        before = (tmp_path / "b").read_bytes()
+        for since in (tmp_path / "b", tmp_path / "link"):
+            with pytest.raises(FileThere, match="to build on"):
+                node.backup(tmp_path / "b", since=since, force=True)
+        assert (tmp_path / "b").read_bytes() == before
+        assert node.status()["counters"]["file_there"] == 2
+
+
 def test_a_file_that_comes_meanwhile_is_not_overwritten(tmp_path: Path) -> None:
     with opened(None) as node:
         fill(node)

@@ -47,6 +47,23 @@ def test_a_chain_from_one_directory_to_another(store: Path, tmp_path: Path, caps
         assert node.pncounter("stock").value == 11 and node.orset("tags").value == {"a", "b"}
 
 
+def test_a_token_may_be_long(store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    token = json.loads(run(capsys, "create", store, tmp_path / "b", "--output", "json")[1])["token"]
+    while len(token) < 300:  # each start that writes has an actor of its own
+        with open_node(store) as node:
+            node.pncounter("stock").increment()
+            token = node.token()
+    status, out, err = run(capsys, "create", store, tmp_path / "more", "--since", token)
+    assert status == 0 and "incremental" in out, err
+
+
+def test_no_backup_replaces_its_parent(store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run(capsys, "create", store, tmp_path / "b")
+    status, _, err = run(capsys, "create", store, tmp_path / "b", "--since", tmp_path / "b", "--force")
+    assert status == 2 and "to build on" in err
+    assert not read_summary(tmp_path / "b").incremental
+
+
 def test_a_restored_node_is_told_how_to_get_in(store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run(capsys, "create", store, tmp_path / "b")
     status, out, _ = run(capsys, "restore", tmp_path / "b", tmp_path / "r", "--name", "again")

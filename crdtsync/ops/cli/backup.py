@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -65,13 +66,17 @@ def _create_from(directory: Path, file: Path, since: str | None, force: bool, re
 
     try:
         Directory(directory, create=False).close()  # a mistyped name must not become a store
-        parent: str | Path | None = Path(since) if since and Path(since).exists() else since
         with open_node(directory) as node, _progress("rows") as tell:
-            return node.backup(file, since=parent, force=force, progress=tell)
+            return node.backup(file, since=_file_of(since) or since, force=force, progress=tell)
     except StoreInUse:
         if not (directory / ADMIN_SOCKET).is_socket():
             raise
     return _ask_for(Remote((str(directory),), remote.timeout, remote.output), file, since, force)
+
+
+def _file_of(since: str | None) -> Path | None:
+    """The file that --since names; None for a token, which may be longer than a name may."""
+    return Path(since) if since and os.path.exists(since) else None
 
 
 def _ask_for(remote: Remote, file: Path, since: str | None, force: bool) -> Summary:
@@ -86,10 +91,11 @@ def _ask_for(remote: Remote, file: Path, since: str | None, force: bool) -> Summ
         report.refuse()
         found.append(report.backups[0])
 
-    check_free(file, force)
+    parent_file = _file_of(since)
+    check_free(file, force, parent_file)
     token, parent = since or "", ""
-    if since and Path(since).exists():
-        summary = read_summary(since)
+    if parent_file is not None:
+        summary = read_summary(parent_file)
         token, parent = summary.token, summary.id
     with remote.operator() as operator, _progress("bytes") as tell:
         write_pieces(_told(operator.backup(token, parent), tell), file, force, check)
