@@ -70,7 +70,8 @@ def restore(
     with ExitStack() as held:
         chain = held.enter_context(Chain(as_list(paths)))
         make_directory(target)
-        held.callback(_let_go, target, lock_file(target / LOCK))
+        fresh = not (target / LOCK).exists()
+        held.callback(_let_go, target, lock_file(target / LOCK), fresh)
         _prepare(target, force)
         stage = target / STAGE
         held.callback(shutil.rmtree, stage, ignore_errors=True)
@@ -80,17 +81,18 @@ def restore(
     return restored
 
 
-def _let_go(target: FilePath, lock: int) -> None:
-    """The lock kept others out; without a store there is nothing to lock."""
-    if not (target / MARKER).exists():
+def _let_go(target: FilePath, lock: int, fresh: bool) -> None:
+    """The lock kept others out; a `fresh` one goes where no store has come of it."""
+    if fresh and not (target / MARKER).exists():
         (target / LOCK).unlink(missing_ok=True)
     os.close(lock)
 
 
 def _prepare(target: FilePath, force: bool) -> None:
     """Refuse a target that holds something; `force` gives up a store."""
-    shutil.rmtree(target / STAGE, ignore_errors=True)
-    _clear_interrupted(target)
+    if (target / STAGE).is_dir():
+        _clear_interrupted(target)
+        shutil.rmtree(target / STAGE, ignore_errors=True)
     others = sorted(entry.name for entry in os.scandir(target) if entry.name != LOCK)
     if others and not force:
         raise FileThere(f"{target} is not empty: it holds {others[0]!r}.")
@@ -99,9 +101,9 @@ def _prepare(target: FilePath, force: bool) -> None:
 
 
 def _clear_interrupted(target: FilePath) -> None:
-    """What a restore left that was interrupted while it put the parts of its store in place."""
+    """What a restore left that was interrupted while it put the parts of its store in place: no marker yet."""
     names = {entry.name for entry in os.scandir(target)}
-    if MARKER not in names and TABLE in names and names <= {TABLE, f"{TABLE}-lock", NOTE, "journal", LOCK}:
+    if MARKER not in names and names <= {STAGE, TABLE, f"{TABLE}-lock", NOTE, "journal", LOCK}:
         _clear(target)
 
 

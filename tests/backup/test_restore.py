@@ -48,6 +48,17 @@ def test_what_is_there_stays(backup: Path, tmp_path: Path) -> None:
     assert not (tmp_path / "new").exists()
 
 
+def test_a_store_that_has_lost_its_marker_is_not_taken_for_leftovers(backup: Path, tmp_path: Path) -> None:
+    (tmp_path / "source" / "CRDTSYNC").unlink()
+    before = {path: path.read_bytes() for path in (tmp_path / "source").rglob("*") if path.is_file()}
+    for force, error in ((False, FileThere), (True, ForeignDirectory)):
+        with pytest.raises(error):
+            restore(backup, tmp_path / "source", force=force)
+    assert {path: path.read_bytes() for path in before if path.name != "lock"} == {
+        path: data for path, data in before.items() if path.name != "lock"  # it holds the pid of who had it last
+    }
+
+
 def test_a_store_is_replaced_only_by_force_and_never_in_use(backup: Path, tmp_path: Path) -> None:
     with opened(tmp_path / "r") as node:
         node.gset("mine").add(1)
