@@ -1,16 +1,20 @@
 """The `crdtsync` command: finds the commands, turns errors into one clear line and an exit code.
 
-Exit codes: 0 done, 1 failure, 2 wrong usage, 3 unreachable, 4 denied, 5 invalid data, 130 interrupted.
+Exit codes: 0 done, 1 failure, 2 wrong usage, 3 unreachable, 4 denied, 5 invalid data, 130 interrupted, 143 terminated.
 Data goes to standard output, everything else to standard error.  Colours stay off with NO_COLOR or without a terminal.
 """
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
+import signal
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
 from importlib import import_module
+from types import FrameType
 
 import click
 
@@ -71,9 +75,10 @@ EXIT_CODES = {
     3: "no node could be reached, or not in time",
     4: "denied: by the node, by TLS, or by the file system",
     5: "invalid data: a key, a value, a token, a file",
-    130: "interrupted",
+    130: "interrupted by ^C",
+    143: "ended by SIGTERM; `start` ends with 0",
 }
-FAILURE, UNREACHABLE, DENIED, INTERRUPTED = 1, 3, 4, 130
+FAILURE, UNREACHABLE, DENIED, INTERRUPTED, TERMINATED = 1, 3, 4, 130, 143
 
 
 def tell_version(ctx: click.Context, option: click.Parameter, wanted: bool) -> None:
@@ -100,7 +105,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # where the terminal has fewer characters than the data
     try:
-        status = crdtsync.main(args=arguments, prog_name="crdtsync", standalone_mode=False)
+        with terminable():
+            status = crdtsync.main(args=arguments, prog_name="crdtsync", standalone_mode=False)
         flush()
         return status if isinstance(status, int) else 0
     except click.ClickException as error:  # usage
@@ -109,6 +115,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except CrdtsyncError as error:
         complain(str(error.message), error.hint)
         return error.exit_code
+    except Terminated:
+        complain("terminated.")
+        return TERMINATED
     except (KeyboardInterrupt, click.Abort):
         complain("interrupted.")
         return INTERRUPTED
@@ -118,6 +127,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except OSError as error:
         complain(str(error))
         return exit_code(error)
+
+
+class Terminated(BaseException):
+    """SIGTERM came: commands end as they do after ^C."""
+
+
+@contextlib.contextmanager
+def terminable() -> Iterator[None]:
+    """Inside, SIGTERM is an exception, so that what a command has begun is brought to an end in good order."""
+    if threading.current_thread() is not threading.main_thread() or signal.getsignal(signal.SIGTERM) != signal.SIG_DFL:
+        yield
+        return
+    signal.signal(signal.SIGTERM, _terminate)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+def _terminate(number: int, frame: FrameType | None) -> None:
+    raise Terminated
 
 
 def exit_code(error: OSError) -> int:
