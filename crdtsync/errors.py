@@ -145,7 +145,10 @@ class ConfigError(Misuse, ValueError):
 class InsecureAddress(ConfigError):
     """An address that is not loopback, without TLS."""
 
-    hint = "Give tls_ca, tls_cert and tls_key, listen on 127.0.0.1 or [::1], or allow plaintext with insecure=True."
+    hint = (
+        "Give tls_ca, tls_cert and tls_key, listen on 127.0.0.1 or [::1], or allow plaintext by name: insecure=True, "
+        "--insecure."
+    )
 
 
 class FileThere(Misuse, FileExistsError):

@@ -168,3 +168,9 @@ def test_check_of_a_store_in_use_is_refused(tmp_path: Path) -> None:
         done = crdtsync("check", str(tmp_path / "store"))
     assert done.returncode == 1
     assert "One process per directory" in done.stderr
+
+
+@pytest.mark.parametrize("node", ["nowhere", "no/where", "./nowhere/"])
+def test_a_directory_that_is_not_there_is_said_to_be_none(node: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["get", "key", "--node", node]) == 2
+    assert "no such directory" in capsys.readouterr().err

@@ -132,7 +132,11 @@ class Remote:
 
 def address_of(node: str) -> str:
     """The address behind `--node`: that of the socket in a directory, or the text as it is."""
-    if node.startswith("unix:") or not Path(node).is_dir():
+    if node.startswith("unix:"):
+        return node
+    if not Path(node).is_dir():
+        if "/" in node or ":" not in node:
+            raise click.UsageError(f"--node is {node!r}: there is no such directory, and it is no host:port.")
         return node
     socket = Path(node) / ADMIN_SOCKET
     if not socket.is_socket():
