@@ -30,6 +30,7 @@ log = logging.getLogger("crdtsync.node")
 LINK_HIGH = 64  # messages of one link that wait; above, the link is paused
 LINK_LOW = 16  # messages of one link that wait when it is resumed
 DRAIN_MAX = 64  # events handled before effects are carried out and ticks are looked at
+AT_ONCE = 0.0  # s on the monotonic clock: a time that has passed
 FAULT_PAUSE = 0.1  # s of rest after an error, so that one that comes back at once does not spin
 
 
@@ -50,6 +51,7 @@ class EngineLoop:
         self._paused: set[int] = set()
         self._links = threading.Lock()  # guards the two above
         self._kicked = False
+        self._wakeup: float | None = AT_ONCE  # when the engine wants to be ticked
         self._stopping = False
         self._thread = threading.Thread(target=self._run, name="crdtsync-engine", daemon=True)
 
@@ -131,26 +133,36 @@ class EngineLoop:
                 time.sleep(FAULT_PAUSE)
 
     def _round(self) -> None:
-        """Wait for events or for the time of a tick, whichever is first, and carry out what follows."""
-        wakeup = self._engine.next_wakeup()
+        """Wait for events or for the time of a tick, whichever is first, and carry out what follows.
+
+        A write is pushed in the round that hears of it: events are looked at before the time of the next tick.
+        """
+        wakeup, self._wakeup = self._wakeup, AT_ONCE  # until it is known again, should something go wrong
         try:
-            self._take(None if wakeup is None else max(0.0, wakeup - time.monotonic()))
+            if self._take(None if wakeup is None else max(0.0, wakeup - time.monotonic())):
+                wakeup = self._engine.next_wakeup()
             if wakeup is not None and time.monotonic() >= wakeup:
                 self._kicked = False  # before the tick: what is written from here on may be missed by its push
                 self._engine.tick(time.monotonic(), wall_ms())
+                wakeup = self._engine.next_wakeup()
+            self._wakeup = wakeup
         finally:  # what was decided before an error is carried out all the same
             self._driver.apply(self._engine.take_effects())
 
-    def _take(self, timeout: float | None) -> None:
-        """Wait for an event and handle it, with those right behind it."""
+    def _take(self, timeout: float | None) -> bool:
+        """Wait for an event and handle it, with those right behind it; False when none came in time."""
         try:
             event = self._inbox.get(timeout=timeout)
+        except queue.Empty:
+            return False
+        try:
             for _ in range(DRAIN_MAX):
                 event[0](*event[1:])
                 event = self._inbox.get_nowait()
             event[0](*event[1:])
         except queue.Empty:
-            return
+            pass
+        return True
 
     def _stop(self) -> None:
         self._stopping = True

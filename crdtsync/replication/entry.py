@@ -323,9 +323,9 @@ class Entry:
 
     # -- time
     def due(self) -> float:
-        return self.step_at
+        return self.step_at if self._waiting() else NEVER  # superseded on its way in, it takes no step any more
 
     def tick(self) -> None:
         if self._waiting() and self.core.now >= self.step_at:
             self.step()
-            self.step_at = self.core.now + STEP if self._waiting() else NEVER
+            self.step_at = self.core.now + STEP

@@ -217,11 +217,13 @@ class Nemesis:
         return bool(victims)
 
     def _lost_disk(self) -> bool:
-        """A machine loses its disk, and gets in again under its name."""
+        """A machine loses its disk, and gets in again under its name: through a member, so the last one keeps its."""
         victims = self.cluster.movable()
-        if victims:
-            self.cluster.replace_disk(self.world.rng.choice(victims), SimDisk(self.world.rng))
-        return bool(victims)
+        members = [node for node in self.cluster.running() if node.writable()]
+        if not victims or len(members) < 2:
+            return False
+        self.cluster.replace_disk(self.world.rng.choice(victims), SimDisk(self.world.rng))
+        return True
 
     def _disk_full(self) -> bool:
         node = self.world.rng.choice(sorted(self.cluster.nodes.values(), key=lambda node: node.name))

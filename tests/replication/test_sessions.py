@@ -183,6 +183,20 @@ def test_a_link_greeted_by_a_late_copy_of_a_hello_is_ended(own_comes: bool) -> N
     assert nodes[0].engine.core.counters["hellos_outdated"] == 1
 
 
+def test_a_node_that_is_superseded_on_its_way_in_rests() -> None:
+    cluster = Cluster()
+    node = cluster.node("a")
+    node.start(join=("127.0.0.1:1",))
+    cluster.run(1.0)
+    node.engine.sessions.superseded()
+    cluster.settle(node)
+    due = node.engine.next_wakeup()
+    assert due is not None
+    cluster.run(max(due - cluster.now, 0.0) + 0.1)
+    assert node.engine.state == "superseded"
+    assert (node.engine.next_wakeup() or cluster.now) > cluster.now
+
+
 def test_a_late_refusal_meant_for_an_earlier_life_is_not_ours() -> None:
     cluster, nodes = mesh(2)
     link = nodes[0].engine.core.peers["n1"].link
