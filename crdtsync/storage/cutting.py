@@ -23,6 +23,7 @@ from crdtsync.storage.actors import Actors
 from crdtsync.storage.bucket import HIDDEN, LIVE
 from crdtsync.storage.checkpointing import MEMBERS, Checkpointing
 from crdtsync.storage.facts import members_of
+from crdtsync.storage.forks import Forks, check_fork
 from crdtsync.storage.maps import Snapshot
 from crdtsync.storage.table import (
     BUCKETS,
@@ -63,6 +64,7 @@ class Cut:
         self._lock = threading.Lock()
         self._snapshot: Snapshot | None = snapshot
         self._actors, self._deadline = actors, deadline
+        self._generation = Forks.generation
         self._ended: CrdtsyncError = Closed("The cut has been closed.")
         self.unfinished = False  # a long transfer was being joined in slices: some rows lie beyond the clocks
         self.buckets: list[CutBucket] = []
@@ -92,12 +94,13 @@ class Cut:
     # -- reading
 
     def _open(self) -> Snapshot:
+        check_fork(self._generation)
         if self._snapshot is None:
             raise self._ended
         return self._snapshot
 
     def rows(self, bucket: CutBucket) -> Iterator[Row]:
-        """Every row in the order of keys, with local actor indexes.  Raises RowDamaged, BackupExpired, Closed."""
+        """Every row in the order of keys, with local actor indexes.  Raises RowDamaged, BackupExpired, Closed, Forked."""
         start = b""
         while True:
             with self._lock:

@@ -171,8 +171,12 @@ class LmdbMap:
     def used(self) -> int:
         return int(self._env.info()["last_pgno"] + 1) * int(self._env.stat()["psize"])
 
+    def forked(self) -> bool:
+        """Whether this process is a child of the one that opened the map."""
+        return self._generation != Forks.generation
+
     def close(self) -> None:
-        if self._generation == Forks.generation:
+        if not self.forked():
             self._env.close()
 
 
@@ -207,8 +211,9 @@ class LmdbSnapshot:
     def close(self) -> None:
         if self._open:
             self._open = False
-            self._txn.abort()
-            self._owner.forget()
+            if not self._owner.forked():  # a child would clear the parent's place in the table of readers
+                self._txn.abort()
+                self._owner.forget()
 
 
 def unreadable(path: str, error: lmdb.Error) -> StoreDamaged:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 import crdtsync
 from crdtsync.backup import read_summary, restore, verify
 from crdtsync.backup.writing import Stream
-from crdtsync.errors import BackupExpired, Closed, FileThere, RowDamaged, WaitTimeout
+from crdtsync.errors import BackupExpired, Closed, FileThere, Forked, RowDamaged, WaitTimeout
 from crdtsync.storage import facts
 from crdtsync.storage.bucket import HIDDEN
 from tests.backup.helpers import contents, fill, opened
@@ -143,6 +144,38 @@ def test_a_backup_that_breaks_off_leaves_nothing(tmp_path: Path) -> None:
         assert list(tmp_path.iterdir()) == []
         assert node._store.cuts[0].closed
         assert node.backup(tmp_path / "b").rows > 0
+
+
+def test_a_forked_child_leaves_the_snapshot_to_its_parent(tmp_path: Path) -> None:
+    """Without it, checkpoints would use the pages again that the parent still reads."""
+    with opened(tmp_path / "a") as node:
+        fill(node)
+        digest = node.digest()
+        with node.backup_stream() as stream:
+            pieces = [next(stream), next(stream)]
+            read, write = os.pipe()
+            child = os.fork()
+            if child == 0:
+                try:
+                    next(stream)
+                except Forked:
+                    os.write(write, b"Forked")
+                stream.close()
+                os._exit(0)
+            os.close(write)
+            os.waitpid(child, 0)
+            with os.fdopen(read) as pipe:
+                assert pipe.read() == "Forked"
+            for turn in range(20):
+                node.delete("long")
+                node.orset("long").update([f"{turn}" * 300 + str(number) for number in range(50)])
+                node._store.checkpoint()
+            pieces += stream
+    (tmp_path / "b").write_bytes(b"".join(pieces))
+    assert verify(tmp_path / "b").ok
+    restore(tmp_path / "b", tmp_path / "r", new_cluster=True)
+    with opened(tmp_path / "r") as node:
+        assert node.digest() == digest
 
 
 def test_a_backup_that_takes_too_long_lets_go_of_its_snapshot(tmp_path: Path) -> None:
