@@ -117,12 +117,13 @@ def _host(host: str) -> x509.GeneralName:
         return x509.IPAddress(ipaddress.ip_address(host))
     except ValueError:
         pass
-    if not host or host != host.strip() or any(mark in host for mark in ":/@ ") or host.endswith(ANY_NODE):
-        raise CertificateError(f"{host!r} is neither a host name nor an IP address.", hint="")
     try:
-        return x509.DNSName(host.encode("idna").decode())
+        name = host.encode("idna").decode().lower()  # before the look: it also maps odd characters to plain ones
     except UnicodeError as error:
         raise CertificateError(f"{host!r} is neither a host name nor an IP address: {error}.", hint="") from error
+    if not name or any(mark in name for mark in ":/@ ") or name.removesuffix(".").endswith(ANY_NODE):
+        raise CertificateError(f"{host!r} is neither a host name nor an IP address.", hint="")
+    return x509.DNSName(name)
 
 
 def _purposes(role: str) -> list[x509.ObjectIdentifier]:

@@ -55,6 +55,15 @@ def test_keys_are_for_their_owner_only(pki: Path) -> None:
         assert stat.S_IMODE((pki / key).stat().st_mode) == 0o600
 
 
+def test_a_node_called_ca_does_not_replace_the_authority(pki: Path, tmp_path: Path) -> None:
+    before = {path.name: path.read_bytes() for path in pki.iterdir()}
+    for role in ("node", "client"):
+        assert make(pki, role, "ca", "--force") == 2
+        assert make(pki, role, "ca", "--force", "--out", str(pki / ".." / pki.name)) == 2
+    assert {path.name: path.read_bytes() for path in pki.iterdir()} == before
+    assert make(pki, "node", "ca", "--out", str(tmp_path / "out")) == 0
+
+
 def test_nothing_is_replaced_without_force(pki: Path, capsys: pytest.CaptureFixture[str]) -> None:
     make(pki, "node", "n1")
     before = {path.name: path.read_bytes() for path in pki.iterdir()}

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crdtsync.errors import BadIdentity
+from crdtsync.errors import BadIdentity, CertificateError
 from crdtsync.security.identity import (
     ANY_NODE,
     CLIENT,
@@ -19,6 +19,8 @@ from crdtsync.security.identity import (
     parse_uri,
     server_name,
 )
+from crdtsync.security.making import issue
+from tests.security.support import authority
 
 NAMES = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), min_size=1, max_size=64).filter(
     lambda name: len(name.encode()) <= 64
@@ -79,3 +81,16 @@ def test_one_identity_a_certificate() -> None:
         identity_of([Identity(NODE, "n1").uri, Identity(CLIENT, "n1").uri])
     with pytest.raises(BadIdentity):
         identity_of(["crdtsync://node/n1", "crdtsync://root/n1"])
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "n1.node.crdtsync", "N1.Node.CRDTSYNC", "n1.node.crdtsync.", "*.node.crdtsync", "node.crdtsync",
+        "\uff4e1.node.crdtsync", "n1.node\u3002crdtsync", "", " a", "a b", "a:1", "http://a", "a@b", "\uff5e\uff0f",
+    ],
+)  # fmt: skip
+def test_no_host_is_the_name_of_a_node(host: str) -> None:
+    """However it is written: DNS knows no case, and IDNA maps many characters to one."""
+    with pytest.raises(CertificateError):
+        issue(authority("test"), Identity(NODE, "n2"), [host], 1)

@@ -137,7 +137,14 @@ def _issue(
     stem = quote(name, safe=" ")  # no name leads out of the folder, or hides in it
     stem = "%2E" + stem[1:] if stem.startswith(".") else stem
     folder = out or ca
+    for own in (ca / CA_CERT, ca_key or ca / CA_KEY):
+        if any(_same(folder / f"{stem}{ending}", own) for ending in (".crt", ".key")):
+            raise FileThere(f"{str(own)!r} is the authority's: it is not replaced by a {role}'s.", hint="Use --out.")
     _put(folder / f"{stem}.crt", folder / f"{stem}.key", pair, force, output)
+
+
+def _same(one: Path, other: Path) -> bool:
+    return one.exists() and one.samefile(other)
 
 
 def _put(cert: Path, key: Path, pair: Pair, force: bool, output: str) -> None:
