@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import Any, TextIO
 
 from crdtsync.errors import ConfigError
+from crdtsync.ops.text import safe
 
 FORMATS = ("text", "json")
 LEVELS = ("debug", "info", "warning", "error")
@@ -46,6 +47,17 @@ class JsonFormatter(logging.Formatter):
         return json.dumps(fields)
 
 
+class TextFormatter(logging.Formatter):
+    """A record as a line for people; only tracebacks have lines of their own."""
+
+    def __init__(self) -> None:
+        super().__init__(TEXT)
+
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        """What others send, or name themselves, neither begins a line nor steers the terminal that shows it."""
+        return safe(super().formatMessage(record)[:MESSAGE_MAX])
+
+
 def _message(record: logging.LogRecord) -> str:
     """The message with its arguments; one whose arguments do not fit is told all the same."""
     try:
@@ -71,5 +83,5 @@ def configure(format: str = "text", level: str = "info", node: str = "", stream:
         if value not in allowed:
             raise ConfigError(f"{name} is {value!r}; it may be one of {', '.join(allowed)}.")
     handler = logging.StreamHandler(stream or sys.stderr)
-    handler.setFormatter(JsonFormatter(node) if format == "json" else logging.Formatter(TEXT))
+    handler.setFormatter(JsonFormatter(node) if format == "json" else TextFormatter())
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)

@@ -100,7 +100,7 @@ class Cut:
         return self._snapshot
 
     def rows(self, bucket: CutBucket) -> Iterator[Row]:
-        """Every row in the order of keys, with local actor indexes.  Raises RowDamaged, BackupExpired, Closed, Forked."""
+        """Every row in key order, with local actor indexes.  Raises RowDamaged, BackupExpired, Closed, Forked."""
         start = b""
         while True:
             with self._lock:

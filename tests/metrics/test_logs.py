@@ -109,6 +109,22 @@ def test_text_is_for_people_and_levels_are_kept() -> None:
             configure(**wrong)
 
 
+@pytest.mark.parametrize("value", ["x\n2026-01-01 00:00:00 INFO crdtsync.node: all is well", "\x1b[2J", "\r", "\u2028"])
+def test_what_others_say_begins_no_line_of_text(value: str) -> None:
+    stream = io.StringIO()
+    configure("text", stream=stream)
+    logging.getLogger("crdtsync.test").info("refused at %s: %s", "peer", value)
+    try:
+        raise ValueError("traceback")
+    except ValueError:
+        logging.getLogger("crdtsync.test").exception("failed")
+    first, second, *traceback = stream.getvalue().split("\n")
+    assert value not in first and "\\u" in first
+    assert second.endswith("failed") and traceback[0].startswith("Traceback")
+    logging.getLogger("crdtsync.test").info("x" * 1_000_000)
+    assert len(stream.getvalue()) < 2 * MESSAGE_MAX
+
+
 def test_refusals_of_a_node_are_lines(node: Node) -> None:
     stream = io.StringIO()
     configure("json", "info", stream=stream)

@@ -14,7 +14,8 @@ import msgspec
 
 from crdtsync.errors import StoreInUse
 from crdtsync.ops.cli.options import ADMIN_SOCKET, Remote, operator_options, output_option
-from crdtsync.ops.cli.output import Printer, safe
+from crdtsync.ops.cli.output import Printer
+from crdtsync.ops.text import safe
 
 if TYPE_CHECKING:
     from crdtsync.backup import Summary

@@ -6,7 +6,8 @@ import click
 
 from crdtsync.ops.cli.objects import bare, for_table, row
 from crdtsync.ops.cli.options import Remote, after_option, bucket_option, field_option, remote_options, type_option
-from crdtsync.ops.cli.output import safe, say
+from crdtsync.ops.cli.output import say
+from crdtsync.ops.text import safe
 
 
 @click.command("get")

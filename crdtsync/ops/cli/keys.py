@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from crdtsync.ops.cli.options import Remote, after_option, bucket_option, remote_options
-from crdtsync.ops.cli.output import safe
+from crdtsync.ops.text import safe
 
 
 @click.command("keys")

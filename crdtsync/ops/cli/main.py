@@ -20,7 +20,7 @@ import click
 
 from crdtsync.errors import CrdtsyncError
 from crdtsync.ops.cli.groups import LazyGroup
-from crdtsync.ops.cli.output import safe
+from crdtsync.ops.text import safe
 
 SECTIONS = {
     "Running a node": {

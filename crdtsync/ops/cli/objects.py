@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from crdtsync.ops.cli.options import Remote
-from crdtsync.ops.cli.output import as_json, safe
+from crdtsync.ops.cli.output import as_json
+from crdtsync.ops.text import safe
 
 
 def write(

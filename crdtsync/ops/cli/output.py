@@ -3,31 +3,21 @@
 from __future__ import annotations
 
 import json
-import re
 import sys
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 import click
 
+from crdtsync.ops.text import safe
+
 FORMS = ("table", "json", "ndjson")
-# Control characters, and those that reorder or hide text: a key must not be able to steer the terminal that shows it.
-UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ud800-\udfff]")
 
 
 def as_json(value: Any) -> str:
     """One line of JSON, readable, with every character escaped that a terminal could take for a command."""
     narrow = (getattr(sys.stdout, "encoding", None) or "utf-8").lower().replace("-", "") != "utf8"
-    return UNSAFE.sub(_escape, json.dumps(value, ensure_ascii=narrow, separators=(", ", ": ")))
-
-
-def safe(text: str) -> str:
-    """Text for a terminal: what is not printable is written as an escape."""
-    return UNSAFE.sub(_escape, text)
-
-
-def _escape(match: re.Match[str]) -> str:
-    return f"\\u{ord(match[0]):04x}"
+    return safe(json.dumps(value, ensure_ascii=narrow, separators=(", ", ": ")))
 
 
 def say(line: str = "") -> None:

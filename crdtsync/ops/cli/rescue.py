@@ -7,7 +7,8 @@ import sys
 import click
 
 from crdtsync.ops.cli.options import Remote, operator_options
-from crdtsync.ops.cli.output import safe, say
+from crdtsync.ops.cli.output import say
+from crdtsync.ops.text import safe
 
 
 @click.group("rescue")

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from crdtsync.ops.cli.output import safe, table
+from crdtsync.ops.cli.output import table
+from crdtsync.ops.text import safe
 
 DAYS_LEFT = 14.0  # of a certificate, below which it is told
 

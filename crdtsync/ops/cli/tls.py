@@ -13,7 +13,8 @@ import msgspec
 
 from crdtsync.errors import FileThere
 from crdtsync.ops.cli.options import Decorator, output_option
-from crdtsync.ops.cli.output import Printer, safe, say
+from crdtsync.ops.cli.output import Printer, say
+from crdtsync.ops.text import safe
 
 if TYPE_CHECKING:
     from crdtsync.security.making import Pair
