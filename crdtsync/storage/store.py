@@ -27,6 +27,7 @@ from crdtsync.storage.maps import MemoryMap, OrderedMap
 from crdtsync.storage.merging import Merging
 from crdtsync.storage.replacing import Replacing
 from crdtsync.storage.restamping import Restamping
+from crdtsync.storage.salvage import salvage
 
 Path = str | os.PathLike[str]
 
@@ -53,14 +54,16 @@ class Store(Replacing, Collecting, Loading, Merging, Restamping, Cutting, Answer
         """
         directory = Directory(path) if path is not None else None
         table: OrderedMap | None = None
+        found: dict[str, int] = {}  # counters of what opening the table brought to light
         try:
             if directory is not None:
                 disk = disk or open_disk(directory.journal, config.journal_mapped)
-                table = maps() if maps else _open_table(directory.table, config)
+                table = maps() if maps else _open_table(directory.table, config, found)
             else:
                 disk, table = disk or MemoryDisk(), maps() if maps else MemoryMap()
             store = cls(config, disk, table, random or chance.SystemRandom(), now_ms or _wall_ms)
             store._directory = directory
+            store.counters.update(found)
             store._begin()
         except BaseException:
             if table is not None:
@@ -197,11 +200,19 @@ class Store(Replacing, Collecting, Loading, Merging, Restamping, Cutting, Answer
             }
 
 
-def _open_table(path: pathlib.Path, config: Config) -> LmdbMap:
-    """The table in a directory, verified as far as `verify_on_open` says.  Raises StoreDamaged, DiskFull."""
+def _open_table(path: pathlib.Path, config: Config, found: dict[str, int]) -> LmdbMap:
+    """The table in a directory, verified as far as `verify_on_open` says; a damaged one is salvaged if it may be.
+
+    Raises StoreDamaged, DiskFull.
+    """
     verified, problem = trust.find_problem(path, config.verify_on_open)
-    if problem:
+    if problem and not config.accept_damage:
         raise trust.refuse(path, problem)
+    if problem:
+        log.error("%s is damaged: %s.", path, problem)
+        done = salvage(path)
+        found |= {"tables_salvaged": 1, "rows_forgotten": done.forgotten}
+    found["tables_verified"] = int(verified)
     table = LmdbMap(path, config.map_bytes)
     trust.note_open(path, verified)
     return table

@@ -66,8 +66,7 @@ def problems(table: Path) -> list[str]:
 
 def refuse(table: Path, problem: str) -> StoreDamaged:
     """The error for a table that is not sound."""
-    hint = "Look with `crdtsync check DIR`, and start from a peer or a backup."
-    return StoreDamaged(f"{table} is damaged, and LMDB would not survive it: {problem}.", hint=hint)
+    return StoreDamaged(f"{table} is damaged, and LMDB would not survive it: {problem}.")
 
 
 def _is_as_it_was_left(table: Path) -> bool:

@@ -197,3 +197,10 @@ def pull(reader: Store, server: Store, bucket: str = "default") -> Any:
         target, floor, stamp = server.clock(bucket), server.floor(bucket), server.stamp_floor(bucket)
     assert parts is not None
     return reader.apply(bucket, [reader.stage(bucket, part) for part in parts], target, floor, stamp)
+
+
+def garbage(table: Path, page: int, rng: random.Random, size: int = 4096) -> None:
+    """Overwrite a page of a file."""
+    with open(table, "r+b") as file:
+        file.seek(page * size)
+        file.write(rng.randbytes(size))
