@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from crdtsync.errors import ConfigError
@@ -131,6 +132,14 @@ def test_what_does_not_count_is_not_judged(ours: Any, peer: Any, reason: str) ->
     run = made.run({"crdtsync": ours} | ({"peer": peer} if peer else {}))
     (row,) = (each for each in verdicts([run]) if each.id == "P2")
     assert row.met.startswith("not judged: ") and reason in row.met
+
+
+def test_targets_of_a_size_are_judged_at_that_size() -> None:
+    target = msgspec.structs.replace(made.TARGETS[1], size="full")
+    run = made.run({"crdtsync": made.measured(FIVE)}, (target,))
+    assert [row.met for row in verdicts([run])] == ["not judged: it is about size full, this is quick"]
+    run.size = "full"
+    assert [row.met for row in verdicts([run])] == ["yes"]
 
 
 def test_runs_of_different_things_are_not_compared() -> None:

@@ -41,8 +41,9 @@ def verdict(run: Run, target: Target) -> Verdict:
     theirs = median(peer, target.peer_figure or target.figure) if target.peer else None
     ratio = mine / theirs if mine is not None and theirs else None
     unit = run.units[target.figure].unit if target.figure in run.units else ""
-    reason = unjudged(run, target, ours, peer, ratio if target.peer else mine)
-    met = f"not judged: {reason}" if reason else "yes" if holds(target, ratio if target.peer else mine) else "no"
+    value = ratio if target.relative else mine
+    reason = unjudged(run, target, ours, peer, value)
+    met = f"not judged: {reason}" if reason else "yes" if holds(target, value) else "no"
     return Verdict(
         target.id, target.what, run.workload.name, wanted(target, unit), mine, unit, target.peer, theirs, ratio, met
     )
@@ -56,15 +57,17 @@ def median(measured: Measured | None, figure: str) -> float | None:
 
 def unjudged(run: Run, target: Target, ours: Measured | None, peer: Measured | None, value: float | None) -> str:
     """Why a target cannot be judged by this run; "" when it can."""
-    if target.peer in run.skipped:
+    if target.relative and target.peer in run.skipped:
         return f"{target.peer} was skipped, {run.skipped[target.peer]}"
-    if ours is None or (target.peer and peer is None):
+    if ours is None or (target.relative and peer is None):
         return f"{target.system if ours is None else target.peer} was not run"
-    for measured in filter(None, (ours, peer)):
+    for measured in filter(None, (ours, peer if target.relative else None)):
         if not measured.right:
             return f"{measured.title} gave wrong results"
         if measured.faults:
             return f"{measured.title}: {measured.faults[0]}"
+    if target.size and run.size != target.size:
+        return f"it is about size {target.size}, this is {run.size}"
     if run.repetitions < ENOUGH:
         return f"{run.repetitions} repetitions are no claim"
     return "" if value is not None else f"there is no figure {target.figure}"
@@ -79,6 +82,6 @@ def holds(target: Target, value: float | None) -> bool:
 
 def wanted(target: Target, unit: str) -> str:
     """The bound in words."""
-    suffix = f" x {target.peer}" if target.peer else f" {unit}" if unit else ""
+    suffix = f" x {target.peer}" if target.relative else f" {unit}" if unit else ""
     bounds = [(">=", target.least), ("<=", target.most)]
     return " and ".join(f"{sign} {bound:,g}{suffix}" for sign, bound in bounds if bound is not None)

@@ -34,6 +34,10 @@ class Other:
         """Have it do something; `answer` has what comes of it."""
         self.pipe.send((what, arguments))
 
+    def answered(self) -> bool:
+        """Whether `answer` would return at once."""
+        return self.pipe.poll()
+
     def answer(self) -> Any:
         """What came of the request before."""
         try:

@@ -63,7 +63,7 @@ def target_rows(rows: Iterable[Verdict]) -> list[Row]:
     return [
         (
             row.id, row.what, row.wanted, _with_unit(row.figure, row.unit),
-            f"{row.peer} {_with_unit(row.peer_figure, row.unit)}" if row.peer else "",
+            f"{row.peer} {_with_unit(row.peer_figure, row.unit)}" if row.peer_figure is not None else "",
             "" if row.ratio is None else f"{row.ratio:.2f}", row.met,
         )
         for row in rows

@@ -23,10 +23,17 @@ class Target(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     what: str
     figure: str
     system: str = "crdtsync"  # whose figure it is
-    peer: str = ""  # a system of the same workload; empty: the bound is on the figure itself
+    peer: str = ""  # a system of the same workload that stands beside it
+    bound: str = "ratio"  # ratio | figure: what the bounds are of, when there is a peer
     peer_figure: str = ""  # the peer's figure, where it has another name
     least: float | None = None
     most: float | None = None
+    size: str = ""  # the size that it is about, at which alone it is judged; empty: any
+
+    @property
+    def relative(self) -> bool:
+        """Whether the bounds are of the ratio to the peer."""
+        return bool(self.peer) and self.bound == "ratio"
 
 
 class Workload(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -66,6 +66,6 @@ class Loro(Adapter):
         """Take an update in."""
         self.document.import_(update)
 
-    def count(self) -> int:
-        """Entries of the map."""
-        return len(self.map)
+    def fingerprint(self) -> object:
+        """All entries."""
+        return dict(self.map.get_value())

@@ -50,6 +50,6 @@ class Pycrdt(Adapter):
         """Take an update in."""
         self.document.apply_update(update)
 
-    def count(self) -> int:
-        """Entries of the map."""
-        return len(self.map)
+    def fingerprint(self) -> object:
+        """All entries."""
+        return dict(self.map.to_py())

@@ -11,6 +11,12 @@ if TYPE_CHECKING:
     from crdtsync.ops.bench.bench import Driver
 
 DRIVERS = {
+    "catchup": "crdtsync.ops.bench.drivers.catchup",
+    "footprint": "crdtsync.ops.bench.drivers.footprint",
+    "merging": "crdtsync.ops.bench.drivers.merging",
+    "sizes": "crdtsync.ops.bench.drivers.sizes",
+    "visibility": "crdtsync.ops.bench.drivers.visibility",
+    "wire": "crdtsync.ops.bench.drivers.wire",
     "calling": "crdtsync.ops.bench.drivers.calling",
     "paced": "crdtsync.ops.bench.drivers.paced",
     "counting": "crdtsync.ops.bench.drivers.counting",
