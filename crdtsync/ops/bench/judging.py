@@ -38,7 +38,7 @@ def verdict(run: Run, target: Target) -> Verdict:
     """Judge one target."""
     ours, peer = run.systems.get(target.system), run.systems.get(target.peer)
     mine = median(ours, target.figure)
-    theirs = median(peer, target.peer_figure or target.figure) if target.peer else None
+    theirs = median(peer, target.peer_figure or target.figure) if peer is not None and peer.counts else None
     ratio = mine / theirs if mine is not None and theirs else None
     unit = run.units[target.figure].unit if target.figure in run.units else ""
     value = ratio if target.relative else mine

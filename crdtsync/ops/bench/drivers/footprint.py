@@ -51,7 +51,7 @@ def measure(task: Task, params: Params) -> Sample:
         if name == task.system:
             figures["written_mb"] = (anonymous() - before) / 1e6
         system.close()
-        sizes[name] = on_disk(place, "data.mdb")
+        sizes[name] = on_disk(place)
     found, right, memory = reopened(task.place / task.system / "node", keys, set(again))
     figures["reopened_mb"] = memory / 1e6
     figures["bytes_per_row"] = sizes[task.system] / params.rows
@@ -68,9 +68,9 @@ def anonymous() -> int:
     raise OSError("The system does not tell anonymous memory (RssAnon).")
 
 
-def on_disk(place: Path, name: str) -> int:
-    """Bytes that files of this name take on the disk."""
-    return sum(os.stat(path).st_blocks * 512 for path in place.rglob(name))
+def on_disk(place: Path) -> int:
+    """Bytes that the files of LMDB take on the disk."""
+    return sum(os.stat(path).st_blocks * 512 for path in place.rglob("*.mdb"))
 
 
 def reopened(directory: Path, keys: list[str], again: set[str]) -> tuple[int, int, int]:
