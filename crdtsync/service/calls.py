@@ -13,7 +13,7 @@ from google.protobuf.message import DecodeError, Message
 
 from crdtsync.errors import BadRequest, CrdtsyncError, ServerBusy, Unavailable, WaitTimeout
 from crdtsync.security.credentials import caller
-from crdtsync.service.errors import TRAILER, Absent, make_error, status_of
+from crdtsync.service.errors import TRAILER, Absent, details, make_error, status_of
 
 if TYPE_CHECKING:
     from crdtsync.config import ServeConfig
@@ -148,7 +148,7 @@ class Calls:
         tally.errors += 1
         message = self.noted(error)
         trailer = ((TRAILER, message.SerializeToString()),)
-        await context.abort(status_of(error), f"{message.message} {message.hint}".strip(), trailer)
+        await context.abort(status_of(error), details(message), trailer)
 
     def noted(self, error: BaseException, token: str = "") -> Any:
         """The message of an error that ends a call or a batch; it is counted and logged here."""

@@ -14,7 +14,8 @@ from crdtsync.service.values import from_payload
 from crdtsync.transport.pb import data_pb2 as pb
 
 TRAILER = "crdtsync-error-bin"
-TEXT_MAX = 1024  # characters of a text that crosses: callers take 8 KiB of trailers in all
+TEXT_MAX = 1024  # bytes of a text that crosses: callers take 8 KiB of trailers in all
+DETAILS_MAX = 512  # characters of the status message, which HTTP/2 carries as ASCII
 EXTRA_MAX = 2048  # bytes of a token or an element that crosses with an error
 
 Code = grpc.StatusCode
@@ -79,8 +80,18 @@ def make_error(error: BaseException, token: str = "") -> pb.Error:
         )
     return pb.Error(
         name=type(error).__name__,
-        message=error.message[:TEXT_MAX],
-        hint=error.hint[:TEXT_MAX],
-        changed=error.changed[:TEXT_MAX],
+        message=_cut(error.message),
+        hint=_cut(error.hint),
+        changed=_cut(error.changed),
         token=token if len(token) <= EXTRA_MAX else "",
     )
+
+
+def details(message: pb.Error) -> str:
+    """The status message: what a person reads who sees nothing else."""
+    text = f"{message.message} {message.hint}".strip()
+    return text.encode("ascii", "backslashreplace").decode()[:DETAILS_MAX]
+
+
+def _cut(text: str) -> str:
+    return text.encode("utf-8", "backslashreplace")[:TEXT_MAX].decode("utf-8", "ignore")

@@ -331,6 +331,15 @@ def test_garbage_in_binary_metadata_does_no_harm(node: crdtsync.Node, caller: Ca
     assert node.pncounter("hostile").value == 7
 
 
+def test_an_error_full_of_names_still_arrives_whole(node: crdtsync.Node, caller: Caller) -> None:
+    """Callers take 8 KiB of trailers; names may be longer, above all as HTTP/2 writes them."""
+    path = ["\N{GRINNING FACE}" * 63] * 15
+    caller.apply(operation("flag.enable", "m", *path))
+    refuse(node, caller, "Apply", apply(operation("gcounter.increment", "m", *path, argument=1)), "FieldTypeError")
+    missing = "\N{GRINNING FACE}" * 400
+    refuse(node, caller, "Apply", apply(operation("orset.remove", "s", argument=missing)), "KeyError")
+
+
 def test_calls_are_bounded(node: crdtsync.Node) -> None:
     with crdtsync.serve(node, calls_max=3) as server, Caller(server.address) as caller:
         waiting = [caller.start("WaitFor", FAR) for _ in range(3)]
