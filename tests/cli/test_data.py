@@ -170,6 +170,19 @@ def test_the_next_node_is_tried(run: Run, served: Process) -> None:
     assert run("get", "k", "--type", "pncounter", "--node", f"127.0.0.1:1,{served.addresses['programs']}").out == "7\n"
 
 
+def test_a_directory_with_spaces_and_commas(run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    where = tmp_path / "my data, here"
+    with crdtsync.open(where) as node, crdtsync.serve(node, admin=f"unix:{where}/admin.sock"):
+        node.bucket(os.environ["CRDTSYNC_BUCKET"]).pncounter("k").increment(7)
+        done = run("get", "k", "--node", str(where))
+        assert done.code == 2 and "comma" in done.err
+        monkeypatch.chdir(where)
+        assert run("get", "k", "--type", "pncounter", "--node", ".").out == "7\n"
+        (tmp_path / "my data").symlink_to(where)
+        monkeypatch.setenv("CRDTSYNC_NODE", f"127.0.0.1:1,{tmp_path}/my data")
+        assert run("get", "k", "--type", "pncounter").out == "7\n"
+
+
 @pytest.mark.parametrize("node", ["127.0.0.1:1", "unix:/nowhere/admin.sock"])
 def test_an_unreachable_node_is_status_3(run: Run, node: str) -> None:
     done = run("get", "k", "--node", node, "--timeout", "2")

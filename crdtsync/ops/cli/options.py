@@ -58,11 +58,19 @@ type_option: Decorator = click.option(
     "--type", "kind", type=click.Choice(TYPES), metavar="TYPE", help="Only objects of this type."
 )
 
+
+class NodeName(click.types.StringParamType):
+    """What `--node` takes; in a variable, several are separated by commas, as a directory may have spaces."""
+
+    envvar_list_splitter = ","
+
+
 _CONNECTION: tuple[Decorator, ...] = (
     click.option(
         "--node",
         "-n",
         multiple=True,
+        type=NodeName(),
         envvar="CRDTSYNC_NODE",
         metavar="ADDRESS",
         help="The node: host:port, unix:PATH, or the directory of a node on this machine.  Several: another to try."
@@ -87,7 +95,7 @@ class Remote:
     """The nodes that a command talks to."""
 
     def __init__(self, node: tuple[str, ...], timeout: float, output: str, **security: Any) -> None:
-        self.nodes = [part for each in node or (DEFAULT_NODE,) for part in each.split(",") if part]
+        self.nodes = [part for each in node or (DEFAULT_NODE,) for part in _listed(each)]
         self.named, self.timeout, self.output = bool(node), timeout, output
         self.security = {name: value for name, value in security.items() if value}
 
@@ -130,6 +138,11 @@ class Remote:
         return Printer(self.output)
 
 
+def _listed(node: str) -> list[str]:
+    """Several nodes in one text are separated by commas, which the name of a directory may have, too."""
+    return [node] if Path(node).is_dir() else [part.strip() for part in node.split(",") if part.strip()]
+
+
 def address_of(node: str) -> str:
     """The address behind `--node`: that of the socket in a directory, or the text as it is."""
     if node.startswith("unix:"):
@@ -141,6 +154,8 @@ def address_of(node: str) -> str:
     socket = Path(node) / ADMIN_SOCKET
     if not socket.is_socket():
         raise ConnectionError(f"No node runs in {node}: there is no {ADMIN_SOCKET} in it.")
+    if "," in str(socket):
+        raise click.UsageError(f"gRPC cannot dial a path with a comma: change into {node}, and use --node .")
     return f"unix:{socket}"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shlex
 from collections.abc import Callable
 from contextlib import nullcontext
 from functools import partial
@@ -69,7 +70,7 @@ def opened(
 
 def ready(node: Node, addresses: Addresses) -> None:
     """Say, on standard error, that the node can be reached, and where."""
-    say(f"crdtsync: {told(node, addresses)}.  Try: crdtsync status --node {addresses.hint}")
+    say(f"crdtsync: {told(node, addresses)}.  Try: crdtsync status --node {shlex.quote(addresses.hint)}")
 
 
 def ready_in_log(node: Node, addresses: Addresses) -> None:
