@@ -32,7 +32,7 @@ ARROWS = {
     "transport": LEAVES | {"security", "replication.messages", "transport.pb", "datatypes.rows", "clocks.members"},
     "backup": DATATYPES | {"storage", "__init__"},
     "node": DATATYPES | {"handles", "storage", "replication", "security", "transport", "backup"},
-    "client": DATATYPES | {"handles", "security", "transport.pb"},
+    "client": DATATYPES | {"handles", "security", "transport.pb", "transport.loop"},
     "service": DATATYPES | {"handles", "node", "backup", "security", "replication.peers", "transport.pb",
                             "transport.addresses", "transport.loop", "__init__"},
     "sim": DATATYPES | {"handles", "replication", "storage", "transport.memory", "transport.wire", "transport.base"},

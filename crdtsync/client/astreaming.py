@@ -4,22 +4,19 @@ from __future__ import annotations
 
 import asyncio
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
-
-import grpc.aio
+from typing import TYPE_CHECKING
 
 from crdtsync.client.aio import AsyncBatch, AsyncBucket
+from crdtsync.client.awaiting import Stream
 from crdtsync.client.batching import Batching, RefusedBatch
 from crdtsync.client.calls import Call
-from crdtsync.client.failures import CallFailed, failed
+from crdtsync.client.failures import CallFailed
 from crdtsync.client.nodes import Node
 from crdtsync.errors import BatchMisuse
 from crdtsync.handles.batches import Operation
 
 if TYPE_CHECKING:
     from crdtsync.client.aio import AsyncLine
-
-aio: Any = grpc.aio  # its published stubs describe another API
 
 
 class AsyncWriteStream(AsyncBucket):
@@ -79,7 +76,7 @@ class AsyncWriteStream(AsyncBucket):
         """Open a stream to the node that calls go to, and send what has no answer."""
         line = self._line
         node, _, _ = await line.run(line.caller.make(Call("Describe", b"")))
-        self._flow = AsyncFlow(line, node)
+        self._flow = AsyncFlow(node, await line.open(node, "ApplyStream", "stream_stream", None))
         for batch in self._batching.waiting:
             self._flow.send(batch.request)
         return self._flow
@@ -123,11 +120,11 @@ class AsyncWriteStream(AsyncBucket):
 class AsyncFlow:
     """One gRPC stream: a task sends requests, another takes the answers in."""
 
-    def __init__(self, line: AsyncLine, node: Node) -> None:
+    def __init__(self, node: Node, stream: Stream) -> None:
         self.node, self.name = node, node.name
+        self._stream = stream
         self._requests: asyncio.Queue[bytes] = asyncio.Queue()
         self._answers: asyncio.Queue[bytes | CallFailed] = asyncio.Queue()
-        self._stream: Any = line.open(node, "ApplyStream", "stream_stream", None)
         self._tasks = [asyncio.create_task(self._send()), asyncio.create_task(self._take_in())]
 
     def send(self, request: bytes) -> None:
@@ -135,20 +132,16 @@ class AsyncFlow:
         self._requests.put_nowait(request)
 
     async def _send(self) -> None:
-        try:
-            while True:
-                await self._stream.write(await self._requests.get())
-        except (aio.AioRpcError, asyncio.InvalidStateError):
-            pass  # the other task tells
+        while await self._stream.write(await self._requests.get()):
+            pass
 
     async def _take_in(self) -> None:
         try:
-            while (answer := await self._stream.read()) is not aio.EOF:
+            while (answer := await self._stream.read()) is not None:
                 self._answers.put_nowait(answer)
-            code, details = await self._stream.code(), await self._stream.details()
-            self._answers.put_nowait(CallFailed(f"the node has ended the stream: {code.name}: {details}"))
-        except aio.AioRpcError as error:
-            self._answers.put_nowait(failed(error))
+            self._answers.put_nowait(CallFailed("the node has ended the stream"))
+        except CallFailed as failure:
+            self._answers.put_nowait(failure)
 
     async def next(self, timeout: float) -> bytes:
         """The next answer.  Raises CallFailed."""

@@ -5,20 +5,16 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from contextvars import Context
-from typing import TYPE_CHECKING, Any
-
-import grpc.aio
+from typing import TYPE_CHECKING
 
 from crdtsync.client.calls import Call
-from crdtsync.client.failures import failed
+from crdtsync.client.failures import CallFailed
 from crdtsync.client.telling import Telling
 from crdtsync.errors import CrdtsyncError
 from crdtsync.handles import Change
 
 if TYPE_CHECKING:
     from crdtsync.client.aio import AsyncLine
-
-aio: Any = grpc.aio  # its published stubs describe another API
 
 
 class AsyncWatcher:
@@ -63,16 +59,15 @@ class AsyncWatcher:
             node, _, _ = await self._line.run(caller.make(Call("Describe", b"")))
         except CrdtsyncError as error:
             return self._telling.outlast(error)
-        stream = self._line.open(node, "Watch", "unary_stream", self._telling.request())
+        stream = await self._line.open(node, "Watch", "unary_stream", self._telling.request())
         try:
-            async for response in stream:
+            while (response := await stream.read()) is not None:
                 changes = self._telling.take_in(response, node)
                 if changes or self._queue.empty():  # else a heartbeat that nobody waits for
                     await self._queue.put((changes, self._telling.token))
-        except aio.AioRpcError as error:
+        except CallFailed as failure:
             if caller.closed:
                 return 0.0
-            failure = failed(error)
             caller.lost(node, failure)
             return self._telling.pause(failure)
         finally:

@@ -257,6 +257,32 @@ def test_streams(served: Served) -> None:
     run(main())
 
 
+def test_what_waits_ends_when_the_client_is_closed_or_the_task_cancelled(served: Served) -> None:
+    async def main() -> None:
+        served.node.gcounter("k").increment()
+        served.node.sessions.lost = lambda clocks: False
+        future = make_token("a", {"default": {0: 99}})
+        client = await crdtsync.aio.connect(served.address)
+        waiting = [asyncio.create_task(client.wait_for(future)) for _ in range(2)]
+        changes = client.watch()
+        await changes.start()
+        watching = asyncio.create_task(changes.next())
+        while served.server.status()["methods"].get("Data.WaitFor", {}).get("running") != 2:
+            await asyncio.sleep(0.005)
+        waiting[0].cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await waiting[0]
+        await client.flag("f").enable()
+        assert (await watching).key == "f"
+        watching = asyncio.create_task(changes.next())
+        await client.close()
+        with pytest.raises(Closed):
+            await waiting[1]
+        assert await watching is None
+
+    run(main())
+
+
 def test_many_calls_at_a_time(served: Served) -> None:
     async def main() -> None:
         async with connected(served) as client:

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 import crdtsync
-from crdtsync.client.awaiting import Awaiting
+from crdtsync.client.awaiting import Awaiting, hop
 from crdtsync.client.blocking import Blocking
 from crdtsync.client.calls import Caller
 from crdtsync.client.failures import CallFailed
@@ -270,7 +270,7 @@ def test_without_a_connection_nothing_was_taken() -> None:
 
     async def main() -> None:
         with pytest.raises(CallFailed) as caught:
-            await awaiting._take(apply)
+            await hop(awaiting._take(apply))
         assert not caught.value.taken
         await awaiting.close()
 
