@@ -174,6 +174,7 @@ class ServeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     calls_max: int = 1024  # calls at a time, streams among them
     work_bytes_max: int = 128 * MIB  # requests, apart from streams, that are worked off at a time
     watchers_max: int = 512  # watches at a time
+    backlog_max: int = 1_000_000  # changed objects that a watch may begin with, some 200 bytes each
     streams_max: int = 512  # calls at a time on one connection
     workers: int = 4  # threads for what takes longer than inline_bytes, and as many each for operators and their waits
     inline_bytes: int = 8 * KIB  # requests up to this are worked off on the event loop: a millisecond or two

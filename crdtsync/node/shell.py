@@ -206,7 +206,9 @@ class Node(Objects):
     def _watch(self, bucket: str | None, prefix: str, after: str | None, values: bool) -> Watcher:
         return self.start_watcher(Watcher, bucket, prefix, after, values)
 
-    def start_watcher(self, kind: type[W], bucket: str | None, prefix: str, after: str | None, values: bool) -> W:
+    def start_watcher(
+        self, kind: Callable[..., W], bucket: str | None, prefix: str, after: str | None, values: bool
+    ) -> W:
         """As `watch`, for a watcher of another kind."""
         self.local.check()
         try:

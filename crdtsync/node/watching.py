@@ -11,7 +11,7 @@ been told, so that resuming from it may tell some changes again, and never leave
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
@@ -115,7 +115,7 @@ class Watcher:
         if self._ahead is None:
             self._told = aim
 
-    def _backlog(self, name: str, after: dict[int, int]) -> Iterable[Spot]:
+    def _backlog(self, name: str, after: dict[int, int]) -> Collection[Spot]:
         """The objects that have changed since `after`, from the log."""
         floor = self._store.floor(name)
         if any(after.get(actor, 0) < seq for actor, seq in floor.items()):

@@ -7,14 +7,16 @@ A caller that reads slowly makes writing wait; meanwhile the node's watcher note
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Collection
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from crdtsync.datatypes.registry import TypeInfo
 from crdtsync.datatypes.rows import Row
-from crdtsync.errors import BadRequest, Closed, ServerBusy, SlowConsumer, Unavailable, WaitTimeout
+from crdtsync.errors import BadRequest, Closed, ServerBusy, SlowConsumer, TokenTooOld, Unavailable, WaitTimeout
 from crdtsync.handles import Change
 from crdtsync.node.aio import Wake
-from crdtsync.node.watching import Watcher
+from crdtsync.node.watching import Spot, Watcher
 from crdtsync.service.answers import PACKED, PLAIN, Answers
 from crdtsync.service.calls import Calls, write
 from crdtsync.service.scanning import tell_value
@@ -37,7 +39,17 @@ class Rows:
 
 
 class RowWatcher(Watcher):
-    """A watcher whose changes have rows for values."""
+    """A watcher whose changes have rows for values, and that does not begin with more than `backlog_max` objects."""
+
+    def __init__(self, *arguments: Any, backlog_max: int) -> None:
+        super().__init__(*arguments)
+        self._backlog_max = backlog_max
+
+    def _backlog(self, name: str, after: dict[int, int]) -> Collection[Spot]:
+        changed = super()._backlog(name, after)
+        if len(changed) > self._backlog_max:
+            raise TokenTooOld(f"{len(changed):,} objects have changed; a watch begins with {self._backlog_max:,}.")
+        return changed
 
     def meaning(self, info: TypeInfo, rows: list[Row], skip: int) -> Any:
         """The rows themselves."""
@@ -49,6 +61,7 @@ class Watches:
 
     def __init__(self, node: Node, config: ServeConfig, calls: Calls, workers: Workers) -> None:
         self._node, self._config, self._calls, self._workers = node, config, calls, workers
+        self._kind = partial(RowWatcher, backlog_max=config.backlog_max)
         self.running = 0
 
     async def run(self, request: pb.WatchRequest, context: Any) -> None:
@@ -66,7 +79,7 @@ class Watches:
     async def _watch(self, request: pb.WatchRequest, context: Any) -> None:
         bucket = None if request.all_buckets else request.bucket or "default"
         watcher = await self._workers.run(
-            self._node.start_watcher, RowWatcher, bucket, request.prefix, request.after or None, not request.no_values
+            self._node.start_watcher, self._kind, bucket, request.prefix, request.after or None, not request.no_values
         )
         told = Telling(watcher, request, self._config)
         wake = Wake(asyncio.get_running_loop())

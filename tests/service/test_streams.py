@@ -182,6 +182,19 @@ def test_watches_end_with_the_server_and_with_the_node(node: crdtsync.Node) -> N
             assert ended.value.code() == grpc.StatusCode.UNAVAILABLE
 
 
+def test_a_watch_does_not_begin_with_too_much(node: crdtsync.Node) -> None:
+    token = node.token()
+    fill(node, 10)
+    with crdtsync.serve(node, backlog_max=15) as server, Caller(server.address) as caller:
+        with pytest.raises(Refused) as refused:
+            caller.call("Watch", pb.WatchRequest(after=token))
+        assert (refused.value.name, refused.value.code) == ("TokenTooOld", grpc.StatusCode.OUT_OF_RANGE)
+        watch = caller.start("Watch", pb.WatchRequest(after=token, prefix="k0001"))
+        next(watch)
+        assert len(next(watch).changes) == 2
+        watch.cancel()
+
+
 def test_watches_are_bounded(node: crdtsync.Node) -> None:
     with crdtsync.serve(node, watchers_max=3) as server, Caller(server.address) as caller:
         watches = [caller.start("Watch", pb.WatchRequest()) for _ in range(3)]
