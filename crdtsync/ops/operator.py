@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 SERVICE = "/crdtsync.v1.Admin/"
 CHUNK = 256 * 1024  # bytes of a backup file in one message
+EVICT_TIMEOUT = 20.0  # s: members have 5 s to vote, and the node may be busy besides
 M = TypeVar("M", bound=Message)
 
 
@@ -63,7 +64,7 @@ class Operator:
 
     def evict(self, node: str, force: bool) -> None:
         """Declare a member gone for good."""
-        self._call("Evict", pb.EvictRequest(node=node, force=force), pb.EvictResponse)
+        self._call("Evict", pb.EvictRequest(node=node, force=force), pb.EvictResponse, EVICT_TIMEOUT)
 
     def rescue(self, contents: bool) -> list[dict[str, Any]]:
         """The rescue files; with what is in them."""

@@ -13,14 +13,14 @@ from crdtsync.ops.text import safe
 
 @click.command("evict")
 @click.argument("name", metavar="NAME")
-@click.option("--force", is_flag=True, help="Also when no more than half of the members are in reach.")
+@click.option("--force", is_flag=True, help="Ask no member for its vote.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @operator_options
 def command(remote: Remote, name: str, force: bool, yes: bool) -> None:
     """Declare a member gone for good, so that it no longer holds back the collection of deleted data.
 
     What only that member has is lost to the cluster, unless it comes back: then it starts over, and what the others
-    lack goes to a rescue file there.  More than half of the members must be in reach, or --force.
+    lack goes to a rescue file there.  More than half of the members must vote for it within 5 seconds, or --force.
     """
     if not yes:
         confirm(name)

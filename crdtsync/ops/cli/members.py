@@ -12,7 +12,7 @@ from crdtsync.ops.cli.options import Remote, operator_options
 def command(remote: Remote) -> None:
     """List the members of the cluster as a node knows them.
 
-    States are joining, member, left and evicted.
+    States are joining, expired (it never became whole), member, left and evicted.
     """
     with remote.operator() as operator:
         remote.printer.rows(operator.members(), ("node", "state", "address", "epoch"))

@@ -82,7 +82,7 @@ def node_states(status: Status) -> Iterator[Sample]:
 
 def members(status: Status) -> Iterator[Sample]:
     states = [record["state"] for record in status["members"].values()]
-    for state in sorted({"member", "joining", "left", "evicted", *states}):
+    for state in sorted({"member", "joining", "expired", "left", "evicted", *states}):
         yield (state,), float(states.count(state))
 
 
