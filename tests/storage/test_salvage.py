@@ -11,10 +11,12 @@ import pytest
 from crdtsync.errors import RowDamaged, StoreDamaged
 from crdtsync.storage import trust
 from crdtsync.storage.check import check
+from crdtsync.storage.pages import HEADER, LEAF, NODE
 from crdtsync.storage.store import Store
 from tests.storage.helpers import add, bucket_of, check_inner, garbage, open_store, publish, remove, rows_of, state_of
 
 PAGE = 4096
+LOST = b"s\0o\xabelement 200"  # a row key
 
 
 def made(path: Path, published: bool = True) -> tuple[dict[bytes, bytes], dict[int, int]]:
@@ -74,18 +76,25 @@ def test_what_can_be_read_is_kept_whichever_page_is_lost(tmp_path: Path) -> None
 
 
 def lose_leaf(path: Path, keep_log: bool) -> None:
-    """Overwrite the page that holds one row of the middle; with `keep_log` False every page that names it."""
+    """Overwrite the page that holds one row of the middle; with `keep_log` False every page that names it, too."""
     table = path / "table.mdb"
     data, rng = table.read_bytes(), random.Random(1)
-    wanted = b"\0\0\0\1s\0o\xabelement 200"
     for page in range(2, len(data) // PAGE):
-        whole = data[page * PAGE : (page + 1) * PAGE]
-        if wanted in whole and int.from_bytes(whole[10:12], "little") == 2:
+        nodes = leaf_nodes(data[page * PAGE : (page + 1) * PAGE])
+        if any(LOST in key or (LOST in value and not keep_log) for key, value in nodes):
             garbage(table, page, rng)
-    if not keep_log:
-        for page in range(2, len(data) // PAGE):
-            if b"s\0o\xabelement 200" in data[page * PAGE : (page + 1) * PAGE]:
-                garbage(table, page, rng)
+
+
+def leaf_nodes(page: bytes) -> list[tuple[bytes, bytes]]:
+    """Keys and values of a leaf page; what stands between its nodes is what was there before."""
+    _, _, flags, lower, _ = HEADER.unpack_from(page)
+    found = []
+    for at in range(HEADER.size, lower - 1, 2) if flags == LEAF else ():
+        offset = int.from_bytes(page[at : at + 2], "little")
+        low, _, kind, size = NODE.unpack_from(page, offset)
+        end = offset + NODE.size + size
+        found.append((page[offset + NODE.size : end], b"" if kind else page[end : end + low]))
+    return found
 
 
 def mend(store: Store, peer: Store) -> None:
@@ -110,7 +119,7 @@ def test_rows_that_the_log_names_are_mended_by_a_peer(tmp_path: Path) -> None:
     named = store.damaged("default")
     assert named and b"" not in named and (tmp_path / "s" / "table.mdb.damaged").exists()
     with pytest.raises(RowDamaged):
-        bucket_of(store).get(b"s\0o\xabelement 200")
+        bucket_of(store).get(LOST)
     peer = open_store(tmp_path / "peer", seed=6)
     mend(store, peer)
     assert not store.damaged("default")
@@ -159,7 +168,7 @@ def test_what_the_journal_holds_comes_on_top(tmp_path: Path) -> None:
     lose_leaf(tmp_path / "s", keep_log=True)
     store = open_store(tmp_path / "s", seed=5, accept_damage=True, verify_on_open="always")
     assert bucket_of(store).get(b"after\0o\x01") is not None
-    assert bucket_of(store).get(b"s\0o\xabelement 200") is not None, "a record holds the whole row"
-    assert b"s\0o\xabelement 200" not in store.damaged("default")
+    assert bucket_of(store).get(LOST) is not None, "a record holds the whole row"
+    assert LOST not in store.damaged("default")
     assert set(store.damaged("default")) < set(rows)
     store.close()
