@@ -82,6 +82,7 @@ bench: $(VENV)/.bench
 bench-micro: env
 	$(BIN)/python -m benchmarks.micro.kernels
 	$(BIN)/python -m benchmarks.micro.service
+	$(BIN)/python -m benchmarks.micro.instructions
 
 clean:
 	rm -rf $(VENV) .proto-venv $(SANITIZED) build dist *.egg-info crdtsync/_native*.so native/*.c native/*.html .pytest_cache .mypy_cache .ruff_cache .hypothesis
