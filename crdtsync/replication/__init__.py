@@ -51,7 +51,7 @@ Where to look for what:
     sessions     links, handshake, two lives of one node; dialer: whom to call; peers: the tables of states
     gossip       pushes and pulls; announcer: heartbeats, clocks, suspicion; failure: the detector
     transfers    transfers under way, long ones too
-    membership   records, sponsoring, leaving, evicting; entry: joining and starting over
+    membership   records, sponsoring, leaving; entry: joining and starting over; eviction: proposals, votes, force
     collection   when dead rows go, and who holds it up; repair: damaged rows; tokens: what can never come
     status       all of it as plain values
     effects, driver
