@@ -38,8 +38,7 @@ def test_what_was_written_is_pushed_before_the_end(tmp_path: Path) -> None:
         with started(tmp_path / "a", "--join", peer.address, *late) as node:
             with Caller(node.addresses["programs"]) as caller:
                 caller.apply(add("last", 7))
-            assert peer.pncounter("last").value == 0
-            assert node.end() == 0
+            assert node.end() == 0  # left to itself it would have waited for minutes, most often
         assert peer.pncounter("last").value == 7
 
 
