@@ -21,6 +21,7 @@ from crdtsync.storage.trust import first_problem
 DATABASES = 16
 READERS = 512
 GROW_AT = 0.8  # share of the map in use at which it is doubled: even deletes need free pages
+GROW_SOON, GROW_NOW = 0.05, 1.0  # s that growing waits for snapshots to be closed, and writers with it; when it is full
 PAGES_PER_BYTE = 4  # bytes of pages, about, that a commit touches for each byte that it puts
 HEADROOM = 4 << 20
 ROOM_FOR_ERRORS = 4 << 20  # free bytes below which an I/O error of LMDB is taken for a full disk
@@ -145,10 +146,11 @@ class LmdbMap:
             return
         needed = self._needed(size)
         room = int(self._env.info()["map_size"])
+        patience = GROW_NOW if self._short else GROW_SOON
         while needed >= GROW_AT * room or self._short:
             room, self._short = 2 * room, False
         with self._writing, self._counting:
-            if self._counting.wait_for(lambda: self._open_snapshots == 0, timeout=1.0):
+            if self._counting.wait_for(lambda: self._open_snapshots == 0, timeout=patience):
                 self._env.set_mapsize(room)
 
     def must_grow(self, size: int) -> bool:
