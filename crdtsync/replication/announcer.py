@@ -7,9 +7,11 @@ Announcements of others are passed on, with their author's member list, so that 
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
+
 import msgspec
 
-from crdtsync.clocks.members import MEMBER, counted
+from crdtsync.clocks.members import MEMBER, MemberRecord, counted
 from crdtsync.clocks.vector import join, missing
 from crdtsync.errors import BadRecord
 from crdtsync.replication import peers as states
@@ -34,6 +36,7 @@ class Announcer:
         self.core, self.sessions, self.gossip, self.membership = core, sessions, gossip, membership
         self.beat_at = core.now + core.jitter(core.settings.heartbeat_interval)
         self.beats = self.seq = 0
+        self.told_to_joiner: Callable[[str, Iterable[MemberRecord]], None] = lambda author, records: None
 
     # -- telling
     def ready(self, link: Link) -> None:
@@ -143,6 +146,7 @@ class Announcer:
         """A joiner notes clocks and member lists, and counts nothing."""
         peer.announced, peer.last_announce = True, announce
         self.sessions.dialer.hint(record.address for record in announce.members if record.state == MEMBER)
+        self.told_to_joiner(announce.node, announce.members)
         for clocks in announce.buckets:
             peer.told(clocks)
         peer.uncounted.clear()

@@ -76,6 +76,7 @@ class Engine:
         self.membership.told_out = self.entry.start_over
         self.sessions.on_evicted = self.membership.contradicted
         self.entry.stand = self.membership.stand
+        self.announcer.told_to_joiner = self.entry.told_list
         self.gossip.on_below_floor = self._below_floor
         self.gossip.on_moved = self.announcer.moved
         self.entry.on_out = self._out

@@ -12,7 +12,7 @@ the member record of this node in its own store: EVICTED must start over, JOININ
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import msgspec
 
@@ -119,6 +119,7 @@ class Entry:
         """A member may know others, too."""
         if hello.state == states.MEMBER:
             self.dialer.hint(record.address for record in hello.members if record.state == MEMBER)
+            self.told_list(hello.node, hello.members)
         elif hello.cluster == self.core.store.cluster() and hello.cluster:
             self.lists[hello.node] = hello.members
 
@@ -299,6 +300,16 @@ class Entry:
             self._in(told, records)
         elif told.state in (EXPIRED, LEFT, EVICTED):
             log.warning("%s: expired at its sponsor; starting afresh", core.store.node)
+            self._afresh()
+
+    def told_list(self, author: str, records: Iterable[MemberRecord]) -> None:
+        """The whole list of a member.  A sponsor whose word of an end was lost would turn every pull away, for ever."""
+        mine, name = self.core.me(), self.core.store.node
+        told = next((record for record in records if record.node == name), None)
+        if mine is None or told is None or author != self.sponsor or told.epoch != mine.epoch:
+            return
+        if mine.state == JOINING and told.state in (EXPIRED, LEFT, EVICTED):
+            log.warning("%s: is %s at its sponsor; starting afresh", name, told.state)
             self._afresh()
 
     def _in(self, told: MemberRecord, records: tuple[MemberRecord, ...]) -> None:

@@ -181,6 +181,24 @@ def test_misuse_of_evict() -> None:
         evict(nodes[0], nodes[0])
 
 
+@pytest.mark.parametrize("lost", [m.MembersUpdate, (m.MembersUpdate, m.Hello)], ids=["update", "update and Hello"])
+def test_a_joiner_that_is_evicted_hears_of_it_in_the_end(lost: type[m.Message] | tuple[type[m.Message], ...]) -> None:
+    """The word itself is lost, and so is the link; from then on its sponsor turns every pull away."""
+    cluster, nodes = mesh(2)
+    cluster.lose = lambda one, two, message: isinstance(message, m.Part)
+    joiner = cluster.node("j")
+    joiner.start(join=(nodes[1].address,))
+    cluster.until(lambda: joiner.engine.entry.sponsor == "n1")
+    kinds = (m.Part, m.Refuse, m.MembersUpdate)
+    cluster.lose = lambda one, two, message: two == "j" and isinstance(message, kinds)
+    evict(nodes[1], joiner, force=True)
+    cluster.run(1.0)
+    end = cluster.now + 2.0
+    cluster.lose = lambda one, two, message: two == "j" and isinstance(message, lost) and cluster.now < end
+    cluster.until(lambda: joiner.engine.state == "member", 30.0)
+    assert nodes[1].store.members()["j"].epoch == 2
+
+
 def test_a_late_request_to_join_throws_no_member_out() -> None:
     cluster = Cluster()
     first = cluster.node("n0")
