@@ -103,7 +103,8 @@ class Liar:
         return self
 
     def ready(self) -> Liar:
-        """On a link that stands."""
+        """On a link that stands: what the node has ended, it has ended before it tells of it."""
+        until(lambda: self.is_down() or self.name in self.node.status()["reachable"], DEADLINE)
         return self.again() if self.is_down() or not self.link else self
 
     def announce(self, **lies: Any) -> None:
