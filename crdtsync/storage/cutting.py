@@ -68,13 +68,18 @@ class Cut:
         self._ended: CrdtsyncError = Closed("The cut has been closed.")
         self.unfinished = False  # a long transfer was being joined in slices: some rows lie beyond the clocks
         self.buckets: list[CutBucket] = []
-        members = snapshot.get(META, MEMBERS)
-        self.members: list[MemberRecord] = (
-            [] if members is None else members_of(decode_meta(MEMBERS, members, "members"))
-        )
-        for key, value in snapshot.range(BUCKETS, b""):
-            self._take_bucket(key, value)
-        self.buckets.sort(key=lambda bucket: bucket.name)
+        self.members: list[MemberRecord] = []
+
+    def begin(self) -> None:
+        """Read what there is besides rows.  Raises RowDamaged, StoreDamaged, BackupExpired, Closed."""
+        with self._lock:
+            snapshot = self._open()
+            members = snapshot.get(META, MEMBERS)
+            if members is not None:
+                self.members = members_of(decode_meta(MEMBERS, members, "members"))
+            for key, value in snapshot.range(BUCKETS, b""):
+                self._take_bucket(key, value)
+            self.buckets.sort(key=lambda bucket: bucket.name)
 
     def _take_bucket(self, key: bytes, value: bytes) -> None:
         number = NUMBER.unpack(key)[0]
@@ -193,8 +198,6 @@ class Cutting(Checkpointing):
         while True:
             cut = self._cut_now()
             if not cut.unfinished:
-                with self.lock:
-                    self.cuts = [held for held in self.cuts if not held.closed] + [cut]
                 return cut
             cut.close()
             if time.monotonic() > deadline:
@@ -203,12 +206,16 @@ class Cutting(Checkpointing):
 
     def _cut_now(self) -> Cut:
         self.checkpoint()
-        snapshot = self.table.snapshot()
+        with self.lock:  # known to whoever ends cuts before the snapshot is anybody's to read
+            self.check_usable()
+            cut = Cut(self.table.snapshot(), self.actors, time.monotonic() + self.config.backup_time_max)
+            self.cuts = [*(held for held in self.cuts if not held.closed), cut]
         try:
-            return Cut(snapshot, self.actors, time.monotonic() + self.config.backup_time_max)
+            cut.begin()
         except BaseException:
-            snapshot.close()
+            cut.close()
             raise
+        return cut
 
     def maintain(self) -> None:
         super().maintain()

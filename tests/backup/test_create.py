@@ -6,6 +6,7 @@ import os
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,6 +16,7 @@ from crdtsync.backup.writing import Stream
 from crdtsync.errors import BackupExpired, Closed, FileThere, Forked, RowDamaged, WaitTimeout
 from crdtsync.storage import facts
 from crdtsync.storage.bucket import HIDDEN
+from crdtsync.storage.cutting import Cut
 from tests.backup.helpers import contents, fill, opened
 
 
@@ -144,6 +146,29 @@ def test_a_backup_that_breaks_off_leaves_nothing(tmp_path: Path) -> None:
         assert list(tmp_path.iterdir()) == []
         assert node._store.cuts[0].closed
         assert node.backup(tmp_path / "b").rows > 0
+
+
+@pytest.mark.parametrize("place", ["checkpoint", "begin"])
+def test_a_node_that_is_closed_while_a_backup_begins_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    node = opened(tmp_path / "a")
+    fill(node)
+    node.backup(tmp_path / "b1")
+    owner = node._store if place == "checkpoint" else Cut
+    plain = getattr(owner, place)
+
+    def closing(*this: Any) -> Any:
+        monkeypatch.undo()
+        done = plain() if place == "checkpoint" else None
+        node.close()
+        return done if place == "checkpoint" else plain(*this)
+
+    monkeypatch.setattr(owner, place, closing)
+    with pytest.raises(Closed):
+        node.backup(tmp_path / "b2")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "b1"]
+    opened(tmp_path / "a").close()
 
 
 def test_a_forked_child_leaves_the_snapshot_to_its_parent(tmp_path: Path) -> None:
