@@ -148,6 +148,26 @@ def test_slow_callers_are_cut_off_and_bounded(server: MetricsServer, monkeypatch
         connection.close()
 
 
+def test_callers_for_whom_there_was_no_thread_take_no_place(
+    server: MetricsServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start, refused = threading.Thread.start, []
+
+    def failing(thread: threading.Thread) -> None:
+        if thread.name == "crdtsync-metrics-request":
+            refused.append(thread)
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", failing)
+        for _ in range(module.REQUESTS_MAX + 1):
+            with pytest.raises(OSError):
+                get(server, "/livez")
+    assert len(refused) == module.REQUESTS_MAX + 1
+    assert get(server, "/livez")[0] == 200
+
+
 def test_a_caller_that_does_not_read_is_cut_off(server: MetricsServer, monkeypatch: pytest.MonkeyPatch) -> None:
     huge = (module.HTTPStatus.OK, module.PLAIN, b"x" * 50_000_000)
     monkeypatch.setitem(server._pages, "/metrics", lambda accept: huge)

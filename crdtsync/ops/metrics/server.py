@@ -146,9 +146,18 @@ class _Server(TCPServer):
             log.warning("a request for metrics from %s is turned away: %d are running", client_address, REQUESTS_MAX)
             self.shutdown_request(request)
             return
-        threading.Thread(
+        thread = threading.Thread(
             target=self._process, args=(request, client_address), name="crdtsync-metrics-request", daemon=True
-        ).start()
+        )
+        try:
+            thread.start()
+        except RuntimeError:  # no thread is to be had: later, one may
+            self._forget(request)
+            raise
+
+    def _forget(self, request: socket.socket) -> None:
+        with self._lock:
+            self._running.pop(request, None)
 
     def _process(self, request: socket.socket, client_address: Any) -> None:
         try:
@@ -156,8 +165,7 @@ class _Server(TCPServer):
         except Exception:
             self.handle_error(request, client_address)
         finally:
-            with self._lock:
-                self._running.pop(request, None)
+            self._forget(request)
             self.shutdown_request(request)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
