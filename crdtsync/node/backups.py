@@ -125,9 +125,9 @@ class Backups:
 
     def _merge(self, source: Store, last: Backup) -> Merged:
         total = Merged()
-        self._found()
         for section in last.sections:  # refused before anything has been changed, as far as can be told now
             self._store.check_floor(section.name, section.clock, section.floor)
+        self._found()
         for section in last.sections:
             total.add(self._merge_bucket(source, section))
             if self._local.written is not None:

@@ -200,6 +200,7 @@ def test_backups_of_another_cluster(tmp_path: Path) -> None:
         with pytest.raises(BackupMismatch, match="never seen"):
             node.restore(tmp_path / "forgetful")
         assert node.orset("theirs").value == set() and node.status()["counters"]["backup_mismatch"] == 1
+        assert node.status()["cluster"] is None, "it can still join a cluster with what it holds"
         node.restore(tmp_path / "plain")
         assert node.orset("theirs").value == set(range(5)) and node.orset("mine").value == {1}
     with listening(tmp_path / "b") as node, listening(tmp_path / "c", node) as other:
