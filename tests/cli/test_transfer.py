@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 from decimal import Decimal
 from itertools import pairwise
@@ -189,7 +190,8 @@ def test_a_file_that_is_there_is_not_replaced(run: Run, tmp_path: Path) -> None:
 
 # ---- cut off, and going on
 
-COUNT = 30_000
+COUNT = 10_000
+FED = 5_250  # of them, to an import that is cut off: ten batches, and half of one
 
 
 def numbers(path: Path, count: int) -> None:
@@ -198,20 +200,22 @@ def numbers(path: Path, count: int) -> None:
     path.write_text("".join(lines))
 
 
-def begun(*arguments: str) -> subprocess.Popen[bytes]:
+def cut_off(number: int, lines: list[bytes], fed: Callable[[], bool], *arguments: str) -> int:
+    """Feed an import some lines, and send it a signal once they are written; its exit code."""
     variables = {name: os.environ[name] for name in ("CRDTSYNC_NODE", "CRDTSYNC_BUCKET")}
-    return subprocess.Popen(
-        [sys.executable, "-m", "crdtsync", *arguments], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+    process = subprocess.Popen(
+        [sys.executable, "-m", "crdtsync", "import", "-", *arguments], stdin=subprocess.PIPE, stderr=subprocess.PIPE,
         env={**environment(), **variables},
     )  # fmt: skip
-
-
-def cut(process: subprocess.Popen[bytes], number: int, when: Any) -> int:
-    """Send a signal as soon as something holds; the exit code."""
+    assert process.stdin is not None
+    process.stdin.write(b"".join(lines))
+    process.stdin.flush()
     end = time.monotonic() + PATIENCE
-    while not when() and process.poll() is None and time.monotonic() < end:
+    while not fed():
+        assert process.poll() is None and time.monotonic() < end
         time.sleep(0.01)
     process.send_signal(number)
+    process.wait(PATIENCE)
     _, err = process.communicate(timeout=PATIENCE)
     assert b"Traceback" not in err
     return process.returncode
@@ -223,10 +227,11 @@ def test_a_killed_import_goes_on_exactly_where_it_was(run: Run, served: Process,
     numbers(file, COUNT)
     with crdtsync.connect(served.addresses["programs"]) as client:
         bucket = client.bucket(os.environ["CRDTSYNC_BUCKET"])
-        half = bucket.pncounter(f"k{COUNT // 3:06d}")
-        code = cut(begun("import", str(file), "--resume", str(position)), number, lambda: half.exists)
+        last = bucket.pncounter(f"k{FED // 500 * 500 - 1:06d}")
+        lines = file.read_bytes().splitlines(keepends=True)[:FED]
+        code = cut_off(number, lines, lambda: last.exists, "--resume", str(position))
         assert code == {signal.SIGINT: 130, signal.SIGTERM: 143}.get(number, -number)
-        assert not bucket.pncounter(f"k{COUNT - 1:06d}").exists
+        assert not bucket.pncounter(f"k{FED:06d}").exists
         done = run("import", str(file), "--resume", str(position))
         assert done.code == 0, done.err
         assert [item.value for item in bucket.items()] == list(range(1, COUNT + 1))
