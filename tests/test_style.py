@@ -39,7 +39,7 @@ ARROWS = {
     "ops": DATATYPES | {"node", "service", "client", "handles", "security", "storage.check", "storage.directory",
                          "backup", "sim", "transport", "replication.messages", "replication.peers",
                          "__init__"},
-    "ops.bench": DATATYPES | {"ops", "node", "storage", "__init__"},  # measures the store alone, too
+    "ops.bench": DATATYPES | {"ops", "node", "storage", "sim", "__init__"},  # measures the store alone, too
     "__init__": LEAVES | {"node", "handles", "service", "client", "aio"},
     "aio": {"node", "client"},
     "__main__": {"ops"},

@@ -42,7 +42,7 @@ class Plan(msgspec.Struct, kw_only=True):
 
 
 def run(workload: Workload, plan: Plan, tell: Tell) -> Run:
-    """Run it.  Raises ConfigError, ExtraMissing; a sample that fails is an EnvironmentFault with the end of its log."""
+    """Run it.  Raises ConfigError, ExtraMissing, and EnvironmentFault for a sample that fails: its log is told, too."""
     units = driver(workload.driver).UNITS
     params_of(driver(workload.driver), plan.params)
     begun, started = time.perf_counter(), datetime.now(UTC)
@@ -111,9 +111,10 @@ def process(task: Task, timeout: float) -> Sample:
         raise EnvironmentFault(text, changed="") from late
     lines = done.stdout.splitlines()
     if not lines:
-        log = "\n  ".join(done.stderr.decode(errors="replace").splitlines()[-LOG_LINES:])
+        log = done.stderr.decode(errors="replace").splitlines()[-LOG_LINES:]
+        print(*log, sep="\n", file=sys.stderr)
         text = f"{task.driver} on {task.system} ended with status {done.returncode}."
-        raise EnvironmentFault(text, hint=f"The end of its log:\n  {log}", changed="")
+        raise EnvironmentFault(text, hint=log[-1] if log else "", changed="")
     return msgspec.json.decode(lines[-1], type=Sample)
 
 

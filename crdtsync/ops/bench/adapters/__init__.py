@@ -18,6 +18,7 @@ ADAPTERS = {
     "crdtsync-store": ("crdtsync.ops.bench.adapters.parts", "StoreParts"),
     "crdtsync-pair": ("crdtsync.ops.bench.adapters.pairs", "NodePair"),
     "redis-pair": ("crdtsync.ops.bench.adapters.pairs", "RedisPair"),
+    "crdtsync-sim": ("crdtsync.ops.bench.adapters.simulated", "Simulated"),
     "fdatasync": ("crdtsync.ops.bench.adapters.bare", "Fdatasync"),
     "lmdb": ("crdtsync.ops.bench.adapters.lmdb_raw", "Lmdb"),
     "sqlite": ("crdtsync.ops.bench.adapters.sqlite", "Sqlite"),

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 DRIVERS = {
     "catchup": "crdtsync.ops.bench.drivers.catchup",
     "footprint": "crdtsync.ops.bench.drivers.footprint",
+    "gossip": "crdtsync.ops.bench.drivers.gossip",
     "merging": "crdtsync.ops.bench.drivers.merging",
     "sizes": "crdtsync.ops.bench.drivers.sizes",
     "visibility": "crdtsync.ops.bench.drivers.visibility",
