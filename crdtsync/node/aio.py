@@ -85,6 +85,10 @@ class AioNode:
         """As Node.leave."""
         await asyncio.to_thread(self._node.leave, timeout)
 
+    async def evict(self, name: str, *, force: bool = False) -> None:
+        """As Node.evict."""
+        await asyncio.to_thread(self._node.evict, name, force=force)
+
     def batch(self, *, sync: bool = False, request_id: str | None = None) -> AioBatch:
         """As Node.batch, for `async with`; waits for the disk without holding the event loop up."""
         return AioBatch(self._node, self._node.batch(sync=sync, request_id=request_id))

@@ -438,13 +438,14 @@ def test_evicting_needs_a_majority(cluster: Any) -> None:
     with pytest.raises(MembershipMisuse):
         a.evict("nobody")
     until(lambda: set(a.status()["reachable"]) == {"b"})
-    a.evict("c")
+    a.evict("c")  # returns once b has voted for it
+    assert a.members()["c"]["state"] == "evicted"
     until(lambda: b.members()["c"]["state"] == "evicted")
     b.close()
     until(lambda: a.status()["reachable"] == [])
     with pytest.raises(QuorumMissing):
         a.evict("b")
-    a.evict("b", force=True)
+    asyncio.run(a.aio.evict("b", force=True))
     assert a.members()["b"]["state"] == "evicted"
     assert a.status()["counters"]["quorum_missing"] == 1
 
