@@ -17,6 +17,7 @@ from crdtsync.ops.cli.main import main
 
 ALL = [workload.find(name) for name in workload.names()]
 IDS = [each.name for each in ALL]
+MAY_BE_ZERO = {"behind", "rounds"}
 PEERS = ("lmdb", "sqlite", "fdatasync")  # those that are always there
 
 
@@ -52,7 +53,8 @@ def test_driver_measures_and_checks(found: workload.Workload, tmp_path: Path) ->
         sample = module.measure(task, params_of(module, task.params))
         assert sample.checks and sample.right, sample.checks
         assert sample.figures.keys() <= module.UNITS.keys()
-        assert all(value > 0 for name, value in sample.figures.items() if name != "behind"), sample.figures
+        zero = {name for name, value in sample.figures.items() if value <= 0}
+        assert zero <= MAY_BE_ZERO, sample.figures
         assert sample.expected is None or adapter(system).survives_kill
 
 

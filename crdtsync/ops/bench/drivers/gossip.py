@@ -70,10 +70,10 @@ def worked(world: World, cluster: Cluster, plan: Plan, formed: bool) -> Sample:
         Check("all clocks are equal in time", agreed),
         Check("digests of all replicas are equal", len(digests) == 1),
     ]
-    node_seconds = plan.nodes * wrote
+    node_seconds, news = plan.nodes * wrote, max(1, after[3] - before[3])
     figures = {
         "rounds": rounds, "messages": (during[0] - before[0]) / node_seconds,
-        "bytes": (during[1] - before[1]) / node_seconds, "redundancy": (after[2] - before[2]) / (after[3] - before[3]),
+        "bytes": (during[1] - before[1]) / node_seconds, "redundancy": (after[2] - before[2]) / news,
     }  # fmt: skip
     return Sample(figures, checks)
 
