@@ -54,11 +54,19 @@ class Account:
 
     def settle(self) -> None:
         """Find out what became of the unknown ones, as docs/client.md says."""
-        for error in self.unknown:
-            with self.client.batch(request_id=error.request_id):
+        while self.unknown:
+            with self.client.batch(request_id=self.unknown[0].request_id):
                 self.client.gcounter(self.key).increment()
             self.done += 1
-        self.unknown.clear()
+            del self.unknown[0]
+
+    def is_settled(self) -> bool:
+        """The same, on a machine that may be too busy for it."""
+        try:
+            self.settle()
+        except OutcomeUnknown:
+            return False
+        return True
 
 
 def test_a_connection_that_is_cut_again_and_again(served: Served) -> None:
@@ -80,12 +88,12 @@ def test_a_connection_that_is_cut_again_and_again(served: Served) -> None:
 
 def test_answers_that_never_come(served: Served) -> None:
     """The node carries writes out, and nobody hears of it."""
-    with crdtsync.connect(served.address, attempt_timeout=0.1, timeout=0.5, connect_timeout=0.2) as client:
+    with crdtsync.connect(served.address, attempt_timeout=0.2) as client:
         client.gcounter("k").increment()
         served.proxy.blackhole(FROM_TARGET)
-        with pytest.raises(OutcomeUnknown) as caught:
+        with client.deadline(0.5), pytest.raises(OutcomeUnknown) as caught:
             client.gcounter("k").increment()
-        with pytest.raises((DeadlineExceeded, Unreachable)):
+        with client.deadline(0.3), pytest.raises((DeadlineExceeded, Unreachable)):
             _ = client.gcounter("k").value
         assert served.node.gcounter("k").value == 2
         served.proxy.heal()
@@ -119,7 +127,7 @@ def test_many_kills(process: Process) -> None:
 
 
 def test_a_node_that_is_gone_leaves_writes_unknown_and_says_which(process: Process, tmp_path: Path) -> None:
-    with crdtsync.connect(process.address, timeout=0.4, backoff_max=0.1) as client:
+    with crdtsync.connect(process.address, timeout=1.0, backoff_max=0.1) as client:
         account = Account(client)
         until(lambda: account.done > 20, "writes")
         process.kill()
@@ -134,8 +142,8 @@ def test_a_node_that_is_gone_leaves_writes_unknown_and_says_which(process: Proce
                 account.settle()
             process.kill()
         process.start()
-        account.settle()
-        assert client.gcounter("account").value == account.done
+        until(account.is_settled, "the node to tell")
+        until(lambda: client.gcounter("account").value == account.done, "the node to have it all")
 
 
 def test_failover_reads_its_own_writes(cluster: list[Served]) -> None:
@@ -170,7 +178,7 @@ def test_what_was_written_before_the_first_peer_is_read_at_it(stack: ExitStack) 
 
 def test_increments_during_failovers(cluster: list[Served]) -> None:
     a, b = cluster
-    with crdtsync.connect([a.address, b.address], timeout=1.0, backoff_max=0.05) as client:
+    with crdtsync.connect([a.address, b.address], timeout=3.0, backoff_max=0.05) as client:
         account = Account(client)
         for _ in range(4):
             for served in (a, b):
@@ -182,7 +190,7 @@ def test_increments_during_failovers(cluster: list[Served]) -> None:
                 served.proxy.heal()
         account.stop()
         assert account.refused == 0
-        account.settle()
+        until(account.is_settled, "the nodes to tell")
         until(lambda: a.node.digest() == b.node.digest(), "both nodes to agree")
         assert a.node.gcounter("account").value == account.done
 
@@ -215,13 +223,13 @@ def test_a_stream_through_kill_9(process: Process) -> None:
 
 
 def test_a_stream_whose_node_stays_away(process: Process) -> None:
-    with crdtsync.connect(process.address, timeout=0.3, stream_operations=10, stream_window=4) as client:
+    with crdtsync.connect(process.address, stream_operations=10, stream_window=4) as client:
         stream = client.stream()
         for _ in range(100):
             stream.gcounter("k").increment()
         stream.flush()
         process.kill()
-        with pytest.raises((OutcomeUnknown, Unreachable)):
+        with client.deadline(0.3), pytest.raises((OutcomeUnknown, Unreachable, DeadlineExceeded)):
             for _ in range(100):
                 stream.gcounter("k").increment()
         left = sum(operations for _, operations in stream.unanswered)
