@@ -72,17 +72,20 @@ class AsyncWriteStream(AsyncBucket):
         """Operations that have been answered: carried out, or refused."""
         return self._batching.answered
 
-    async def _begin(self) -> AsyncFlow:
-        """Open a stream to the node that calls go to, and send what has no answer."""
+    async def _begin(self) -> None:
+        """Open a stream to the node that calls go to, and send what has not been sent."""
         line = self._line
+        await line.run(self._batching.resume())
         node, _, _ = await line.run(line.caller.make(Call("Describe", b"")))
         self._flow = AsyncFlow(node, await line.open(node, "ApplyStream", "stream_stream", None))
         for batch in self._batching.waiting:
             self._flow.send(batch.request)
-        return self._flow
 
     async def _await_one(self) -> None:
-        flow = self._flow or await self._begin()
+        flow = self._flow
+        if flow is None:
+            await self._begin()
+            return
         try:
             answer = await flow.next(self._line.caller.config.attempt_timeout)
         except CallFailed as failure:

@@ -52,6 +52,8 @@ class Awaiting:
                     step = steps.send(result)
         except StopIteration as end:
             return end.value  # type: ignore[no-any-return]
+        finally:
+            steps.close()  # after an interruption they note down what may have been taken
 
     def refused(self, error: CrdtsyncError) -> CrdtsyncError:
         """Count a refusal; gives it back, to be raised."""

@@ -12,7 +12,7 @@ from crdtsync.client.nodes import Node
 from crdtsync.client.steps import Steps
 from crdtsync.datatypes.keys import Place
 from crdtsync.datatypes.txn import Verb
-from crdtsync.errors import Closed, CrdtsyncError, DeadlineExceeded, Denied, OutcomeUnknown, Unreachable
+from crdtsync.errors import Closed, CrdtsyncError, DeadlineExceeded, Denied, OutcomeUnknown, Unreachable, WaitTimeout
 from crdtsync.transport.pb import data_pb2 as pb
 
 REFUSED_KEPT = 1000  # refused batches that a stream lists
@@ -98,10 +98,24 @@ class Batching:
         caller = self._caller
         caller.lost(node, failure)
         caller.counters.count("stream_reconnects")
-        if failure.taken:
+        # A node that ends the stream because nobody reads its answers has carried out what these are about.
+        if failure.taken or isinstance(failure.error, WaitTimeout):
             for batch in self.waiting:
                 caller.unsettled.note(batch.request_id, Sent(node, name))
-        while self.waiting:
+        yield from self._send_again(len(self.waiting))
+
+    def resume(self) -> Steps[None]:
+        """Before a new stream: settle what an earlier one has left open, which no other node may be sent.
+
+        Raises as `settle`.
+        """
+        unsettled = self._caller.unsettled
+        yield from self._send_again(sum(batch.request_id in unsettled for batch in self.waiting))
+
+    def _send_again(self, count: int) -> Steps[None]:
+        """Have the batches that have waited longest answered one by one."""
+        caller = self._caller
+        for _ in range(count):
             batch = self.waiting[0]
             try:
                 call = Call("Apply", batch.request, True, self._bucket, batch.request_id)

@@ -48,6 +48,8 @@ class Blocking:
                     step = steps.send(result)
         except StopIteration as end:
             return end.value  # type: ignore[no-any-return]
+        finally:
+            steps.close()  # after an interruption they note down what may have been taken
 
     def _take(self, step: Step) -> Any:
         if type(step) is Ask:

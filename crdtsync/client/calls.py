@@ -181,7 +181,11 @@ class Caller:
         if call.pages:
             answers, complete = yield Collect(node, call.method, call.request, left, self.config.page_bytes)
             return Answered(node, answers, complete)
-        answer: bytes = yield Ask(node, call.method, call.request, left)
+        try:
+            answer: bytes = yield Ask(node, call.method, call.request, left)
+        except GeneratorExit:  # whoever waited has been interrupted or cancelled
+            self._leave_open(tries, node)
+            raise
         return Answered(node, [answer])
 
     # -- before the first call
@@ -256,7 +260,12 @@ class Caller:
         if error is not None and failure.final and (tries.node is None or isinstance(error, Misuse | KeyError)):
             self.unsettled.settle(tries.call.request_id)
             raise self.counters.of(error)
-        if tries.node is None and tries.call.writes and failure.taken and not tries.call.anywhere:
+        if failure.taken:
+            self._leave_open(tries, node)
+
+    def _leave_open(self, tries: Tries, node: Node) -> None:
+        """The node may have taken it: a write must not go to another one any more."""
+        if tries.node is None and tries.call.writes and not tries.call.anywhere:
             tries.pin(Sent(node, node.name))
             self.unsettled.note(tries.call.request_id, Sent(node, node.name))
 

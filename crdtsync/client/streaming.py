@@ -92,17 +92,21 @@ class WriteStream(RemoteBucket):
         """Operations that have been answered: carried out, or refused."""
         return self._batching.answered
 
-    def _begin(self) -> Flow:
-        """Open a stream to the node that calls go to, and send what has no answer."""
+    def _begin(self) -> None:
+        """Open a stream to the node that calls go to, and send what has not been sent."""
         line = self._line
+        line.run(self._batching.resume())
         node, _, _ = line.run(line.caller.make(Call("Describe", b"")))
         self._flow = Flow(line, node)
         for batch in self._batching.waiting:
             self._flow.send(batch.request)
-        return self._flow
 
     def _await_one(self) -> None:
-        flow = self._flow or self._begin()
+        """Take in one answer, or begin a stream, which may settle several batches."""
+        flow = self._flow
+        if flow is None:
+            self._begin()
+            return
         try:
             answer = flow.next(self._line.caller.config.attempt_timeout)
         except CallFailed as failure:

@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 
 from crdtsync.client import verbs
+from crdtsync.client.batching import Batching
+from crdtsync.client.failures import CallFailed
 from crdtsync.datatypes import gcounter, gset, keys
 from crdtsync.errors import (
     Closed,
@@ -96,6 +98,44 @@ def test_a_node_that_stays_away_leaves_the_outcome_unknown(fault: str) -> None:
     assert world.sent[-1] == ("n1", "Apply"), "this one goes to the node that may have it"
     assert down.carried_out[error.request_id] == 1
     assert world.caller.status()["unsettled"] == 0
+
+
+def test_an_interrupted_write_goes_to_the_same_node_again() -> None:
+    world = World(2)
+    first, second = world.nodes.values()
+    steps = verbs.write(world.caller, "default", INCREMENT, "order-17", False)
+    step = next(steps)
+    while getattr(step, "method", "") != "Apply":
+        step = steps.send(world._take(step))
+    world._take(step)
+    steps.close()
+    assert world.caller.status()["unsettled"] == 1
+    world.caller.nodes.pass_on(world.caller.nodes.now)
+    assert write(world, request_id="order-17").repeated
+    assert (first.carried_out["order-17"], second.carried_out) == (1, {})
+    assert world.caller.status()["unsettled"] == 0
+
+
+def test_a_stream_that_is_ended_unread_goes_to_the_same_node_again() -> None:
+    """The node has carried out what it could not tell any more."""
+    world = World(2)
+    first, second = world.nodes.values()
+    batching = Batching(world.caller, "default")
+    write(world)
+    batching.add(*INCREMENT[0])
+    batch = batching.cut()
+    assert batch is not None
+    first.apply(batch.request)
+    first.reachable = False
+    stalled = CallFailed("", WaitTimeout("The caller has not read."), final=True, taken=False)
+    with pytest.raises(OutcomeUnknown):
+        world.run(batching.settle(world.caller.nodes.now, "n1", stalled))
+    with pytest.raises(OutcomeUnknown):
+        world.run(batching.resume())
+    assert second.carried_out == {}
+    first.reachable = True
+    world.run(batching.resume())
+    assert (first.carried_out[batch.request_id], batching.answered, len(world.caller.unsettled)) == (1, 1, 0)
 
 
 def test_another_node_at_the_address_does_not_know_the_request() -> None:

@@ -239,6 +239,29 @@ def test_a_stream_whose_node_stays_away(process: Process) -> None:
         assert client.gcounter("k").value == stream.answered
 
 
+def test_a_stream_goes_to_no_other_node_after_an_unknown_outcome(cluster: list[Served]) -> None:
+    a, b = cluster
+    times = {"timeout": 0.6, "attempt_timeout": 0.2, "connect_timeout": 0.2, "backoff_max": 0.05}
+    with crdtsync.connect([a.address, b.address], **times) as client:
+        stream = client.stream()
+        stream.gcounter("k").increment()
+        stream.flush()
+        stream.gcounter("k").increment()
+        a.proxy.blackhole(FROM_TARGET)
+        with pytest.raises(OutcomeUnknown):
+            stream.flush()
+        assert a.node.gcounter("k").value == 2
+        client.flag("elsewhere").enable()
+        assert client.name == "b"
+        stream.gcounter("k").increment()
+        with pytest.raises(OutcomeUnknown):
+            stream.flush()
+        a.proxy.heal()
+        stream.close()
+        until(lambda: a.node.digest() == b.node.digest(), "both nodes to agree")
+        assert (a.node.gcounter("k").value, stream.answered, client.status()["unsettled"]) == (3, 3, 0)
+
+
 def test_refused_batches_of_a_stream_are_told(served: Served) -> None:
     with crdtsync.connect(served.address, stream_operations=3) as client:
         client.map("m").lwwregister("f").set(1)
