@@ -130,6 +130,8 @@ class Announcer:
         self._skew(peer, announce.wall_ms)
         if any(record.node == peer.node and record.state == MEMBER for record in announce.members):
             peer.state = states.MEMBER  # it was getting in when the link began
+        elif not announce.members:
+            peer.state = link.greeted  # it still is: an announcement from before it was out came late
         if not core.whole():
             self._told_to_joiner(peer, announce)
             return

@@ -62,6 +62,7 @@ class Link:
         self.passed_on: dict[tuple[str, int], dict[str, Clock]] = {}  # author, start -> bucket -> clock passed on
         self.pulled: dict[str, int] = {}  # bucket -> latest transfer that the far end has asked for
         self.announcements = 0
+        self.greeted = ""  # what the far end's Hello said of itself
 
     def become(self, state: str) -> None:
         """Move on in LINK_STATES."""

@@ -227,7 +227,7 @@ class Sessions:
             core.replica.forget(hello.node)
             peer.forget(core.now)
             peer.start, peer.instance, peer.epoch = hello.start, hello.instance, epoch
-        peer.actor, peer.state = hello.actor, hello.state
+        peer.actor, peer.state, link.greeted = hello.actor, hello.state, hello.state
         link.become(states.READY)
         link.peer, peer.link = peer, link
         peer.new_session(core.now)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from crdtsync.clocks.ballots import binding, proposal
-from crdtsync.clocks.members import EVICTED, MEMBER
+from crdtsync.clocks.members import EVICTED, MEMBER, MemberRecord
 from crdtsync.errors import MembershipMisuse, QuorumMissing
 from crdtsync.replication import messages as m
 from crdtsync.replication.eviction import VOTES_TIMEOUT
@@ -213,3 +213,23 @@ def test_a_late_request_to_join_throws_no_member_out() -> None:
     first.engine.receive(link.number, late, cluster.now, cluster.wall_ms())
     assert first.store.members()["n1"].state == MEMBER
     assert first.engine.core.counters["joins_outdated"] == 1
+
+
+def test_a_late_announcement_of_a_member_keeps_nobody_from_getting_in_again() -> None:
+    cluster, nodes = mesh(2)
+    cluster.lose = lambda one, two, message: isinstance(message, m.JoinRequest)
+    evict(nodes[0], nodes[1], force=True)
+    cluster.until(lambda: nodes[0].engine.core.peers["n1"].state == "starting_over", 5.0)
+    peer = nodes[0].engine.core.peers["n1"]
+    assert peer.link is not None
+    record = nodes[0].store.members()["n1"]
+    late = m.Announce(
+        node="n1", start=peer.start, actor=0, wall_ms=cluster.wall_ms(), seq=peer.announce_seq + 1,
+        members=(MemberRecord("n1", record.epoch, MEMBER),), buckets=(),
+    )  # fmt: skip
+    nodes[0].engine.receive(peer.link.number, late, cluster.now, cluster.wall_ms())
+    assert peer.state == "member"
+    nodes[1].engine.announcer.seq += 1  # as if it had sent it
+    cluster.lose = lambda one, two, message: False
+    cluster.until(lambda: nodes[1].engine.state == "member", 20.0)
+    cluster.until(cluster.equal)
