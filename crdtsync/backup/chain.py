@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from contextlib import ExitStack
 
 from crdtsync.backup.content import Section
 from crdtsync.backup.reading import Backup
@@ -20,29 +19,24 @@ def as_list(paths: Path | Sequence[Path]) -> list[Path]:
 
 
 class Chain:
-    """Backups in the order in which they build on each other, open.  Use it with `with`."""
+    """Backups in the order in which they build on each other; their files are closed until somebody reads on."""
 
     def __init__(self, paths: Sequence[Path]) -> None:
         """`paths` in any order.  Raises BackupMismatch, BackupDamaged, UnsupportedFormat, OSError."""
         if not paths:
             raise BackupMismatch("No backup was named.")
-        self._files = ExitStack()
-        try:
-            self.backups = _in_order([self._files.enter_context(Backup(path)) for path in paths])
-        except BaseException:
-            self._files.close()
-            raise
+        self.backups = _in_order([_look_at(path) for path in paths])
 
     @property
     def last(self) -> Backup:
         """The one whose state the chain leads to."""
         return self.backups[-1]
 
-    def __enter__(self) -> Chain:
-        return self
 
-    def __exit__(self, *error: object) -> None:
-        self._files.close()
+def _look_at(path: Path) -> Backup:
+    """What a file says of itself.  Of a long chain not all may be open at once: a process has only so many."""
+    with Backup(path) as backup:
+        return backup
 
 
 def _in_order(backups: list[Backup]) -> list[Backup]:
@@ -52,13 +46,12 @@ def _in_order(backups: list[Backup]) -> list[Backup]:
     if len(full) != 1:
         names = ", ".join(backup.path for backup in full) or "none"
         raise BackupMismatch(f"A chain begins with one full backup; here that is {names}.")
-    ordered, left = full, [backup for backup in backups if backup.incremental]
+    ordered, left = full, sorted((backup for backup in backups if backup.incremental), key=_events)
     state = {section.name: section.clock for section in full[0].sections}
     while left:
-        fitting = [backup for backup in left if _builds_on(backup, state)]
-        if not fitting:
+        following = next((backup for backup in left if _builds_on(backup, state)), None)
+        if following is None:
             raise _misfit(left[0], ordered[-1])
-        following = min(fitting, key=_events)
         for section in following.sections:
             state[section.name] = section.clock
         ordered.append(following)

@@ -36,7 +36,7 @@ class Kept(NamedTuple):
 
 
 class Backup:
-    """One backup file, open.  Header and sections are read at once, the rest by `parts`."""
+    """One backup file.  Header and sections are read at once, the rest by `parts`, which opens it again if need be."""
 
     header: Header
     sections: list[Section]
@@ -105,6 +105,8 @@ class Backup:
 
         Raises BackupDamaged.
         """
+        if self._file.closed:
+            self._file = self._records.go_on()
         at, ended = 0, False  # the section at hand, and whether its last stretch has ended
         while True:
             record = self._records.next()

@@ -82,6 +82,12 @@ class Unframer:
         """The error that says what is wrong with the record at hand."""
         return BackupDamaged(f"{self.path}: record {self.records + 1} at byte {self.offset:,}: {what}.")
 
+    def go_on(self) -> BinaryIO:
+        """Open the file again where it was left: another one in its place does not go on with our checksum."""
+        self._file = open(self.path, "rb")  # noqa: SIM115 - closed by whom it is given to
+        self._file.seek(self.offset)
+        return self._file
+
     def _read(self, length: int) -> bytes:
         data = self._file.read(length)
         if len(data) < length:

@@ -68,7 +68,7 @@ def restore(
         check_name(name, "A node name", BUCKET_MAX)
     target = check_path(directory)
     with ExitStack() as held:
-        chain = held.enter_context(Chain(as_list(paths)))
+        chain = Chain(as_list(paths))
         make_directory(target)
         fresh = not (target / LOCK).exists()
         held.callback(_let_go, target, lock_file(target / LOCK), fresh)
@@ -153,7 +153,8 @@ def open_loaded(chain: Chain, path: Path, config: Config, progress: Progress | N
     store = Store.open(path, config)
     try:
         for backup in chain.backups:
-            load(store, backup, progress)
+            with backup:
+                load(store, backup, progress)
         _check_digests(store, chain.last)
     except BaseException:
         store.close()

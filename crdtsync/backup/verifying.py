@@ -49,8 +49,7 @@ def verify(paths: Path | Sequence[Path], progress: Progress | None = None) -> Re
         _verify_file(path, report, progress)
     if report.ok and (len(files) > 1 or not report.backups[0].incremental):
         try:
-            with Chain(files) as chain:
-                report.notes.append(_restorable(chain))
+            report.notes.append(_restorable(Chain(files)))
         except CrdtsyncError as error:
             report.problems.append(error.message)
     elif report.ok:

@@ -98,7 +98,8 @@ class Backups:
         """Merge a chain into this node."""
         self._local.check()
         try:
-            with self._merging, Chain(as_list(paths)) as chain, self._scratch() as place:
+            with self._merging, self._scratch() as place:
+                chain = Chain(as_list(paths))
                 config = msgspec.structs.replace(chain.last.config, durability="os")
                 source = open_loaded(chain, place, config, progress)
                 try:

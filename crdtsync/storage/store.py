@@ -99,7 +99,7 @@ class Store(Replacing, Collecting, Loading, Merging, Restamping, Cutting, Answer
         if self.node and wanted and wanted != self.node and self.cluster():
             raise ConfigError(
                 f"name is {wanted!r}, but the directory belongs to node {self.node!r}.",
-                hint="Leave name out, or start the new node from an empty directory.",
+                hint="Leave name out, use the certificate of that node, or start the new node from an empty directory.",
             )
         self.node = wanted or self.node or f"node-{self.random.getrandbits(32):08x}"
 

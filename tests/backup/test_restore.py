@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from crdtsync.backup import restore
-from crdtsync.errors import FileThere, ForeignDirectory, InvalidKey, JoinError, StoreInUse
+from crdtsync.backup.chain import Chain
+from crdtsync.backup.reading import Backup
+from crdtsync.errors import BackupDamaged, FileThere, ForeignDirectory, InvalidKey, JoinError, StoreInUse
 from crdtsync.storage.check import check
 from tests.backup.helpers import contents, fill, opened
 
@@ -131,3 +135,37 @@ def test_a_cluster_is_founded_again_from_a_backup(backup: Path, tmp_path: Path) 
             source.gcounter("hits").increment()
             assert first.gcounter("hits").value == 3
             assert source.name not in first.members()
+
+
+def test_a_long_chain_does_not_keep_its_files_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    files: list[Path] = []
+    with opened(tmp_path / "a") as node:
+        for number in range(8):
+            node.gset("s").add(number)
+            files.append(tmp_path / f"b{number}")
+            node.backup(files[-1], since=files[-2] if number else None)
+    most, parts = 0, Backup.parts
+
+    def counted(backup: Backup) -> Any:
+        nonlocal most
+        for part in parts(backup):
+            shown = [os.path.realpath(fd) for fd in Path("/proc/self/fd").iterdir()]
+            most = max(most, sum(path.startswith(f"{tmp_path}/b") for path in shown))
+            yield part
+
+    monkeypatch.setattr(Backup, "parts", counted)
+    restore(files[::-1], tmp_path / "r", new_cluster=True)
+    assert most == 1
+    with opened(tmp_path / "r") as node:
+        assert node.gset("s").value == set(range(8))
+
+
+def test_a_file_that_is_exchanged_after_the_first_look_is_refused(tmp_path: Path) -> None:
+    with opened(tmp_path / "a") as node:
+        node.gset("s").add(1)
+        node.backup(tmp_path / "b")
+        node.backup(tmp_path / "other")
+    chain = Chain([tmp_path / "b"])
+    os.replace(tmp_path / "other", tmp_path / "b")
+    with pytest.raises(BackupDamaged, match="record"), chain.last as backup:
+        list(backup.parts())
