@@ -48,13 +48,12 @@ proto-check: env
 proto: env
 	$(BIN)/python proto/generate.py
 
-# Everything on the compiled kernels, then the suite again on the pure ones, without the tests of whole processes under
-# load, which the slower kernels only stretch, and of metrics, benchmarks and the command line, which meet no kernel of
-# their own.  Fails when the compiled ones are missing.
+# Everything on the compiled kernels, then the suite again on the pure ones, without tests of whole processes under load,
+# which the slower kernels only stretch, and of what meets no kernel of its own.  Fails when the compiled ones are missing.
+NOT_PURE := bench cli client demo integration maelstrom metrics nemesis power security
 test: $(VENV)/.flights lint types proto-check
 	CRDTSYNC_KERNELS=native $(BIN)/python -m pytest -n 2 --dist worksteal
-	CRDTSYNC_KERNELS=pure $(BIN)/python -m pytest -n 2 --dist worksteal --ignore tests/demo --ignore tests/integration \
-		--ignore tests/metrics --ignore tests/bench --ignore tests/cli
+	CRDTSYNC_KERNELS=pure $(BIN)/python -m pytest -n 2 --dist worksteal $(NOT_PURE:%=--ignore tests/%)
 
 # The kernels built with AddressSanitizer and UBSan, in a copy of the tree, on what feeds them bytes good and bad.
 SANITIZED := .sanitized
