@@ -177,6 +177,7 @@ class RedisPair(Redis):
 
     def __init__(self, directory: Path) -> None:
         super().__init__(directory)
+        self.client.config_set("repl-diskless-sync-delay", 0)  # a replica is let in at once
         settings = ("--replicaof", "127.0.0.1", str(self.server.port), "--notify-keyspace-events", "K$")
         self.replica = Server(directory / "replica", *self.settings, *settings)
         self.reader = self.replica.client()
