@@ -75,8 +75,7 @@ $(VENV)/.bench: $(VENV)/.env
 	@touch $@
 
 bench: $(VENV)/.bench
-	$(BIN)/crdtsync bench run $(BENCH_ARGS)
-	$(BIN)/crdtsync bench report
+	$(BIN)/crdtsync bench run $(BENCH_ARGS); status=$$?; $(BIN)/crdtsync bench report && exit $$status
 
 bench-micro: env
 	$(BIN)/python -m benchmarks.micro.kernels

@@ -8,11 +8,13 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from crdtsync.errors import EnvironmentFault
 from crdtsync.ops.bench import runner, workload
 from crdtsync.ops.bench.adapters import ADAPTERS, adapter
 from crdtsync.ops.bench.adapters.embedded import Embedded
 from crdtsync.ops.bench.bench import Task, params_of
 from crdtsync.ops.bench.drivers import DRIVERS, driver
+from crdtsync.ops.bench.results import Check, Sample, load
 from crdtsync.ops.cli.main import main
 
 ALL = [workload.find(name) for name in workload.names()]
@@ -92,11 +94,31 @@ def test_loss_over_a_kill_is_seen(tmp_path: Path) -> None:
     assert not all(check.ok for check in runner.process(task, 60).checks)
 
 
+def test_system_that_fails_does_not_stop_the_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fake(task: Task, timeout: float) -> Sample:
+        if task.system == "crdtsync":
+            raise EnvironmentFault("The disk is gone.")
+        return Sample({"rate": 1.0}, [Check("it is right", task.seed % 2 == 0)])
+
+    monkeypatch.setattr(runner, "process", fake)
+    command = ["bench", "run", "durable-one", "--system", "crdtsync", "--system", "fdatasync", "--repetitions", "1",
+               "--warm-up", "0", "--out", str(tmp_path), "--seed"]  # fmt: skip
+    assert main([*command, "2"]) == 1
+    assert "The disk is gone." in capsys.readouterr().err
+    run = load(next(tmp_path.iterdir()))
+    assert run.skipped == {"crdtsync": "it failed: The disk is gone."}
+    assert run.systems["fdatasync"].values("rate") == [1.0]
+    assert main([*command, "1"]) == 5  # a check fails: worse than no result
+    assert "WRONG: it is right" in capsys.readouterr().err
+
+
 def test_process_that_fails_tells_why(tmp_path: Path) -> None:
     task = Task("counting", "crdtsync", {"seconds": 0.1, "warm_up": 0.0}, str(tmp_path), seed=1)
     broken = msgspec.structs.replace(task, system="oracle")
-    with pytest.raises(runner.EnvironmentFault, match="oracle") as raised:
+    with pytest.raises(EnvironmentFault, match="oracle") as raised:
         runner.process(broken, 60)
     assert "There is no system" in str(raised.value.hint)
-    with pytest.raises(runner.EnvironmentFault, match=r"more than 0\.01 s"):
+    with pytest.raises(EnvironmentFault, match=r"more than 0\.01 s"):
         runner.process(task, 0.01)

@@ -11,6 +11,7 @@ from crdtsync.errors import ConfigError
 from crdtsync.ops.bench.workload import Params, Workload
 
 FORMAT = 1
+FAILED = "it failed: "  # beginning of why a system was skipped
 
 
 class Check(msgspec.Struct, frozen=True):
@@ -100,6 +101,11 @@ class Run(msgspec.Struct):
     def right(self) -> bool:
         """Whether every check of every system holds."""
         return all(measured.right for measured in self.systems.values())
+
+    @property
+    def failed(self) -> bool:
+        """Whether a sample of some system came to nothing."""
+        return any(reason.startswith(FAILED) for reason in self.skipped.values())
 
 
 def save(run: Run, path: Path) -> None:

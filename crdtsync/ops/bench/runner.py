@@ -20,7 +20,7 @@ from crdtsync.ops.bench import machine
 from crdtsync.ops.bench.adapters import adapter
 from crdtsync.ops.bench.bench import Task, params_of
 from crdtsync.ops.bench.drivers import driver
-from crdtsync.ops.bench.results import Check, Measured, Run, Sample
+from crdtsync.ops.bench.results import FAILED, Check, Measured, Run, Sample
 from crdtsync.ops.bench.workload import Params, Workload
 
 SEED = 20_130_101
@@ -42,7 +42,7 @@ class Plan(msgspec.Struct, kw_only=True):
 
 
 def run(workload: Workload, plan: Plan, tell: Tell) -> Run:
-    """Run it.  Raises ConfigError, ExtraMissing, and EnvironmentFault for a sample that fails: its log is told, too."""
+    """Run it.  Raises ConfigError, ExtraMissing.  A system of which a sample fails is skipped from there on."""
     units = driver(workload.driver).UNITS
     params_of(driver(workload.driver), plan.params)
     begun, started = time.perf_counter(), datetime.now(UTC)
@@ -50,8 +50,14 @@ def run(workload: Workload, plan: Plan, tell: Tell) -> Run:
         described = machine.describe(Path(place))
         systems, skipped = _systems(workload, plan, tell)
         for turn in range(-plan.warm_up, plan.repetitions):
-            for name, measured in systems.items():
-                sample = _sample(workload, plan, name, Path(place, "sample"), plan.seed + turn)
+            for name, measured in list(systems.items()):
+                try:
+                    sample = _sample(workload, plan, name, Path(place, "sample"), plan.seed + turn)
+                except EnvironmentFault as fault:  # the others go on
+                    skipped[name] = f"{FAILED}{fault.message}"
+                    del systems[name]
+                    tell(f"{workload.name}: {name}: {fault.message} {fault.hint}")
+                    continue
                 if turn >= 0:
                     measured.samples.append(sample)
                 tell(_line(workload, name, turn, plan, sample))

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 RESULTS = Path("bench-results")
 WRONG = 5  # exit status: a check after a run has failed
+FAILED = 1  # exit status: a system came to no result
 WORSE = 1  # exit status: a figure is worse, beyond noise
 SIZE = click.Choice(("quick", "default", "full"))
 FOLDER = click.Path(file_okay=False, path_type=Path)
@@ -67,14 +68,15 @@ def running(
 ) -> int:  # fmt: skip
     """Run workloads (names, or TOML files; the default set without any), and write a JSON for each.
 
-    Every sample is taken in a process of its own, systems in turns.  Exit status 5 when a check after a sample fails.
+    Every sample is taken in a process of its own, systems in turns.  Exit status 5 when a check after a sample fails,
+    1 when a system comes to no result; the others go on.
     """
     from crdtsync.ops.bench import runner
     from crdtsync.ops.bench.results import save
     from crdtsync.ops.bench.workload import with_changes
 
     changes = dict(pair(text) for text in params)
-    right = True
+    right, failed = True, False
     for workload in chosen(workloads):
         plan = runner.Plan(
             size=size, params=with_changes(workload.at(size), changes), systems=systems,
@@ -82,11 +84,11 @@ def running(
             seed=runner.SEED if seed is None else seed, directory=directory, command=["crdtsync", *sys.argv[1:]],
         )  # fmt: skip
         run = runner.run(workload, plan, say)
-        right = right and run.right
+        right, failed = right and run.right, failed or run.failed
         path = out / f"{workload.name}-{datetime.now(UTC):%Y%m%dT%H%M%S}.json"
         save(run, path)
         click.echo(str(path))
-    return 0 if right else WRONG
+    return WRONG if not right else FAILED if failed else 0
 
 
 @command.command("compare")
