@@ -77,16 +77,13 @@ class Watches:
             self.running -= 1
 
     async def _watch(self, request: pb.WatchRequest, context: Any) -> None:
-        bucket = None if request.all_buckets else request.bucket or "default"
-        watcher = await self._workers.run(
-            self._node.start_watcher, self._kind, bucket, request.prefix, request.after or None, not request.no_values
-        )
+        watcher = await self._begin(request)
         told = Telling(watcher, request, self._config)
         wake = Wake(asyncio.get_running_loop())
         watcher.wake = wake.set
         self._calls.on_stop.add(wake.set)
         try:
-            await told.send(context, pb.WatchResponse(token=watcher.token))
+            await told.send(context, await self._silence(watcher))
             while True:
                 wake.clear()
                 if not watcher.ready and not self._calls.stopping:
@@ -103,11 +100,35 @@ class Watches:
             self._calls.on_stop.discard(wake.set)
             watcher.close()
 
+    async def _begin(self, request: pb.WatchRequest) -> Watcher:
+        """A watcher, made on a thread, which goes on when the caller leaves meanwhile: then it is closed at once."""
+        bucket = None if request.all_buckets else request.bucket or "default"
+        making = asyncio.ensure_future(
+            self._workers.run(
+                self._node.start_watcher, self._kind, bucket, request.prefix, request.after or None,
+                not request.no_values,
+            )
+        )  # fmt: skip
+        try:
+            return await asyncio.shield(making)
+        except asyncio.CancelledError:
+            making.add_done_callback(_close)
+            raise
+
     async def _next(self, told: Telling, watcher: Watcher) -> pb.WatchResponse:
         """What there is to tell now; nothing but the token after a silence."""
         if not watcher.ready:
-            return pb.WatchResponse(token=watcher.token)
+            return await self._silence(watcher)
         return await self._workers.run(told.gather)
+
+    async def _silence(self, watcher: Watcher) -> pb.WatchResponse:
+        """Nothing but the token, which the store's lock is needed for."""
+        return await self._workers.small(lambda: pb.WatchResponse(token=watcher.token))
+
+
+def _close(made: asyncio.Future[Watcher]) -> None:
+    if not made.cancelled() and made.exception() is None:
+        made.result().close()
 
 
 class Telling:

@@ -195,6 +195,29 @@ def test_a_watch_does_not_begin_with_too_much(node: crdtsync.Node) -> None:
         watch.cancel()
 
 
+def test_a_caller_that_leaves_before_its_watch_has_begun_leaves_no_watcher(
+    node: crdtsync.Node, caller: Caller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, gone, made = threading.Event(), threading.Event(), threading.Event()
+    start_watcher = node.start_watcher
+
+    def late(*arguments: Any) -> Any:
+        begun.set()
+        assert gone.wait(20)
+        watcher = start_watcher(*arguments)
+        made.set()
+        return watcher
+
+    monkeypatch.setattr(node, "start_watcher", late)
+    watch = caller.start("Watch", pb.WatchRequest())
+    assert begun.wait(20)
+    watch.cancel()
+    until(lambda: not node.status()["service"][0]["watches"], 10)
+    gone.set()
+    assert made.wait(20)
+    until(lambda: not node.hub.watchers, 10)
+
+
 def test_watches_are_bounded(node: crdtsync.Node) -> None:
     with crdtsync.serve(node, watchers_max=3) as server, Caller(server.address) as caller:
         watches = [caller.start("Watch", pb.WatchRequest()) for _ in range(3)]
