@@ -34,10 +34,18 @@ class AsyncWatcher:
 
     async def start(self) -> None:
         """Return when the node tells from where on it tells everything.  Raises what keeps it from doing so."""
-        if self._task is None:
-            # It outlives the deadline() that it may have been begun in.
-            self._task = asyncio.create_task(self._take_in(), context=Context())
-            self._begin(await self._queue.get())
+        if self._task is not None or self._closed:
+            return
+        patience = self._line.caller.patience()
+        # It outlives the deadline() that it may have been begun in.
+        self._task = asyncio.create_task(self._take_in(), context=Context())
+        try:
+            async with asyncio.timeout(patience):
+                first = await self._queue.get()
+        except TimeoutError:
+            self.close()
+            raise self._telling.late() from None
+        self._begin(first)
 
     # -- the task that takes in
 
@@ -79,7 +87,7 @@ class AsyncWatcher:
     async def next(self, timeout: float | None = None) -> Change | None:
         """The next change; None when `timeout` seconds bring none, and at the end.  Raises SlowConsumer."""
         try:
-            async with asyncio.timeout(timeout):
+            async with asyncio.timeout(timeout) as limit:
                 await self.start()
                 while not self._current:
                     if self._over and self._queue.empty():
@@ -88,6 +96,8 @@ class AsyncWatcher:
                         return None
                     self._begin(await self._queue.get())
         except TimeoutError:
+            if not limit.expired():
+                raise
             return None
         change = self._current.popleft()
         if not self._current:
@@ -135,7 +145,11 @@ class AsyncWatcher:
         return change
 
     async def __aenter__(self) -> AsyncWatcher:
-        await self.start()
+        try:
+            await self.start()
+        except BaseException:
+            self.close()
+            raise
         return self
 
     async def __aexit__(self, *_: object) -> None:

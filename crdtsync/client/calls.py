@@ -143,6 +143,10 @@ class Caller:
         except CrdtsyncError as error:
             raise self.counters.refused(error) from error.__cause__
 
+    def patience(self) -> float:
+        """Seconds that what begins now may take.  Raises DeadlineExceeded."""
+        return self._deadline(self.config.timeout) - self.now()
+
     def _deadline(self, limit: float) -> float:
         """When a call that begins now has to end.  Raises DeadlineExceeded when that is past."""
         now, outer = self.now(), DEADLINE.get()

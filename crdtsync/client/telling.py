@@ -44,6 +44,10 @@ class Telling:
             change_of(change, self.token if number == last else before) for number, change in enumerate(message.changes)
         ]
 
+    def late(self) -> CrdtsyncError:
+        """The error of a watch that no node has begun in time."""
+        return self._caller.counters.refused(DeadlineExceeded("No node has begun to tell changes in time."))
+
     def pause(self, failure: CallFailed) -> float:
         """Seconds to wait before going on after a failure.  Raises what cannot be waited out."""
         if failure.final and failure.error is not None:

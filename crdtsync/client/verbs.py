@@ -105,6 +105,8 @@ def elements(caller: Caller, bucket: str, place: Place, after: bytes, limit: int
         after = told.cursor
         if not after or len(found) >= limit:
             return found
+        if not told.elements:
+            raise caller.counters.refused(BadFrame("A node answers with a page without elements that is not the last."))
 
 
 def fields(caller: Caller, bucket: str, place: Place) -> Steps[list[str]]:

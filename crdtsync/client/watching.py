@@ -17,7 +17,7 @@ import grpc
 from crdtsync.client.calls import Call
 from crdtsync.client.failures import failed
 from crdtsync.client.telling import Telling
-from crdtsync.errors import Closed, CrdtsyncError, DeadlineExceeded
+from crdtsync.errors import Closed, CrdtsyncError
 from crdtsync.handles import Change
 
 if TYPE_CHECKING:
@@ -51,14 +51,15 @@ class RemoteWatcher:
         self._over = False  # nothing more is taken in
         self._error: Exception | None = None  # why
         self._thread = threading.Thread(target=self._take_in, name="crdtsync-watch", daemon=True)
+        patience = line.caller.patience()
         self._thread.start()
-        self._await_start()
+        self._await_start(patience)
 
-    def _await_start(self) -> None:
+    def _await_start(self, patience: float) -> None:
         """Return when the node tells from where on it tells everything.  Raises what keeps it from doing so."""
-        if not self._started.wait(self._line.caller.config.timeout):
+        if not self._started.wait(patience):
             self.close()
-            raise self._line.refused(DeadlineExceeded("The node has not begun to tell changes in time."))
+            raise self._telling.late()
         first = self._queue.get()
         if first is None:
             self.close()

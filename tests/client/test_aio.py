@@ -325,3 +325,23 @@ def test_nobody_there(served: Served) -> None:
             await crdtsync.aio.connect(served.address)
 
     run(main())
+
+
+def test_a_watch_that_cannot_begin_ends(served: Served) -> None:
+    async def main() -> None:
+        async with connected(served, timeout=0.3, backoff_max=0.05) as client, asyncio.timeout(DEADLINE):
+            served.proxy.cut()
+            with pytest.raises(DeadlineExceeded):
+                async with client.watch():
+                    pass
+            with pytest.raises(DeadlineExceeded):
+                await client.watch().next(DEADLINE)
+            assert await client.watch().next(0.01) is None
+            unused = client.watch()
+            unused.close()
+            assert await unused.next() is None
+        async with crdtsync.aio.connect(served.server.address, timeout=DEADLINE * 10) as client:
+            with client.deadline(0.0), pytest.raises(DeadlineExceeded):
+                await client.watch().start()
+
+    run(main())

@@ -11,6 +11,7 @@ from crdtsync.client.batching import Batching
 from crdtsync.client.failures import CallFailed
 from crdtsync.datatypes import gcounter, gset, keys
 from crdtsync.errors import (
+    BadFrame,
     Closed,
     ClusterMismatch,
     CrdtsyncError,
@@ -22,6 +23,7 @@ from crdtsync.errors import (
     Unreachable,
     WaitTimeout,
 )
+from crdtsync.transport.pb import data_pb2 as pb
 from tests.client.world import FakeNode, World
 
 PLACE = keys.top("k", gcounter.CODE)
@@ -319,6 +321,15 @@ def test_nodes_of_another_cluster_are_not_used() -> None:
     with pytest.raises(ClusterMismatch):
         read(world)
     assert ("n2", "Read") not in world.sent
+
+
+def test_a_node_that_pages_for_ever_is_not_followed() -> None:
+    world = World(1)
+    pages = iter([pb.Elements(cursor=b"x")] * 10)
+    next(iter(world.nodes.values())).read = lambda request: pb.ReadResponse(results=[pb.Result(elements=next(pages))])
+    with pytest.raises(BadFrame):
+        world.run(verbs.elements(world.caller, "default", keys.top("s", gset.CODE), b"", 10))
+    assert world.caller.counters.plain()["bad_frame"] == 1
 
 
 def test_the_end() -> None:
