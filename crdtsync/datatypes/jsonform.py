@@ -85,13 +85,20 @@ _ENCODE: dict[type, Callable[[Any], Any]] = {
 
 def decode(plain: Any) -> Any:
     """The value of what `loads` read as JSON.  Raises InvalidValue."""
+    try:
+        return _decode(plain)
+    except RecursionError:  # the parser goes deeper than this
+        raise InvalidValue("Not a value: it is nested too deeply.", hint="") from None
+
+
+def _decode(plain: Any) -> Any:
     if type(plain) is list:
-        return [decode(item) for item in plain]
+        return [_decode(item) for item in plain]
     if type(plain) is not dict:
         return plain
     tags = [key for key in plain if key.startswith("$")]
     if not tags:
-        return {key: decode(item) for key, item in plain.items()}
+        return {key: _decode(item) for key, item in plain.items()}
     if len(plain) > 1 or tags[0] not in _DECODE:
         raise InvalidValue(
             f"{tags[0]!r} is not the name of a kind of value.",
@@ -180,11 +187,11 @@ def _base64(text: str) -> bytes:
 
 _DECODE: dict[str, tuple[type, Callable[[Any], Any]]] = {
     "$bytes": (str, _base64),
-    "$tuple": (list, lambda inner: tuple(decode(item) for item in inner)),
+    "$tuple": (list, lambda inner: tuple(_decode(item) for item in inner)),
     "$datetime": (str, _datetime),
     "$decimal": (str, _decimal),
     "$uuid": (str, UUID),
     "$float": (str, _real),
     "$int": (str, _integer),
-    "$dict": (dict, lambda inner: {key: decode(item) for key, item in inner.items()}),
+    "$dict": (dict, lambda inner: {key: _decode(item) for key, item in inner.items()}),
 }

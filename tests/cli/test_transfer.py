@@ -20,10 +20,12 @@ from uuid import UUID
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 import crdtsync
 from crdtsync.errors import InvalidValue
-from crdtsync.ops.files.importing import BATCH_BYTES, batches, pieces
+from crdtsync.ops.files.importing import BATCH_BYTES, Importer, batches, pieces
+from crdtsync.ops.files.position import ImportPosition
 from crdtsync.ops.files.rows import Line, Source, Wide, check_head, from_cell, from_ndjson, to_cell, to_csv, to_ndjson
 from crdtsync.ops.reading import Object
 from tests.cli.conftest import Run
@@ -317,6 +319,57 @@ def test_batches_are_the_same_from_wherever_one_goes_on(sizes: Any, objects: int
         assert list(batches(rest, objects, BATCH_BYTES)) == whole[begin:]
         for before, after in pairwise(whole):
             assert before[-1].end != after[0].end
+
+
+def test_a_cell_may_be_as_large_as_a_value() -> None:
+    for value in ("x" * 2**20, b"\0" * 2**20):
+        text = to_csv(Object("k", (), "lwwregister", value))
+        source = Source(io.BytesIO(b"key,field,type,value\r\n" + text.encode()), "f")
+        (line,) = source.csv(source.head(), None)
+        assert line.object.value == value
+
+
+class Interrupting:
+    """Raises KeyboardInterrupt before the line of Importer._write that is run as the nth."""
+
+    def __init__(self, left: int) -> None:
+        self.left = left
+
+    def __call__(self, frame: Any, event: str, argument: Any) -> Any:
+        return self.line if frame.f_code is Importer._write.__code__ else None
+
+    def line(self, frame: Any, event: str, argument: Any) -> Any:
+        if event == "line":
+            self.left -= 1
+            if self.left == 0:
+                raise KeyboardInterrupt
+        return self.line
+
+
+def test_an_import_that_is_interrupted_anywhere_counts_nothing_twice() -> None:
+    text = b"".join(to_ndjson(Object("k", (), "gcounter", 10**each)).encode() for each in range(6))
+    interrupted, number = 0, 0
+    while interrupted == number:
+        number += 1
+        with crdtsync.open(None) as node:
+            saved = [ImportPosition(id="i", node=node.name, bucket="default", batch_objects=2, batch_bytes=2**20)]
+
+            def go(node: Any = node, saved: Any = saved) -> None:
+                source = Source(io.BytesIO(text[saved[-1].end :]), "f", saved[-1].line, saved[-1].end)
+                keep = lambda position: saved.append(replace(position))  # noqa: E731
+                Importer(node, replace(saved[-1]), keep, lambda *_: None).run(source.ndjson())
+
+            before = sys.gettrace()
+            sys.settrace(Interrupting(number))
+            try:
+                go()
+            except KeyboardInterrupt:
+                interrupted += 1
+            finally:
+                sys.settrace(before)
+            go()
+            assert node.gcounter("k").value == 111_111, f"interrupted before line {number}"
+    assert interrupted > 10
 
 
 def test_a_large_set_is_written_in_pieces() -> None:

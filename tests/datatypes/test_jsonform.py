@@ -75,3 +75,10 @@ def test_what_is_no_value_is_refused(text: str) -> None:
 
 def test_output_is_json_for_others() -> None:
     assert json.loads(jsonform.dumps({"a": [1, {"b": (2,)}]})) == {"a": [1, {"b": {"$tuple": [2]}}]}
+
+
+@pytest.mark.parametrize("depth", [300, 900, 3_000, 100_000])
+@pytest.mark.parametrize(("left", "right"), [("[", "]"), ('{"a":', "}"), ('{"$tuple":[', "]}")])
+def test_what_is_nested_too_deeply_is_refused(depth: int, left: str, right: str) -> None:
+    with pytest.raises(InvalidValue, match=r"Not a value|nests too deep"):
+        values.encode(jsonform.loads(left * depth + "1" + right * depth), 64, 2**24)

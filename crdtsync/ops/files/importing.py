@@ -13,6 +13,8 @@ import zlib
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, BinaryIO
 
+from msgspec.structs import replace
+
 from crdtsync.datatypes import values
 from crdtsync.errors import CrdtsyncError, InvalidValue
 from crdtsync.ops.files.position import ImportPosition
@@ -71,8 +73,10 @@ class Importer:
             at_lines(piece, lambda: self._carry_out(piece, f"{here.id}-{here.batch}-{number}"))  # noqa: B023 - at once
         self.objects += len(batch)
         last = batch[-1]
-        here.batch, here.line = here.batch + 1, last.number
-        here.end, here.length, here.crc = last.end, last.length, last.crc
+        # One step: an interruption finds the old position or the new one.
+        self.position = replace(
+            here, batch=here.batch + 1, line=last.number, end=last.end, length=last.length, crc=last.crc
+        )
         self._ahead = True
         self._told(self.objects, last.end)
 

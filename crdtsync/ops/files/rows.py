@@ -15,6 +15,7 @@ from crdtsync.ops.reading import SETS, Object
 
 TYPES = ("flag", "gcounter", "gset", "lwwregister", "mvregister", "orset", "pncounter")
 COLUMNS = ("key", "field", "type", "value")
+CELL_MAX = 2**28  # characters of one cell: far more than a value may have, where Python's own bound is 131,072
 
 
 class Line(NamedTuple):
@@ -187,7 +188,7 @@ class Source:
 
     def csv(self, head: list[str], wide: Wide | None) -> Iterator[Line]:
         """The objects of a CSV file behind its head.  Raises InvalidValue."""
-        rows = csv.reader(self.texts(), strict=True)
+        rows = self._rows()
         while (cells := self._next(rows)) is not None:
             if cells:
                 yield from self._lines(lambda: _objects_of(head, cells, wide))
@@ -195,11 +196,15 @@ class Source:
 
     def head(self) -> list[str]:
         """The first row of a CSV file: the names of its columns.  Raises InvalidValue."""
-        head = self._next(csv.reader(self.texts(), strict=True)) or []
+        head = self._next(self._rows()) or []
         self._length = self._crc = 0
         if len(set(head)) < len(head) or not head:
             raise self.wrong(InvalidValue("The first row must name every column, each once.", hint=""))
         return [head[0].removeprefix("\ufeff"), *head[1:]]
+
+    def _rows(self) -> Iterator[list[str]]:
+        csv.field_size_limit(CELL_MAX)
+        return csv.reader(self.texts(), strict=True)
 
     def _next(self, rows: Iterator[list[str]]) -> list[str] | None:
         try:
