@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from crdtsync.client.answers import plain, read
 from crdtsync.client.calls import Call
-from crdtsync.errors import InvalidToken, ValueTooLarge
+from crdtsync.errors import BadFrame, InvalidToken, ValueTooLarge
 from crdtsync.transport.pb import data_pb2 as pb
 
 if TYPE_CHECKING:
@@ -63,7 +63,10 @@ def _at(bucket: RemoteBucket, key: str, paths: Sequence[tuple[str, ...]], kind: 
 def _read(bucket: RemoteBucket, queries: list[pb.Query]) -> Sequence[pb.Result]:
     request = pb.ReadRequest(bucket=bucket.name, queries=queries, packed=True)
     (answer,) = _call(bucket, Call("Read", request.SerializeToString()))
-    return read(pb.ReadResponse, answer).results
+    results = read(pb.ReadResponse, answer).results
+    if len(results) != len(queries):
+        raise BadFrame(f"A node answers {len(queries)} queries with {len(results)} results.")
+    return results
 
 
 def _call(bucket: RemoteBucket, call: Call) -> list[bytes]:
@@ -141,8 +144,10 @@ def whole(bucket: RemoteBucket, item: pb.Item, path: tuple[str, ...] = ()) -> It
     if item.omitted and item.type in SETS:
         value: Any = list(handle(bucket, item.key, path, item.type))
     elif item.omitted:
-        ((told,),) = _at(bucket, item.key, [path], item.type)
-        value = plain(told.value)
+        found = objects(bucket, item.key, path, item.type)
+        if not found:
+            return  # deleted since it was listed
+        value = found[0].value
     else:
         value = [plain(each) for each in item.value.set.values] if item.type in SETS else plain(item.value)
     yield Object(item.key, path, item.type, value)
