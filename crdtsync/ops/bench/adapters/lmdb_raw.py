@@ -18,8 +18,8 @@ MAP_BYTES = 64 << 30
 class Lmdb(Adapter):
     """py-lmdb, `putmulti` of sorted batches, each with a log entry beside every row, each transaction synced."""
 
-    title = "py-lmdb, sorted batches of 50,000"
-    semantics = "one process, transactions"
+    title = "py-lmdb"
+    semantics = "one process, transactions; filled by putmulti of 50,000 sorted rows"
     durability = "synced by every transaction"
     package = "lmdb"
 
