@@ -17,6 +17,7 @@ from crdtsync.ops.bench.results import Check, Sample, Unit
 UNITS = {
     "rate": Unit("1/s", higher=True, what="acknowledged writes a second"),
     "commits": Unit("1/s", higher=True, what="acknowledged batches a second"),
+    "fairness": Unit("", higher=True, what="batches of the thread that had fewest, to the mean of all threads"),
     **{f"commit_{at}": Unit("ms", what=f"service time of a batch, {at}, closed loop")
        for at in ("p50", "p90", "p95", "p99", "p99.9", "max")},
 }  # fmt: skip
@@ -36,12 +37,14 @@ def measure(task: Task, params: Params) -> Sample:
     system = open_adapter(task.system, task.place)
     workers = [Worker(system, number, params.batch) for number in range(params.threads)]
     warmed, _ = commit_for(workers, params.warm_up)
-    times, took = commit_for(workers, params.seconds)
-    written = (len(warmed) + len(times)) * params.batch
+    commits, took = commit_for(workers, params.seconds)
+    times = [nanoseconds for each in commits for nanoseconds in each]
+    written = (sum(map(len, warmed)) + len(times)) * params.batch
     histogram = histograms.empty()
     for nanoseconds in times:
         histograms.record(histogram, nanoseconds)
     figures = {"rate": len(times) * params.batch / took, "commits": len(times) / took}
+    figures["fairness"] = min(map(len, commits)) * params.threads / len(times)
     figures |= histograms.percentiles(histogram, "commit")
     found = system.committed()
     checks = [Check("every acknowledged write is there", found == written, f"{found} of {written}")]
@@ -71,8 +74,8 @@ class Worker:
             self.failure = failure
 
 
-def commit_for(workers: list[Worker], seconds: float) -> tuple[list[int], float]:
-    """(times of all commits in ns, seconds that it took)."""
+def commit_for(workers: list[Worker], seconds: float) -> tuple[list[list[int]], float]:
+    """(times of each worker's commits in ns, seconds that it took)."""
     begin = time.perf_counter()
     threads = [threading.Thread(target=worker.run, args=(begin + seconds,)) for worker in workers]
     for thread in threads:
@@ -83,7 +86,7 @@ def commit_for(workers: list[Worker], seconds: float) -> tuple[list[int], float]
     for worker in workers:
         if worker.failure is not None:
             raise worker.failure
-    times = [nanoseconds for worker in workers for nanoseconds in worker.times]
+    times = [worker.times for worker in workers]
     for worker in workers:
         worker.times = []
     return times, took
