@@ -97,6 +97,21 @@ def test_text_with_a_unit(name: str, text: str, value: object) -> None:
         assert checked(settings()[name], text) == value
 
 
+@pytest.mark.parametrize("text", ["a=" + "[" * 5_000 + "]" * 5_000, "fan_out=" + "9" * 5_000, "name = '\ud800'"])
+def test_a_file_that_the_parser_cannot_take_is_told(text: str, tmp_path: Path) -> None:
+    file = tmp_path / "settings.toml"
+    file.write_bytes(text.encode(errors="surrogatepass"))
+    (problem,) = problems(gather(file))
+    assert problem.message.startswith(f"{file} is not TOML: ")
+
+
+@pytest.mark.parametrize("name", [name for name, setting in settings().items() if setting.type is float])
+@pytest.mark.parametrize("text", ["nan", "inf", "-1", "0", "1e18"])
+def test_a_time_beyond_its_range_is_refused(name: str, text: str) -> None:
+    with pytest.raises(ConfigError, match=name.removeprefix("server.")):
+        effective(gather(flags={name: text}))
+
+
 @pytest.mark.parametrize(
     ("name", "text"),
     [

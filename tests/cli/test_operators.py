@@ -205,7 +205,8 @@ def test_the_summary_tells_what_is_wrong() -> None:
     peer["lag_seconds"] = 130.0
     status["unreachable"] = {"127.0.0.1:1": {"reason": "Connection refused.", "times": 7}}
     status["tls"] = {"days_left": 3.0, "not_after": "2026-01-31T00:00:00Z", "last_error": "expired"}
-    status["members"] = {"b\x1b": {"state": "member", "address": ""}}
+    status["members"] = {"b\x1b": {"state": "member\x1b", "address": "\x1b:1"}}
+    status["state"] = status["encryption"] = "\x1b"
     status["peers"], status["rescue"] = {"b\x1b": peer}, ["rescue-1"]
     status["storage"]["damaged_rows"], status["lateness"] = 2, 5.0
     shown = list(lines(status))

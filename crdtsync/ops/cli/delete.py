@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from crdtsync.ops.cli.options import Remote, field_option, type_option, write_options
+from crdtsync.ops.text import safe
 
 
 @click.command("delete")
@@ -32,4 +33,4 @@ def command(
             else:
                 within.delete(key, kind)
         if token or remote.output != "table":
-            remote.printer.one({"token": scope.token}, [scope.token])
+            remote.printer.one({"token": scope.token}, [safe(scope.token)])

@@ -22,7 +22,7 @@ def write(
         with within.batch(sync=sync) as scope:
             act(handle(within, key, fields, kind))
         if token or remote.output != "table":
-            remote.printer.one({"token": scope.token}, [scope.token])
+            remote.printer.one({"token": scope.token}, [safe(scope.token)])
 
 
 def given(text: str, as_json: bool) -> Any:

@@ -22,7 +22,7 @@ def as_json(value: Any) -> str:
 
 def say(line: str = "") -> None:
     """A line for people, on standard error."""
-    click.echo(line, err=True)
+    click.echo(safe(line), err=True)
 
 
 class Printer:
@@ -46,7 +46,7 @@ class Printer:
                 say(empty)
 
     def one(self, row: dict[str, Any], lines: Iterable[str]) -> None:
-        """Print one record: as JSON, or as the `lines` for people."""
+        """Print one record: as JSON, or as the `lines` for people, which must be safe to show."""
         if self.form == "table":
             for line in lines:
                 click.echo(line)
@@ -60,7 +60,7 @@ class Printer:
 
 def table(rows: list[list[str]], columns: Sequence[str]) -> Iterable[str]:
     """Lines of a table: a head in capitals, then the rows; the last column is not padded."""
-    grid = [[column.upper().replace("_", " ") for column in columns], *rows]
+    grid = [[column.upper().replace("_", " ") for column in columns], *([safe(text) for text in row] for row in rows)]
     widths = [max(_width(row[at]) for row in grid) for at in range(len(columns))]
     for number, row in enumerate(grid):
         line = "  ".join([_padded(text, width) for text, width in zip(row[:-1], widths[:-1], strict=True)] + row[-1:])

@@ -28,10 +28,10 @@ def lines(status: Mapping[str, Any]) -> Iterator[str]:
 
 def _node(status: Mapping[str, Any]) -> Iterator[str]:
     cluster = f"cluster {status['cluster']}" if status["cluster"] else "no cluster yet"
-    yield f"{safe(status['node'])}  {status['state']}, {cluster}, up {duration(status['up_seconds'])}"
-    yield f"{safe(status['path'] or 'in memory')}, durability {status['durability']}, {status['encryption']}"
-    if told := ", ".join(f"{who} {safe(where)}" for who, where in _addresses(status) if where):
-        yield told
+    yield safe(f"{status['node']}  {status['state']}, {cluster}, up {duration(status['up_seconds'])}")
+    yield safe(f"{status['path'] or 'in memory'}, durability {status['durability']}, {status['encryption']}")
+    if told := ", ".join(f"{who} {where}" for who, where in _addresses(status) if where):
+        yield safe(told)
 
 
 def _addresses(status: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

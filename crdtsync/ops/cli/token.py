@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from crdtsync.ops.cli.options import Remote, remote_options
+from crdtsync.ops.text import safe
 
 
 @click.command("token")
@@ -13,4 +14,4 @@ def command(remote: Remote) -> None:
     """Print a token that names everything that a node holds, for `--after` and `wait-for` on another."""
     with remote.client() as client:
         token = client.token()
-    remote.printer.one({"token": token}, [token])
+    remote.printer.one({"token": token}, [safe(token)])

@@ -53,7 +53,7 @@ def show(change: Any, output: str) -> None:
     if output == "table":
         value = "deleted" if change.deleted else cell(plain["value"])
         name = cell("/".join([change.key, *change.path]))
-        click.echo(f"{name}  {change.type}  {value}")
+        click.echo(f"{name}  {cell(change.type)}  {value}")
     else:
         click.echo(as_json({"bucket": change.bucket, **plain, "deleted": change.deleted, "token": change.token}))
     sys.stdout.flush()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+from crdtsync.config import SECONDS_MAX
 from crdtsync.errors import ConfigError
 
 LISTEN = "127.0.0.1:7400"  # where peers are accepted when nothing else is said
@@ -27,6 +28,8 @@ class ServiceSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
 
     def validate(self) -> ServiceSettings:
         """Return self, or raise ConfigError that names the setting and what it may be."""
+        if not 0 < self.stop_timeout <= SECONDS_MAX:  # NaN is neither
+            raise ConfigError(f"stop_timeout is {self.stop_timeout}; it must be from above 0 to {SECONDS_MAX:,.0f}.")
         for name, allowed in (("log_format", LOG_FORMATS), ("log_level", LOG_LEVELS)):
             if getattr(self, name) not in allowed:
                 raise ConfigError(f"{name} is {getattr(self, name)!r}; it may be one of {', '.join(allowed)}.")

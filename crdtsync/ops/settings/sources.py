@@ -115,7 +115,7 @@ def from_file(path: Path) -> Iterator[Given]:
     try:
         text = path.read_text(encoding="utf-8")
         content = tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:  # besides tomllib's own: no UTF-8, a number of too many digits
         yield Given("", None, str(path), ConfigError(f"{path} is not TOML: {error}."))
         return
     for name, value in _flat(content):
