@@ -22,6 +22,8 @@ DURABILITIES = ("group", "each", "os")
 VERIFICATIONS = ("unclean", "always", "never")
 SESSIONS = ("none", "writes", "reads")
 RETRIES = ("never", "idempotent")
+SECONDS_MAX = 1e9  # of any setting: 30 years; clocks and waits of the system end not far beyond
+MS_MAX = 2**31 - 1  # that gRPC and messages take: 24 days
 
 
 class ClusterSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -320,12 +322,19 @@ def _check_tls_files(config: Config | ConnectConfig) -> None:
 def _check_positive(name: str, value: object) -> None:
     if isinstance(value, int | float) and not isinstance(value, bool) and not 0 < value < math.inf:  # NaN is neither
         raise ConfigError(f"{name} is {value}; it must be a number above 0.")
+    if isinstance(value, float) and value > SECONDS_MAX:
+        raise ConfigError(f"{name} is {value:g}; it may be {SECONDS_MAX:,.0f} at most.")
+
+
+def milliseconds(seconds: float) -> int:
+    """Whole milliseconds, from 1 to as many as gRPC and messages take."""
+    return max(1, int(min(seconds * 1000, MS_MAX)))
 
 
 def split_address(what: str, address: str) -> tuple[str, int]:
     """("host", port) of "host:port" or "[v6]:port"; ConfigError otherwise."""
     host, colon, port = address.rpartition(":")
-    if not colon or not host or not port.isascii() or not port.isdigit() or int(port) > 65535:
+    if not colon or not host or not port.isascii() or not port.isdigit() or len(port) > 5 or int(port) > 65535:
         raise ConfigError(f"{what} is {address!r}; it must be host:port with a port from 0 to 65535.")
     return host.removeprefix("[").removesuffix("]"), int(port)
 

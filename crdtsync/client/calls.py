@@ -23,7 +23,7 @@ from crdtsync.client.nodes import Node, Nodes
 from crdtsync.client.session import Session
 from crdtsync.client.steps import Ask, Collect, Look, Pause, Steps
 from crdtsync.clocks.tokens import open_token
-from crdtsync.config import ConnectConfig
+from crdtsync.config import ConnectConfig, milliseconds
 from crdtsync.errors import (
     BadFrame,
     Closed,
@@ -211,7 +211,7 @@ class Caller:
         """Wait until the node holds what the session has."""
         token, version = self.session.token()
         if token:
-            wait = pb.WaitForRequest(token=token, timeout_ms=max(1, int((left - WAIT_MARGIN) * 1000)))
+            wait = pb.WaitForRequest(token=token, timeout_ms=milliseconds(left - WAIT_MARGIN))
             try:
                 yield Ask(node, "WaitFor", wait.SerializeToString(), left)
             except CallFailed as failure:

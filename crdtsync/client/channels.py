@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from crdtsync.client.nodes import UNIX, Node
-from crdtsync.config import ConnectConfig
+from crdtsync.config import ConnectConfig, milliseconds
 from crdtsync.security.credentials import channel_credentials, name_options
 from crdtsync.security.diagnosis import Diagnosis, diagnose
 from crdtsync.security.files import TlsFiles
@@ -54,11 +54,11 @@ def options(config: ConnectConfig) -> list[tuple[str, Any]]:
         ("grpc.max_send_message_length", config.message_bytes_max),
         ("grpc.max_metadata_size", 8192),
         ("grpc.absolute_max_metadata_size", 16384),
-        ("grpc.keepalive_time_ms", int(config.keepalive_interval * 1000)),
-        ("grpc.keepalive_timeout_ms", int(config.keepalive_timeout * 1000)),
-        ("grpc.http2.ping_timeout_ms", int(config.keepalive_timeout * 1000)),
+        ("grpc.keepalive_time_ms", milliseconds(config.keepalive_interval)),
+        ("grpc.keepalive_timeout_ms", milliseconds(config.keepalive_timeout)),
+        ("grpc.http2.ping_timeout_ms", milliseconds(config.keepalive_timeout)),
         ("grpc.initial_reconnect_backoff_ms", RECONNECT_MIN),
-        ("grpc.min_reconnect_backoff_ms", int(config.connect_timeout * 1000)),
+        ("grpc.min_reconnect_backoff_ms", milliseconds(config.connect_timeout)),
         ("grpc.max_reconnect_backoff_ms", RECONNECT_MAX),
         ("grpc.use_local_subchannel_pool", 1),
         ("grpc.enable_retries", 0),

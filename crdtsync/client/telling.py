@@ -6,6 +6,7 @@ from crdtsync.client.answers import change_of
 from crdtsync.client.calls import Caller
 from crdtsync.client.failures import CallFailed
 from crdtsync.client.nodes import Node
+from crdtsync.config import milliseconds
 from crdtsync.errors import CrdtsyncError, DeadlineExceeded, Unreachable, WaitTimeout
 from crdtsync.handles import Change
 from crdtsync.transport.pb import data_pb2 as pb
@@ -29,7 +30,7 @@ class Telling:
         return pb.WatchRequest(
             bucket=self._bucket or "", all_buckets=self._bucket is None, prefix=self._prefix, after=self.token,
             no_values=not self._values, packed=True,
-            heartbeat_ms=int(self._caller.config.watch_heartbeat * 1000),
+            heartbeat_ms=milliseconds(self._caller.config.watch_heartbeat),
         ).SerializeToString()  # fmt: skip
 
     def take_in(self, response: bytes, node: Node) -> list[Change]:

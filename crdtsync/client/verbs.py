@@ -9,6 +9,7 @@ from crdtsync.client import requests
 from crdtsync.client.answers import item_of, value_of
 from crdtsync.client.calls import Call, Caller
 from crdtsync.client.steps import Steps
+from crdtsync.config import milliseconds
 from crdtsync.datatypes.keys import Place
 from crdtsync.errors import BadFrame, BatchTooLarge, CrdtsyncError, InvalidToken, WaitTimeout
 from crdtsync.handles import Item
@@ -20,7 +21,7 @@ IDEMPOTENT = frozenset(
     ("gset.add", "gset.update", "orset.add", "orset.update", "orset.discard", "lwwregister.set", "lwwregister.clear",
      "mvregister.set", "mvregister.resolve", "mvregister.clear", "flag.enable", "flag.disable")
 )  # fmt: skip
-WAIT_CHUNK = 30.0  # s of one wait at a node when a caller waits for ever
+WAIT_CHUNK = 30.0  # s of one wait at a node, after which a caller who is patient asks anew
 FRAME_BYTES = 1024  # of a message that are not operations
 
 
@@ -172,14 +173,14 @@ def wait_for(caller: Caller, token: str, timeout: float | None) -> Steps[None]:
     caller.check_token(token)
     deadline = None if timeout is None else caller.now() + timeout
     while True:
-        left = WAIT_CHUNK if deadline is None else max(0.001, deadline - caller.now())
-        request = pb.WaitForRequest(token=token, timeout_ms=max(1, int(left * 1000))).SerializeToString()
+        left = WAIT_CHUNK if deadline is None else min(WAIT_CHUNK, max(0.001, deadline - caller.now()))
+        request = pb.WaitForRequest(token=token, timeout_ms=milliseconds(left)).SerializeToString()
         try:
             node, _, _ = yield from caller.make(Call("WaitFor", request, patient=True), left + caller.config.timeout)
         except WaitTimeout:
-            if deadline is None:
-                continue
-            raise
+            if deadline is not None and caller.now() >= deadline:
+                raise
+            continue
         yield from caller.note(token, node)
         return
 

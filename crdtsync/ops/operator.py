@@ -13,6 +13,7 @@ from google.protobuf.message import Message
 from crdtsync.client.answers import read
 from crdtsync.client.calls import Call
 from crdtsync.client.failures import CallFailed
+from crdtsync.config import milliseconds
 from crdtsync.errors import Unreachable
 from crdtsync.transport.pb import admin_pb2 as pb
 
@@ -55,12 +56,12 @@ class Operator:
 
     def join(self, addresses: list[str], timeout: float) -> str:
         """Have the node dial these addresses, and join through them; its state then."""
-        request = pb.JoinClusterRequest(addresses=addresses, timeout_ms=int(timeout * 1000))
+        request = pb.JoinClusterRequest(addresses=addresses, timeout_ms=milliseconds(timeout))
         return self._call("Join", request, pb.JoinClusterResponse, timeout + 5.0).state
 
     def leave(self, timeout: float) -> None:
         """Have the node leave its cluster in good order."""
-        self._call("Leave", pb.LeaveRequest(timeout_ms=int(timeout * 1000)), pb.LeaveResponse, timeout + 5.0)
+        self._call("Leave", pb.LeaveRequest(timeout_ms=milliseconds(timeout)), pb.LeaveResponse, timeout + 5.0)
 
     def evict(self, node: str, force: bool) -> None:
         """Declare a member gone for good."""

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import grpc.aio
 
-from crdtsync.config import ServeConfig, make_serve_config
+from crdtsync.config import ServeConfig, make_serve_config, milliseconds
 from crdtsync.errors import Closed, InvariantViolated
 from crdtsync.replication import peers as states
 from crdtsync.security.credentials import ServerCredentials
@@ -211,9 +211,6 @@ class Handlers:
 def server_options(config: ServeConfig) -> list[tuple[str, Any]]:
     """Bounds of messages, headers and connections; no shared ports."""
 
-    def ms(seconds: float) -> int:
-        return int(seconds * 1000)
-
     return [
         ("grpc.so_reuseport", 0),
         ("grpc.enable_channelz", 0),
@@ -222,16 +219,16 @@ def server_options(config: ServeConfig) -> list[tuple[str, Any]]:
         ("grpc.max_metadata_size", config.metadata_bytes_max),
         ("grpc.absolute_max_metadata_size", config.metadata_bytes_max),
         ("grpc.max_concurrent_streams", config.streams_max),
-        ("grpc.server_handshake_timeout_ms", ms(config.handshake_timeout)),
-        ("grpc.max_connection_idle_ms", ms(config.connection_idle_max)),
-        ("grpc.max_connection_age_ms", ms(config.connection_age_max)),
-        ("grpc.max_connection_age_grace_ms", ms(config.connection_age_grace)),
-        ("grpc.keepalive_time_ms", ms(config.keepalive_interval)),
-        ("grpc.keepalive_timeout_ms", ms(config.keepalive_timeout)),
-        ("grpc.http2.ping_timeout_ms", ms(config.keepalive_timeout)),
+        ("grpc.server_handshake_timeout_ms", milliseconds(config.handshake_timeout)),
+        ("grpc.max_connection_idle_ms", milliseconds(config.connection_idle_max)),
+        ("grpc.max_connection_age_ms", milliseconds(config.connection_age_max)),
+        ("grpc.max_connection_age_grace_ms", milliseconds(config.connection_age_grace)),
+        ("grpc.keepalive_time_ms", milliseconds(config.keepalive_interval)),
+        ("grpc.keepalive_timeout_ms", milliseconds(config.keepalive_timeout)),
+        ("grpc.http2.ping_timeout_ms", milliseconds(config.keepalive_timeout)),
         ("grpc.http2.max_pings_without_data", 0),
         ("grpc.keepalive_permit_without_calls", 1),
-        ("grpc.http2.min_ping_interval_without_data_ms", ms(config.ping_interval_min)),
+        ("grpc.http2.min_ping_interval_without_data_ms", milliseconds(config.ping_interval_min)),
         ("grpc.http2.max_ping_strikes", 2),
     ]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 from typing import Any
 
-from crdtsync.config import HOST_CHARACTERS, Config, check_address, split_address
+from crdtsync.config import HOST_CHARACTERS, Config, check_address, milliseconds, split_address
 from crdtsync.errors import ConfigError, ListenFailed
 
 # A frame up to so many times message_bytes_max is read, to be refused by name; of a larger one gRPC tells its sender
@@ -54,9 +54,9 @@ def _common_options(config: Config) -> list[tuple[str, Any]]:
         ("grpc.max_send_message_length", config.message_bytes_max),
         ("grpc.max_metadata_size", 8192),
         ("grpc.absolute_max_metadata_size", 16384),
-        ("grpc.keepalive_time_ms", int(config.keepalive_interval * 1000)),
-        ("grpc.keepalive_timeout_ms", int(config.keepalive_timeout * 1000)),
-        ("grpc.http2.ping_timeout_ms", int(config.keepalive_timeout * 1000)),  # the one that counts: a minute otherwise
+        ("grpc.keepalive_time_ms", milliseconds(config.keepalive_interval)),
+        ("grpc.keepalive_timeout_ms", milliseconds(config.keepalive_timeout)),
+        ("grpc.http2.ping_timeout_ms", milliseconds(config.keepalive_timeout)),  # what counts: a minute otherwise
         ("grpc.http2.max_pings_without_data", 0),
         ("grpc.enable_channelz", 0),
     ]
@@ -68,10 +68,10 @@ def server_options(config: Config) -> list[tuple[str, Any]]:
         *_common_options(config),
         ("grpc.so_reuseport", 0),
         ("grpc.max_concurrent_streams", 8),
-        ("grpc.server_handshake_timeout_ms", int(config.connect_timeout * 1000)),
-        ("grpc.max_connection_idle_ms", int(config.connect_timeout * 1000)),
+        ("grpc.server_handshake_timeout_ms", milliseconds(config.connect_timeout)),
+        ("grpc.max_connection_idle_ms", milliseconds(config.connect_timeout)),
         # Pings of our own dialers come at keepalive_interval; who pings much faster is sent away.
-        ("grpc.http2.min_ping_interval_without_data_ms", int(config.keepalive_interval * 500)),
+        ("grpc.http2.min_ping_interval_without_data_ms", milliseconds(config.keepalive_interval / 2)),
     ]
 
 

@@ -16,6 +16,7 @@ import pytest
 
 import crdtsync
 from crdtsync.client.channels import SERVICE
+from crdtsync.clocks.tokens import make_token
 from crdtsync.errors import (
     BadFrame,
     BatchMisuse,
@@ -34,7 +35,7 @@ from crdtsync.errors import (
     WaitTimeout,
 )
 from crdtsync.transport.pb import data_pb2 as pb
-from tests.client.conftest import Served, until
+from tests.client.conftest import DEADLINE, Served, until
 
 
 @pytest.mark.parametrize("bad", [
@@ -325,3 +326,21 @@ def test_an_answer_that_takes_long(served: Served) -> None:
         began = time.monotonic()
         client.flag("f").enable()
         assert time.monotonic() - began >= 0.3, "the proxy delays nothing: the test shows nothing"
+
+
+def test_waits_longer_than_a_message_can_say(served: Served) -> None:
+    century = 3e9
+    served.node.gcounter("k").increment()
+    with crdtsync.serve(served.node, connection_age_max=1e9, connection_idle_max=1e9, wait_max=0.05) as server:
+        times = {"timeout": 1e9, "connect_timeout": 1e9, "watch_heartbeat": 1e9, "keepalive_interval": 1e9}
+        with crdtsync.connect(server.address, **times) as client, client.watch():
+            client.wait_for(served.node.token(), century)
+            served.node.sessions.lost = lambda clocks: False
+            later = make_token(served.node.name, {"default": {0: 2}})
+            waiting = threading.Thread(target=client.wait_for, args=(later, century))
+            waiting.start()
+            until(lambda: served.node.local.store.counters["wait_timeout"] > 2, "waits that the node ends")
+            assert waiting.is_alive()
+            served.node.gcounter("k").increment()
+            waiting.join(DEADLINE)
+            assert not waiting.is_alive()
