@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 
 from crdtsync.ops.bench.spread import Summary
 
-WIDTH, LEFT, RIGHT = 760, 230, 110  # px: whole, for names, for figures
+WIDTH, LEFT, RIGHT = 820, 280, 110  # px: whole, for names, for figures
 BAR, GAP = 22, 10  # px
 HEIGHT, BOTTOM = 260, 40  # px of a curve
 COLOURS = ("#0b6e99", "#c2571a", "#3d7a3d", "#7a3d78", "#8a7a1f", "#555555", "#b03a48", "#2f4b7c")
