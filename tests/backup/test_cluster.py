@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import shutil
 from pathlib import Path
 
@@ -117,3 +118,44 @@ def test_a_node_that_is_getting_in_is_not_backed_up(tmp_path: Path, state: str, 
         with pytest.raises(error):
             c.backup(tmp_path / "b")
     assert not (tmp_path / "b").exists()
+
+
+def test_two_restores_of_one_backup_beside_their_source(tmp_path: Path) -> None:
+    """Both enter, while others delete, collect, and merge the same backup: each of them writes under its own dots."""
+    two_restores(tmp_path, 0)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("seed", range(1, 30))
+def test_many_pairs_of_restores(tmp_path: Path, seed: int) -> None:
+    two_restores(tmp_path, seed)
+
+
+def two_restores(tmp_path: Path, seed: int) -> None:
+    rng, added = random.Random(seed), 0
+    with listening(tmp_path / "a", name="a") as a, listening(tmp_path / "c", a, name="c") as c:
+        fill(a)
+        agree(a, c)
+        rng.choice([a, c]).backup(tmp_path / "b")
+        dead = {f"tag-{number}" for number in rng.sample(range(2, 30), 5)}
+        for tag in dead:
+            rng.choice([a, c]).orset("tags").discard(tag)
+        if rng.random() < 0.5:
+            until(lambda: clean(a)() and clean(c)(), SECONDS)
+        for name in ("r1", "r2"):
+            restore(tmp_path / "b", tmp_path / name)
+        with listening(tmp_path / "r1", a) as one, listening(tmp_path / "r2", c) as two:
+            nodes = [a, c, one, two]
+            for turn in range(20):
+                node = rng.choice(nodes)
+                node.gcounter("hits").increment()
+                node.orset("tags").add(f"new-{turn}")
+                added += 1
+                if rng.random() < 0.2:
+                    rng.choice(nodes).restore(tmp_path / "b")
+            agree(*nodes)
+            assert one.gcounter("hits").value == 3 + added
+            assert not dead & two.orset("tags").value
+            assert {f"new-{turn}" for turn in range(20)} <= one.orset("tags").value
+            actors = [node._store.actor() for node in nodes if node._store.actor()]
+            assert len(set(actors)) == len(actors)

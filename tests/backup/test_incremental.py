@@ -146,6 +146,41 @@ def test_chains_of_a_random_life(tmp_path: Path, seed: int) -> None:
         assert (node.digest(), contents(node)) == states[-1]
 
 
+def test_backups_that_build_on_any_earlier_one(tmp_path: Path) -> None:
+    any_earlier_one(tmp_path, 0)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("seed", range(1, 40))
+def test_many_backups_that_build_on_any_earlier_one(tmp_path: Path, seed: int) -> None:
+    any_earlier_one(tmp_path, seed)
+
+
+def any_earlier_one(tmp_path: Path, seed: int) -> None:
+    """The line of parents leads to a backup's state, and so do all that came before it, in whatever order."""
+    rng = random.Random(seed)
+    files: list[Path] = []
+    parents: dict[Path, Path] = {}
+    with opened(tmp_path / "a", checkpoint_interval=0.02) as node:
+        node.gset("first").add(1)
+        for number in range(6):
+            files.append(tmp_path / f"b{number}")
+            if number:
+                parents[files[-1]] = rng.choice(files[:-1])
+            node.backup(files[-1], since=parents.get(files[-1]))
+            last = node.digest(), contents(node)
+            for _ in range(40):
+                act(rng, node)
+            if rng.random() < 0.5:
+                until(clean(node), SECONDS)
+    line = files[-1:]
+    while line[-1] in parents:
+        line.append(parents[line[-1]])
+    for number, chain in enumerate((line, rng.sample(files, len(files)))):
+        with restored(tmp_path, f"r{number}", *chain) as node:
+            assert (node.digest(), contents(node)) == last
+
+
 def act(rng: random.Random, node: Node) -> Any:
     """Something that a program might do."""
     bucket, key = node.bucket(rng.choice(["x", "y"])), rng.choice("abc")
