@@ -8,6 +8,8 @@ from typing import Any
 from crdtsync.config import HOST_CHARACTERS, Config, check_address, milliseconds, split_address
 from crdtsync.errors import ConfigError, ListenFailed
 
+CONNECTION_AGE = 1.2  # times connection_age_max after which a connection is cut whose caller does not make it anew
+
 # A frame up to so many times message_bytes_max is read, to be refused by name; of a larger one gRPC tells its sender
 # alone why the link ends, and a server not even that there was one.
 REFUSED_BY_NAME = 2
@@ -62,16 +64,29 @@ def _common_options(config: Config) -> list[tuple[str, Any]]:
     ]
 
 
-def server_options(config: Config) -> list[tuple[str, Any]]:
-    """No shared ports, few streams a connection, and no patience with connections that do nothing."""
+def server_options(config: Config, encrypted: bool) -> list[tuple[str, Any]]:
+    """No shared ports, few streams a connection, and no patience with connections that do nothing.
+
+    An `encrypted` connection ends some time after its link should have been made anew: whoever opened one stream after
+    the other on it would stay for ever on a certificate that has ended, or whose authority is not trusted any more.
+    """
     return [
         *_common_options(config),
         ("grpc.so_reuseport", 0),
         ("grpc.max_concurrent_streams", 8),
         ("grpc.server_handshake_timeout_ms", milliseconds(config.connect_timeout)),
         ("grpc.max_connection_idle_ms", milliseconds(config.connect_timeout)),
+        *(_age_options(config) if encrypted else ()),
         # Pings of our own dialers come at keepalive_interval; who pings much faster is sent away.
         ("grpc.http2.min_ping_interval_without_data_ms", milliseconds(config.keepalive_interval / 2)),
+    ]
+
+
+def _age_options(config: Config) -> list[tuple[str, Any]]:
+    """gRPC varies the age by a tenth: by then both sides would have ended the link themselves."""
+    return [
+        ("grpc.max_connection_age_ms", milliseconds(CONNECTION_AGE * config.connection_age_max)),
+        ("grpc.max_connection_age_grace_ms", milliseconds(config.link_drain_timeout)),
     ]
 
 

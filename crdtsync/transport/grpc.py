@@ -148,7 +148,7 @@ class GrpcTransport(Ledger):
 
     # -- serving
     async def _serve(self, target: str) -> None:
-        self._server = aio.server(options=server_options(self._config))
+        self._server = aio.server(options=server_options(self._config, self.encrypted))
         self._server.add_generic_rpc_handlers((Handlers(self),))
         try:
             port = self._tls.add_port(self._server, target)

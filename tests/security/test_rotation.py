@@ -8,7 +8,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import grpc
+
 import crdtsync
+from crdtsync.security.credentials import channel_credentials, name_options
+from crdtsync.security.files import TlsFiles
+from crdtsync.security.identity import ANY_NODE
+from crdtsync.transport.grpc import EXCHANGE
 from tests.security.support import agree, closing, node_pair, open_node, until, write
 
 NAMES = ("n1", "n2", "n3")
@@ -98,6 +104,33 @@ def test_links_are_made_anew_when_they_are_old(tmp_path: Path) -> None:
         with writing(nodes):
             until(lambda: renewed(nodes) >= 9, "links are made anew, again and again")
         assert sum(node.status()["counters"].get("tls_reloads", 0) for node in nodes) == 0
+
+
+def test_nobody_stays_by_keeping_a_connection_open(tmp_path: Path) -> None:
+    """A hostile node does not dial again: it opens the next stream on the connection that it has."""
+    with closing([]) as nodes:
+        nodes.append(open_node(write(tmp_path / "n1", node_pair("n1")), connection_age_max=0.5))
+        files, over = TlsFiles(write(tmp_path / "n2", node_pair("n2"))), threading.Event()
+        options = [*name_options(ANY_NODE), ("grpc.enable_retries", 0)]
+        with grpc.secure_channel(nodes[0].address, channel_credentials(files), options) as channel:
+
+            def stream() -> Any:
+                call = channel.stream_stream(EXCHANGE)(iter(over.wait, True), timeout=60)
+                call.initial_metadata()
+                return call
+
+            def refused() -> bool:
+                nonlocal call
+                call, before = stream(), call
+                before.cancel()
+                return not call.is_active() and call.code() == grpc.StatusCode.UNAVAILABLE
+
+            try:
+                call = stream()
+                replace(tmp_path, nodes, "next", "next")
+                until(refused, "the connection of a certificate that is not trusted any more ends")
+            finally:
+                over.set()
 
 
 def test_an_ended_certificate_ends_its_links(tmp_path: Path) -> None:
