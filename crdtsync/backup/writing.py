@@ -200,7 +200,13 @@ def _rows_record(number: int, part: PackedRows) -> content.RowsRecord:
     return content.RowsRecord(number, list(part.actors), part.count, part.keys, part.images)
 
 
-def write_file(stream: Stream, path: str | os.PathLike[str], force: bool, progress: Progress | None) -> Summary:
+def write_file(
+    stream: Stream,
+    path: str | os.PathLike[str],
+    force: bool,
+    progress: Progress | None,
+    check: Callable[[Path], None] = lambda partial: None,
+) -> Summary:
     """Write a backup to `path`; see `write_pieces`.  Raises what reading the cut raises, too."""
 
     def told() -> Iterator[bytes]:
@@ -209,7 +215,7 @@ def write_file(stream: Stream, path: str | os.PathLike[str], force: bool, progre
             if progress is not None:
                 progress(stream.looked_at, stream.total)
 
-    write_pieces(told(), path, force)
+    write_pieces(told(), path, force, check)
     assert stream.summary is not None, "the stream has been read to its end"
     return stream.summary
 

@@ -9,6 +9,7 @@ import pytest
 
 from crdtsync import open as open_node
 from crdtsync.backup import read_summary
+from crdtsync.config import MIB, ClusterSettings
 from crdtsync.ops.cli.main import main
 from tests.cli.conftest import Run
 from tests.cli.running import Process
@@ -62,6 +63,18 @@ def test_no_backup_replaces_its_parent(store: Path, tmp_path: Path, capsys: pyte
     status, _, err = run(capsys, "create", store, tmp_path / "b", "--since", tmp_path / "b", "--force")
     assert status == 2 and "to build on" in err
     assert not read_summary(tmp_path / "b").incremental
+
+
+def test_what_cannot_be_restored_is_no_backup(store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A stopped node's own settings are not known: by the defaults its values may be too large."""
+    settings = ClusterSettings(value_bytes_max=2 * MIB)
+    with open_node(store, cluster=settings) as node:
+        node.lwwregister("large").set("x" * 1_500_000)
+        node.backup(tmp_path / "right")
+    status, out, err = run(capsys, "create", store, tmp_path / "b")
+    assert (status, out) == (2, "") and "could not be restored" in err and "settings" in err
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["right", "store"]
+    assert run(capsys, "restore", tmp_path / "right", tmp_path / "r")[0] == 0
 
 
 def test_a_restored_node_is_told_how_to_get_in(store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import click
 import msgspec
 
-from crdtsync.errors import StoreInUse
+from crdtsync.errors import BackupMismatch, StoreInUse
 from crdtsync.ops.cli.options import ADMIN_SOCKET, Remote, operator_options, output_option
 from crdtsync.ops.cli.output import Printer
 from crdtsync.ops.text import safe
@@ -63,16 +63,32 @@ def create(remote: Remote, paths: tuple[Path, ...], since: str | None, force: bo
 def _create_from(directory: Path, file: Path, since: str | None, force: bool, remote: Remote) -> Summary:
     """From a directory: opened, or through the node that has it open."""
     from crdtsync import open as open_node
+    from crdtsync.backup.writing import check_free, write_file
     from crdtsync.storage.directory import Directory
 
+    parent = _file_of(since)
+    check_free(file, force, parent)
     try:
         Directory(directory, create=False).close()  # a mistyped name must not become a store
-        with open_node(directory) as node, _progress("rows") as tell:
-            return node.backup(file, since=_file_of(since) or since, force=force, progress=tell)
+        with (
+            open_node(directory) as node,
+            node.backup_stream(since=parent or since) as stream,
+            _progress("rows") as tell,
+        ):
+            return write_file(stream, file, force, tell, _check_bounds)
     except StoreInUse:
         if not (directory / ADMIN_SOCKET).is_socket():
             raise
     return _ask_for(Remote((str(directory),), remote.timeout, remote.output), file, since, force)
+
+
+def _check_bounds(partial: Path) -> None:
+    """Rows are judged by the settings of who wrote the file; here these are the defaults, not those of the node."""
+    from crdtsync.backup import verify
+
+    for problem in verify(partial).problems:
+        hint = "If its cluster has settings of its own: start the node with them, and back it up then."
+        raise BackupMismatch(f"The backup could not be restored: {problem}", hint=hint)
 
 
 def _file_of(since: str | None) -> Path | None:
