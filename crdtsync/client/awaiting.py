@@ -22,6 +22,7 @@ from crdtsync.errors import CrdtsyncError
 from crdtsync.transport.loop import shared_loop
 
 T = TypeVar("T")
+READY = grpc.ChannelConnectivity.READY
 aio: Any = grpc.aio  # its published stubs describe another API
 
 
@@ -133,11 +134,14 @@ class Awaiting:
         channel = self._channels.get(node)
         if channel is None:
             channel = self._channels[node] = self._dialing.channel(aio, node)
+            node.connected = lambda: channel.get_state() is READY
         return channel
 
     def _retire(self) -> None:
         """Make all channels anew; calls on the old ones go on."""
         self._retired += self._channels.values()
+        for node in self._channels:
+            node.greeted = False
         self._channels.clear()
         self._calls.clear()
 

@@ -6,12 +6,13 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any, TypeVar
 
 import grpc
 
 from crdtsync.client.calls import Caller
-from crdtsync.client.channels import Dialing, method
+from crdtsync.client.channels import Dialing, connected, method
 from crdtsync.client.failures import CallFailed, failed
 from crdtsync.client.nodes import Node
 from crdtsync.client.steps import Ask, Collect, Look, Pause, Step, Steps
@@ -120,12 +121,15 @@ class Blocking:
             channel = self._channels.get(node)
             if channel is None:
                 channel = self._channels[node] = self._dialing.channel(grpc, node)
+                node.connected = partial(connected, channel)
             return channel
 
     def _retire(self) -> None:
         """Make all channels anew; calls on the old ones go on."""
         with self._lock:
             self._retired += self._channels.values()
+            for node in self._channels:
+                node.greeted = False
             self._channels.clear()
             self._calls.clear()
 

@@ -170,7 +170,7 @@ class Caller:
     def _once(self, tries: Tries, node: Node) -> Steps[Answered]:
         call = tries.call
         try:
-            if not node.greeted or tries.node is not None:  # who it was before is not good enough for a second try
+            if not node.known or tries.node is not None:  # who it was before is not good enough for a second try
                 yield from self._greet(node, tries)
             if tries.node is None and not self.session.held_by(node):  # what was sent before has waited for it then
                 yield from self._catch_up(node, tries.left(self.now()))

@@ -12,6 +12,7 @@ from crdtsync.security.files import TlsFiles
 from crdtsync.security.identity import ANY_NODE, server_name
 
 SERVICE = "/crdtsync.v1.Data/"
+READY = 2  # grpc.ChannelConnectivity.READY, which is not loaded here for asyncio
 RECONNECT_MIN, RECONNECT_MAX = 20, 200  # ms between gRPC's own attempts to connect: the pauses are ours
 
 
@@ -45,6 +46,14 @@ class Dialing:
         if node.address.startswith(UNIX):
             return None
         return diagnose(node.address, self._files.material if self._files is not None else None, self._name)
+
+
+def connected(channel: Any) -> bool:
+    """Whether a synchronous channel has a connection.  One that is lost is made anew only for the next call."""
+    try:
+        return bool(channel._channel.check_connectivity_state(False) == READY)  # all else that tells costs a thread
+    except ValueError:  # closed
+        return False
 
 
 def options(config: ConnectConfig) -> list[tuple[str, Any]]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from crdtsync.config import HOST_CHARACTERS, ConnectConfig, check_address, split_address
 from crdtsync.errors import ConfigError
@@ -24,8 +24,14 @@ class Node:
         self.target = target_of(address, config)
         self.name = ""  # of the node that said so last
         self.greeted = False  # it has said who it is, on a connection that has not failed since
+        self.connected: Callable[[], bool] = lambda: True  # whether that connection is still there, as far as is known
         self.holds = 0  # version of the session that it is known to hold
         self.trouble = ""  # the last failure
+
+    @property
+    def known(self) -> bool:
+        """Whether who is there now has said who it is: a new connection may lead to another node."""
+        return self.greeted and self.connected()
 
     def __str__(self) -> str:
         return f"{self.name} at {self.address}" if self.name else self.address

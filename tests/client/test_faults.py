@@ -21,7 +21,7 @@ from crdtsync.client.failures import CallFailed
 from crdtsync.client.nodes import Nodes
 from crdtsync.client.steps import Ask
 from crdtsync.config import ConnectConfig
-from crdtsync.errors import CrdtsyncError, DeadlineExceeded, OutcomeUnknown, Unreachable
+from crdtsync.errors import CrdtsyncError, DeadlineExceeded, InvalidToken, OutcomeUnknown, Unreachable
 from tests.client.conftest import QUICK, Process, Served, until
 from tests.proxy import FROM_TARGET, Proxy
 
@@ -158,6 +158,36 @@ def test_failover_reads_its_own_writes(cluster: list[Served]) -> None:
             there.proxy.heal()
         assert client.orset("seen").value == set(range(20))
         assert client.status()["counters"]["failovers"] >= 20
+
+
+def test_a_new_connection_is_asked_who_is_there(stack: ExitStack) -> None:
+    """Nothing fails when another node comes to the address between two calls, or the same one without its data."""
+    a, b = Served(stack, name="a"), Served(stack, name="b")
+    with crdtsync.connect(a.address, attempts=6, backoff_max=0.05) as client:
+        client.flag("f").enable()
+        a.proxy.target = b.server.address
+        a.proxy.cut()
+        a.proxy.heal()
+        until(lambda: not client._caller.nodes.now.known, "the end of the connection to be noticed")
+        with pytest.raises(InvalidToken, match=r"b at .* cannot have what this session has written"):
+            _ = client.flag("f").value
+        client.forget()
+        assert (client.flag("f").value, client.name) == (False, "b")
+        assert client.status()["counters"]["connects"] > 1
+
+    async def main() -> None:
+        async with crdtsync.aio.connect(a.address, attempts=6, backoff_max=0.05) as client:
+            assert client.name == "b"
+            await client.flag("g").enable()
+            a.proxy.target = a.server.address
+            a.proxy.cut()
+            a.proxy.heal()
+            while client._caller.nodes.now.known:
+                await asyncio.sleep(0.005)
+            with pytest.raises(InvalidToken, match="a at"):
+                await client.flag("g").value()
+
+    asyncio.run(main())
 
 
 def test_what_was_written_before_the_first_peer_is_read_at_it(stack: ExitStack) -> None:
