@@ -339,12 +339,18 @@ class Core:
         """Number of the last journal record that is known to be durable."""
         return self.journal.synced
 
-    def flush(self) -> None:
-        """Everything so far is durable when this returns.  Raises JournalFailed, Closed, Forked."""
+    def flush(self, record: int | None = None) -> None:
+        """Everything so far, or everything up to `record`, is durable when this returns.
+
+        Raises JournalFailed, Closed, Forked.
+        """
         self.check_usable()
         with self.lock:
             while self._syncing:
                 self.changed.wait()
+                # Not when no sync is running: under load there is always another one, and a waiter would starve.
+                if record is not None and self.journal.synced >= record:
+                    return
             journal = self.journal
             with self.counting():
                 cut = journal.cut()
@@ -354,24 +360,23 @@ class Core:
             for bucket, _ in moved:
                 bucket.unsynced = {}
             self._syncing = True
-        failure: OSError | None = None
+        failure: BaseException | None = None
         began = time.perf_counter()
         try:
             cut.sync()
-        except OSError as error:
+        except BaseException as error:
             failure = error
-        finally:
-            with self.lock:
-                self._syncing = False
-                self.changed.notify_all()
-        with self.lock, self.counting():
-            if failure is not None:
+        with self.lock, self.counting():  # one hold: whoever waits finds the sync ended and what it made durable
+            self._syncing = False
+            self.changed.notify_all()
+            if isinstance(failure, OSError):
                 raise journal.fail(failure) from failure
+            if failure is not None:
+                raise failure
             self.sync_times.add(time.perf_counter() - began)
             journal.settle(cut)
             for bucket, entries in moved:
                 bucket.synced = join(bucket.synced, entries)  # a checkpoint may have come further meanwhile
-            self.changed.notify_all()
 
     def journal_failure(self) -> str:
         """Why the journal takes nothing any more; "" while it does."""
@@ -380,7 +385,7 @@ class Core:
     def wait_durable(self, record: int) -> None:
         """Return once a record is durable; threads that wait share one sync.  Raises JournalFailed, Closed."""
         while self.synced_record < record:
-            self.flush()
+            self.flush(record)
 
     def unflushed_bytes(self) -> int:
         """Bytes, about, that the next sync has to write."""

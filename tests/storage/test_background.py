@@ -154,3 +154,31 @@ def test_a_spare_that_comes_too_late_is_let_go() -> None:
     early.journal.adopt(early.journal.make_spare())
     assert not early.journal.wants_spare() and "spare" not in early.disk.list()
     early.close()
+
+
+def test_who_waits_for_a_record_goes_on_when_it_is_durable_whatever_sync_runs_then(tmp_path: Path) -> None:
+    """Under load another sync is always under way: whoever waited for a moment without one would starve."""
+    store = open_store(tmp_path)
+    store.transact("default", lambda txn: increment(txn, "c"))
+    record, waiting = store.last_record, threading.Event()
+    wait = store.changed.wait
+
+    def noted(timeout: float | None = None) -> bool:
+        waiting.set()
+        return wait(timeout)
+
+    store.changed.wait = noted  # type: ignore[method-assign]
+    with store.lock:
+        store._syncing = True  # a sync that goes on for as long as we like
+    waiter = threading.Thread(target=store.wait_durable, args=(record,))
+    waiter.start()
+    assert waiting.wait(20)
+    with store.lock:
+        store.journal.settle(store.journal.cut())
+        store.changed.notify_all()
+    waiter.join(20)
+    assert not waiter.is_alive()
+    with store.lock:
+        store._syncing = False
+        store.changed.notify_all()
+    store.close()
