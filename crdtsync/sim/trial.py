@@ -6,7 +6,8 @@ import gc
 import logging
 import traceback
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import msgspec
 
@@ -44,28 +45,40 @@ class Verdict(msgspec.Struct):
         )
 
 
+@contextmanager
+def undisturbed() -> Iterator[None]:
+    """Without cyclic garbage collection, and without the nodes' warnings.
+
+    A run makes little garbage in cycles, and a great many objects to look at; faults are the point of it, and what the
+    nodes say of them would fill any screen.
+    """
+    log, collecting = logging.getLogger("crdtsync"), gc.isenabled()
+    level = log.level
+    gc.disable()
+    log.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        log.setLevel(level)
+        if collecting:
+            gc.enable()
+
+
 def run(seed: int, trace: Callable[[str], None] | None = None, plan: Plan | None = None) -> Verdict:
     """Run one seed, by its own plan or by a given one.  Never raises for what the system under test does wrong."""
     plan = plan or draw(seed)
     world = World(seed, trace)
     cluster = Cluster(world, plan)
     problem, settled_in = "", 0.0
-    log = logging.getLogger("crdtsync")
-    level = log.level
-    collecting = gc.isenabled()
-    gc.disable()  # a run makes little garbage in cycles, and a great many objects to look at
-    log.setLevel(logging.CRITICAL)  # faults are the point of a run: the nodes' warnings would fill any screen
-    try:
-        settled_in = _live(world, cluster, plan)
-    except Violation as violation:
-        problem = str(violation)
-    except Exception as error:
-        problem = f"{type(error).__name__}: {error}\n{traceback.format_exc()}"
-    finally:
-        cluster.close()
-        log.setLevel(level)
-        if collecting:
-            gc.enable()
+    with undisturbed():
+        try:
+            settled_in = _live(world, cluster, plan)
+        except Violation as violation:
+            problem = str(violation)
+        except Exception as error:
+            problem = f"{type(error).__name__}: {error}\n{traceback.format_exc()}"
+        finally:
+            cluster.close()
     return Verdict(
         seed=seed,
         ok=not problem,

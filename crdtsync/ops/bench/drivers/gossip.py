@@ -5,8 +5,8 @@ Time is virtual, so the figures are the same on any machine; a seed repeats them
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
+from contextlib import closing
 
 import msgspec
 
@@ -16,6 +16,7 @@ from crdtsync.sim.cluster import Cluster
 from crdtsync.sim.faults import Plan
 from crdtsync.sim.network import Weather
 from crdtsync.sim.settings import BASE
+from crdtsync.sim.trial import undisturbed
 from crdtsync.sim.world import World
 
 UNITS = {
@@ -44,15 +45,12 @@ def measure(task: Task, params: Params) -> Sample:
         nodes=params.nodes, operations=operations, duration=params.seconds,
         weather=Weather(delay=DELAY, loss=params.loss), skews=(0.0,), rates={}, batches=0.0,
     )  # fmt: skip
-    logging.getLogger("crdtsync").setLevel(logging.CRITICAL)  # lost messages are the point
     world = World(task.seed)
     cluster = Cluster(world, plan)
-    try:
+    with undisturbed(), closing(cluster):
         cluster.found()
         formed = pass_time(world, lambda: not cluster.formed())
         return worked(world, cluster, plan, formed)
-    finally:
-        cluster.close()
 
 
 def worked(world: World, cluster: Cluster, plan: Plan, formed: bool) -> Sample:
