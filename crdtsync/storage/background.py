@@ -86,13 +86,13 @@ class Background:
         self._flushed = time.monotonic()
 
     def _checkpoint(self) -> None:
-        """A checkpoint every interval, or as soon as much is dirty."""
+        """Housekeeping, and a checkpoint every interval, or as soon as much is dirty."""
         store, config = self.store, self.store.config
         self._checkpointer.stopping.wait(min(LOOK, config.checkpoint_interval))
         now = time.monotonic()
+        if now - self._maintained >= MAINTAIN:  # first: it ends old backups, for want of whose pages the next may fail
+            self._maintained = now
+            store.maintain()
         if now - self._checkpointed >= config.checkpoint_interval or store.dirty >= config.checkpoint_bytes:
             self._checkpointed = now
             store.checkpoint()
-        if now - self._maintained >= MAINTAIN:
-            self._maintained = now
-            store.maintain()

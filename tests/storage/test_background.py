@@ -7,6 +7,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from crdtsync.errors import JournalFailed, TableFailed
 from crdtsync.storage.background import Background
 from tests.storage.helpers import add, bucket_of, check_inner, increment, open_store, rows_of
@@ -76,6 +78,26 @@ def test_a_failed_checkpoint_is_tried_again(tmp_path: Path) -> None:
     wait_for(lambda: bucket_of(store).rows == 1)
     assert failures and store.counters["table_failed"] == 1
     background.stop()
+    store.close()
+
+
+def test_a_backup_ends_in_time_while_checkpoints_fail(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The pages that it holds may be what they lack."""
+    monkeypatch.setattr("crdtsync.storage.background.MAINTAIN", 0.0)
+    store = open_store(tmp_path / "s", checkpoint_interval=0.01, backup_time_max=0.1)
+    cut, commit = store.cut(), store.table.commit
+
+    def refuse(changes: object) -> None:
+        raise TableFailed("no")
+
+    store.table.commit = refuse  # type: ignore[method-assign]
+    store.transact("default", lambda txn: add(txn, "s", 1))
+    background = Background(store)
+    background.start()
+    wait_for(lambda: cut.closed)
+    assert store.counters["table_failed"] > 0
+    background.stop()
+    store.table.commit = commit  # type: ignore[method-assign]
     store.close()
 
 
