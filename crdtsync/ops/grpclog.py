@@ -1,11 +1,13 @@
 """What gRPC writes on standard error about TLS handshakes, taken into the log: nowhere else does it say why one failed.
 
-Only for a process of our own: descriptor 2 becomes a pipe, read by a thread, and what is not gRPC's is passed on.
-Python's `sys.stderr` goes past the pipe, to where descriptor 2 led before: neither the log nor last words wait for it.
+Only for a process of our own: descriptor 2 becomes a pipe, read by a thread.  What is not gRPC's is passed on, marked
+and escaped: a stranger may ask for a name with line breaks, which gRPC repeats, and would write into our log.  Python's
+`sys.stderr` goes past the pipe, to where descriptor 2 led before: neither the log nor last words wait for it.
 """
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import re
@@ -13,6 +15,8 @@ import sys
 import threading
 import time
 from collections import Counter
+
+from crdtsync.ops.text import safe
 
 log = logging.getLogger("crdtsync.security")
 
@@ -23,6 +27,7 @@ LINE = re.compile(rb"^([IWEF])\d{4} [\d:.]+ +\d+ [\w.]+:\d+\] (.*)$")
 FAILED = b"Handshake failed with error"
 WRONG_NAME = re.compile(rb"^No match found for server name: (.*)$")
 TOLD_INTERVAL = 10.0  # s between two lines about the same mistake; all are counted
+MARK = "stderr: "  # begins each line that is passed on
 LINE_BYTES_MAX = 4096  # of a line; a longer one is passed on in pieces
 
 # What OpenSSL's words mean, in the order in which they are looked for: (word, counter, sentence)
@@ -81,9 +86,18 @@ class GrpcLog:
 
     def _run(self, reading: int) -> None:
         with open(reading, "rb") as lines:
+            begins = True
             while line := lines.readline(LINE_BYTES_MAX):
-                if not self.take(line.rstrip(b"\n")):
-                    os.write(self._real, line)
+                if not begins or not self.take(line.rstrip(b"\n")):
+                    self._pass_on(line, begins)
+                begins = line.endswith(b"\n")
+
+    def _pass_on(self, line: bytes, begins: bool) -> None:
+        """A line, or a piece of a long one."""
+        text = safe(line.rstrip(b"\n").decode("utf-8", "backslashreplace"))
+        end = "\n" if line.endswith(b"\n") else ""
+        with contextlib.suppress(OSError):  # nobody is there to read it, or the disk is full: what comes next may count
+            os.write(self._real, f"{MARK if begins else ''}{text}{end}".encode())
 
     def take(self, line: bytes) -> bool:
         """Whether a line is gRPC's and has been dealt with."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import os
 import re
+import socket
+import ssl
 import subprocess
 import sys
 from pathlib import Path
@@ -15,6 +17,7 @@ import pytest
 from crdtsync.ops.grpclog import GrpcLog
 from crdtsync.security.credentials import channel_credentials, name_options
 from crdtsync.security.files import TlsFiles
+from crdtsync.security.handshake import client_context
 from tests.cli.running import environment, started
 from tests.security.support import authority, client_pair, node_pair, write
 
@@ -66,9 +69,29 @@ def test_standard_error_is_passed_on_and_given_back() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment(), timeout=60)
     assert done.returncode == 0
-    assert {"below", "x" * 10000, "above", "after"} <= set(done.stderr.splitlines())
+    assert {"stderr: below", "stderr: " + "x" * 10000, "above", "after"} <= set(done.stderr.splitlines())
     assert "OPENSSL_internal" not in done.stderr
     assert done.stderr.splitlines()[-1] == "end Counter({'tls_handshakes_plaintext': 1})"
+
+
+def test_a_stranger_writes_no_lines_of_its_own(tmp_path: Path) -> None:
+    """gRPC repeats the name that it asks for, before anybody has shown a certificate."""
+    paths = write(tmp_path / "n1", node_pair("n1"))
+    files = ("--tls-ca", paths.tls_ca, "--tls-cert", paths.tls_cert, "--tls-key", paths.tls_key)
+    context, forged = client_context(None, False), "2026-01-01 00:00:00,000 INFO crdtsync.node: all is well\x1b[2J"
+    context.set_alpn_protocols(["h2"])
+    answer, hello = ssl.MemoryBIO(), ssl.MemoryBIO()
+    with pytest.raises(ssl.SSLWantReadError):
+        context.wrap_bio(answer, hello, server_hostname=f"x\n{forged}").do_handshake()
+    with started(tmp_path / "data", *files) as process:
+        host, _, port = process.addresses["peers"].rpartition(":")
+        with socket.create_connection((host, int(port)), 10) as line:
+            line.sendall(hello.read())
+            process.wait_for("asks for 'x'")
+            process.wait_for("stderr: .*all is well")
+        assert process.end() == 0
+    assert not any(line.startswith(forged[:4]) and "all is well" in line for line in process.stderr.splitlines())
+    assert "\x1b" not in process.stderr
 
 
 def test_a_process_says_which_mistake_it_was(tmp_path: Path) -> None:
