@@ -372,6 +372,21 @@ def test_an_import_that_is_interrupted_anywhere_counts_nothing_twice() -> None:
     assert interrupted > 10
 
 
+def test_lines_added_while_the_last_batch_was_in_doubt_are_imported() -> None:
+    text = b"".join(to_ndjson(Object("k", (), "gcounter", 10**each)).encode() for each in range(12))
+    ends = [at + 1 for at, byte in enumerate(text) if byte == 10]
+    for first, last in ((ends[2], ends[4]), (ends[2] - 1, ends[4]), (ends[2], ends[11]), (ends[6], ends[11])):
+        with crdtsync.open(None) as node:
+            saved = [ImportPosition(id="i", node=node.name, bucket="default", batch_objects=5, batch_bytes=2**20)]
+            for end in (first, last):
+                start = saved[-1].end
+                lines = Source(io.BytesIO(text[start:end]), "f", saved[-1].line, start).ndjson()
+                Importer(node, saved[-1], lambda position: saved.append(replace(position)), lambda *_: None).run(lines)  # noqa: B023
+                if end == first:
+                    saved.pop()  # as after a kill: the last batch was written, and that was not noted down
+            assert node.gcounter("k").value == int("1" * text[:last].count(b"\n"))
+
+
 def test_a_large_set_is_written_in_pieces() -> None:
     elements = ["x" * 100_000 + str(number) for number in range(12)]
     line = Line(Object("k", (), "orset", elements), 1, 2 * BATCH_BYTES, 2 * BATCH_BYTES, 0)

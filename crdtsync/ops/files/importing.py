@@ -48,12 +48,18 @@ class Importer:
     def run(self, lines: Iterable[Line]) -> None:
         """Write everything.  Raises what the node refuses, with the lines that it is about."""
         try:
-            for batch in batches(lines, self.position.batch_objects, self.position.batch_bytes):
+            here = self.position
+            for batch in batches(lines, here.batch_objects, here.batch_bytes, here.ahead, self._announce):
                 self._write(batch)
                 if time.monotonic() - self._saved_at > SAVE_INTERVAL:
                     self.save()
         finally:
             self.save()
+
+    def _announce(self, end: int) -> None:
+        """Note down where the last batch ends: it would be another one, under the same id, once the file has grown."""
+        self.position, self._ahead = replace(self.position, ahead=end), True
+        self.save()
 
     def save(self) -> None:
         """Have the node write everything down, then keep the position."""
@@ -75,7 +81,7 @@ class Importer:
         last = batch[-1]
         # One step: an interruption finds the old position or the new one.
         self.position = replace(
-            here, batch=here.batch + 1, line=last.number, end=last.end, length=last.length, crc=last.crc
+            here, batch=here.batch + 1, line=last.number, end=last.end, length=last.length, crc=last.crc, ahead=0
         )
         self._ahead = True
         self._told(self.objects, last.end)
@@ -93,20 +99,27 @@ def at_lines(batch: list[Line], act: Callable[[], Any]) -> None:
         raise
 
 
-def batches(lines: Iterable[Line], objects: int, bytes_max: int) -> Iterator[list[Line]]:
-    """Lines in batches, cut in the same way from whichever batch on they are read."""
+def batches(
+    lines: Iterable[Line], objects: int, bytes_max: int, ahead: int = 0, at_end: Callable[[int], None] | None = None
+) -> Iterator[list[Line]]:
+    """Lines in batches, cut in the same way from whichever batch on they are read.
+
+    The first one ends at the byte `ahead`, unless that is 0; `at_end` hears where the last one will end.
+    """
     batch: list[Line] = []
     size = 0
     before = -1
     for line in lines:
         weight = weight_of(line)
-        full = len(batch) >= objects or size + weight > bytes_max
+        full = len(batch) >= objects or size + weight > bytes_max or 0 < ahead <= before
         if batch and full and line.end != before:  # several objects of one line stay together
             yield batch
-            batch, size = [], 0
+            batch, size, ahead = [], 0, 0
         batch.append(line)
         size, before = size + weight, line.end
     if batch:
+        if at_end is not None:
+            at_end(before)
         yield batch
 
 

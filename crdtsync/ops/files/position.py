@@ -26,6 +26,7 @@ class ImportPosition(msgspec.Struct, forbid_unknown_fields=True):
     end: int = 0  # bytes of the file that are done
     length: int = 0  # bytes of the last of these lines
     crc: int = 0  # and their checksum: it is the same file
+    ahead: int = 0  # bytes up to the end of a batch that may have been written since, though the file had no more
 
 
 class ExportPosition(msgspec.Struct, forbid_unknown_fields=True):
