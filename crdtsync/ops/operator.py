@@ -8,13 +8,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+import msgspec
 from google.protobuf.message import Message
 
 from crdtsync.client.answers import read
 from crdtsync.client.calls import Call
 from crdtsync.client.failures import CallFailed
 from crdtsync.config import milliseconds
-from crdtsync.errors import Unreachable
+from crdtsync.errors import BadFrame, Unreachable
 from crdtsync.transport.pb import admin_pb2 as pb
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ SERVICE = "/crdtsync.v1.Admin/"
 CHUNK = 256 * 1024  # bytes of a backup file in one message
 EVICT_TIMEOUT = 20.0  # s: members have 5 s to vote, and the node may be busy besides
 M = TypeVar("M", bound=Message)
+T = TypeVar("T")
 
 
 class Operator:
@@ -44,8 +46,7 @@ class Operator:
 
     def status(self) -> dict[str, Any]:
         """Node.status() of the node."""
-        told: dict[str, Any] = json.loads(self._call("Status", pb.StatusRequest(), pb.StatusResponse).json)
-        return told
+        return _read_json(self._call("Status", pb.StatusRequest(), pb.StatusResponse).json, dict[str, Any])
 
     def members(self) -> list[dict[str, Any]]:
         """Every member record that the node knows, by name."""
@@ -70,8 +71,7 @@ class Operator:
     def rescue(self, contents: bool) -> list[dict[str, Any]]:
         """The rescue files; with what is in them."""
         answer = self._call("ListRescue", pb.ListRescueRequest(contents=contents), pb.ListRescueResponse)
-        files: list[dict[str, Any]] = json.loads(answer.json)
-        return files
+        return _read_json(answer.json, list[dict[str, Any]])
 
     def replay(self, name: str, timeout: float) -> dict[str, int]:
         """Write what a rescue file holds."""
@@ -94,8 +94,7 @@ class Operator:
         with self._failing():
             chunks = _chunks(paths, told)
             answer = self._line.answer(self._line.caller.nodes.now, SERVICE + "Restore", chunks)
-        done: dict[str, int] = json.loads(read(pb.RestoreResponse, answer).json)
-        return done
+        return _read_json(read(pb.RestoreResponse, answer).json, dict[str, int])
 
     @contextmanager
     def _failing(self) -> Iterator[None]:
@@ -118,6 +117,14 @@ class Operator:
     def stop(self) -> None:
         """Have the process write everything down and end."""
         self._call("Stop", pb.StopRequest(), pb.StopResponse)
+
+
+def _read_json(text: str, kind: type[T]) -> T:
+    """What a node tells as JSON.  Raises BadFrame."""
+    try:
+        return msgspec.convert(json.loads(text), kind)
+    except (ValueError, RecursionError) as error:
+        raise BadFrame(f"The node answers with JSON that is not what was asked for: {error}.") from None
 
 
 def _chunks(paths: Sequence[Path], told: Callable[[int], None]) -> Iterator[bytes]:

@@ -12,12 +12,18 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 import crdtsync
+from crdtsync.errors import BadFrame
+from crdtsync.ops.cli.options import Remote
+from crdtsync.ops.cli.status import show
 from crdtsync.ops.cli.summary import duration, lines, size
+from crdtsync.ops.operator import Operator
+from crdtsync.transport.pb import admin_pb2 as admin
 from tests.cli.running import PATIENCE, Done, Process, call, command, environment, started
 
 QUICK = ("--heartbeat-interval", "100ms", "--pull-interval", "100ms", "--collect-interval", "100ms")
@@ -194,6 +200,23 @@ def test_evict_asks_on_a_terminal(first: Process, second: Process) -> None:
 def test_figures_as_people_say_them() -> None:
     assert [duration(each) for each in (0.04, 59, 150, 7300, 200_000)] == ["0.0 s", "59 s", "2 min", "2 h", "2 d"]
     assert [size(each) for each in (0, 1023, 1024, 5 * 2**30)] == ["0 B", "1,023 B", "1.0 KiB", "5.0 GiB"]
+
+
+def test_a_status_that_is_none_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    remote = Remote((), 1.0, "table")
+    with crdtsync.open(None, name="a") as node:
+        whole = node.status()
+    for status in ({}, {**whole, "storage": None}, {**whole, "members": {"b": {}}}, {**whole, "up_seconds": "x"}):
+        with pytest.raises(BadFrame, match="is not what this version shows"):
+            show(status, remote, False)
+    assert capsys.readouterr().out == ""
+    for text in ("", "[]", "[" * 100_000, "null"):
+        line = SimpleNamespace(
+            caller=SimpleNamespace(make=lambda *_: None),
+            run=lambda _, text=text: SimpleNamespace(answers=[admin.StatusResponse(json=text).SerializeToString()]),
+        )
+        with pytest.raises(BadFrame, match="JSON"):
+            Operator(SimpleNamespace(_line=line)).status()  # type: ignore[arg-type]
 
 
 def test_the_summary_tells_what_is_wrong() -> None:

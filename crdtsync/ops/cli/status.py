@@ -29,9 +29,16 @@ def command(remote: Remote, watch: float | None) -> None:
 
 def show(status: dict[str, Any], remote: Remote, again: bool) -> None:
     """One snapshot; on a terminal it takes the place of the one before."""
+    from crdtsync.errors import BadFrame
     from crdtsync.ops.cli.summary import lines
 
+    try:
+        told = list(lines(status)) if remote.output == "table" else []
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise BadFrame(
+            f"The node's status is not what this version shows: {error!r}.", hint="--output json shows it as it is."
+        ) from None
     if again and remote.output == "table" and sys.stdout.isatty():
         click.clear()
-    remote.printer.one(status, lines(status))
+    remote.printer.one(status, told)
     sys.stdout.flush()
