@@ -290,9 +290,9 @@ class Node(Objects):
         """Write the state of this moment, of all buckets, to the file `path`; writers go on meanwhile.
 
         `since` is the token of an earlier backup, or a Path of its file: then only what came after it is written, and
-        restoring needs both.  `force` overwrites a file; without it that is FileThere.  `progress(done, total)` is
-        told rows.  Raises BackupMismatch for a `since` that this node does not hold, InvalidToken, BackupExpired,
-        RowDamaged, StartingOver, DiskFull, OSError; `path` then is as it was.
+        restoring needs both.  `force` overwrites a file, though never that of `since`; else that is FileThere.
+        `progress(done, total)` is told rows.  Raises BackupMismatch for a `since` that this node does not hold,
+        InvalidToken, BackupExpired, RowDamaged, StartingOver, DiskFull, OSError; `path` then is as it was.
         """
         return self._backups.write(path, since, force, progress)
 
