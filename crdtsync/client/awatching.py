@@ -54,7 +54,8 @@ class AsyncWatcher:
             while not self._line.caller.closed:
                 await asyncio.sleep(await self._follow())
         except Exception as error:
-            self._error = error
+            if not self._line.caller.closed:  # else that is what it ends of
+                self._error = error
         finally:  # a channel that is closed cancels what waits for it
             self._over = True
             if self._queue.empty():

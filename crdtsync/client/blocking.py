@@ -106,8 +106,12 @@ class Blocking:
             raise failed(error) from None
 
     def open(self, node: Node, name: str, kind: str, *arguments: Any) -> Any:
-        """Begin a stream; the gRPC call.  Raises CallFailed."""
-        return self._call(node, name, kind)(*arguments)
+        """Begin a stream; the gRPC call.  Raises Closed."""
+        try:
+            return self._call(node, name, kind)(*arguments)
+        except ValueError:  # the channel was closed in between
+            self.caller.check()
+            raise
 
     def _call(self, node: Node, name: str, kind: str) -> Callable[..., Any]:
         call = self._calls.get((node, name))

@@ -73,7 +73,8 @@ class RemoteWatcher:
             while not (self._closed or self._line.caller.closed):
                 self._pause(self._follow())
         except Exception as error:
-            self._error = error
+            if not self._line.caller.closed:  # else that is what it ends of
+                self._error = error
         self._over = True
         self._wake()
 

@@ -359,3 +359,25 @@ def test_a_watcher_goes_on_at_the_next_node(cluster: list[Served]) -> None:
                 assert change is not None
                 told[change.key] = change.value
         assert told == {f"{name}{number}": {number} for number in range(6) for name in ("s", "during")}
+
+
+def test_a_watcher_that_looks_for_a_node_ends_with_its_client(served: Served) -> None:
+    settings: dict[str, Any] = {"timeout": 0.3, "backoff_min": 0.001, "backoff_max": 0.002}
+    for _ in range(3):
+        with crdtsync.connect(served.address, **settings) as client:
+            changes = client.watch()
+            served.proxy.cut()
+            until(lambda client=client: client.status()["counters"].get("retries", 0) > 1, "a second look")
+        assert changes.next(30.0) is None
+        served.proxy.heal()
+
+    async def main() -> None:
+        async with crdtsync.aio.connect(served.address, **settings) as client:
+            changes = client.watch()
+            await changes.start()
+            served.proxy.cut()
+            while client.status()["counters"].get("retries", 0) < 2:
+                await asyncio.sleep(0.005)
+        assert await changes.next(30.0) is None
+
+    asyncio.run(main())
