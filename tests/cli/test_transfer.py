@@ -136,10 +136,10 @@ def test_a_wrong_line_is_named_and_what_stood_before_it_counts(run: Run, tmp_pat
     file.write_text('{"key":"first","type":"flag","value":true}\n\n' + line + "\n")
     done = run("import", str(file))
     assert (done.code, done.out) == (5, ""), done.err
-    assert "ine 3: " in done.err and told in done.err
+    assert f"{file}" in done.err and "ine 3: " in done.err and told in done.err
     assert run("keys").out in ("first\n", "")  # its batch is one: all or nothing
     checked = run("import", str(file), "--dry-run")
-    assert checked.code == 5 and "ine 3: " in checked.err and told in checked.err
+    assert checked.code == 5 and f"{file}" in checked.err and "ine 3: " in checked.err and told in checked.err
 
 
 def test_bytes_that_are_no_text_are_refused(run: Run, tmp_path: Path) -> None:

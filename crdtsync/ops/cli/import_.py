@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 from uuid import uuid4
 
 import click
 
+from crdtsync.errors import CrdtsyncError
 from crdtsync.ops.cli.options import Remote, bucket_option, remote_options
 from crdtsync.ops.cli.output import say
 
@@ -55,6 +56,7 @@ def command(
         raise click.UsageError("--key-column is for CSV.")
     wide = None if key_column is None else Wide(key_column, key_prefix, as_json)
     with ExitStack() as stack:
+        stack.enter_context(named(file))
         source = sys.stdin.buffer if str(file) == "-" else stack.enter_context(file.open("rb"))
         if dry_run:
             from crdtsync.ops.files.importing import check
@@ -63,6 +65,17 @@ def command(
             say(f"{count:,} objects can be read; nothing was written.")
         else:
             transfer(remote, source, file, kind, wide, resume, bucket)
+
+
+@contextmanager
+def named(file: Path) -> Iterator[None]:
+    """An error that says which lines it is about also says of which file."""
+    try:
+        yield
+    except CrdtsyncError as error:
+        if hasattr(error, "lines"):
+            error.message = f"{file}: {error.message}"
+        raise
 
 
 def transfer(
