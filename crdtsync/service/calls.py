@@ -143,8 +143,8 @@ class Calls:
 
     async def _refuse(self, tally: Tally, context: Any, error: Exception) -> None:
         """End a call with the status of an error, counted and logged."""
-        if isinstance(error, CallerGone):
-            return
+        if isinstance(error, CallerGone):  # as grpc ends such a call: anything else is a bug to it, with a traceback
+            raise asyncio.CancelledError
         tally.errors += 1
         message = self.noted(error)
         trailer = ((TRAILER, message.SerializeToString()),)

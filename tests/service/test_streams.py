@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import queue
 import threading
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ import grpc
 import pytest
 
 import crdtsync
+from crdtsync.service.calls import CallerGone, Calls
 from crdtsync.transport.pb import admin_pb2 as admin
 from crdtsync.transport.pb import data_pb2 as pb
 from tests.integration.waiting import until
@@ -310,3 +312,24 @@ def test_what_does_not_end_within_the_grace_is_cut(node: crdtsync.Node, monkeypa
         with pytest.raises(grpc.RpcError):
             running.result()
     assert node.status()["service"] == []
+
+
+def test_a_call_whose_caller_has_gone_ends_as_a_cancelled_one(node: crdtsync.Node) -> None:
+    """Of any other exception grpc writes a traceback, which callers could have as many of as they like."""
+    calls = Calls(node.local, crdtsync.ServeConfig(), verified=False)
+
+    async def gone(*_: Any) -> Any:
+        raise CallerGone
+
+    async def main() -> None:
+        for call, requests in (
+            (calls.unary("unary", gone).unary_unary, b""),
+            (calls.answers("answers", gone).unary_stream, b""),
+            (calls.stream("stream", gone).stream_stream, None),
+            (calls.requests("requests", gone).stream_unary, None),
+        ):
+            with pytest.raises(asyncio.CancelledError):
+                await call(requests, None)
+
+    asyncio.run(main())
+    assert all((tally.errors, tally.running) == (0, 0) for tally in calls.tallies.values())
