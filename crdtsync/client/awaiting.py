@@ -177,7 +177,8 @@ class Stream:
         except aio.AioRpcError as error:
             raise failed(error) from None
         except asyncio.CancelledError:
-            if self._stream.cancelled():
+            task = asyncio.current_task()
+            if self._stream.cancelled() and (task is None or not task.cancelling()):  # else nobody is there to hear it
                 raise CallFailed("the stream has been ended") from None
             raise
         return None if answer is aio.EOF else answer

@@ -45,6 +45,8 @@ class AsyncWatcher:
         except TimeoutError:
             self.close()
             raise self._telling.late() from None
+        if first is None and self._error is None:
+            self._line.caller.check()
         self._begin(first)
 
     # -- the task that takes in

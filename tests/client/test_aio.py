@@ -340,6 +340,8 @@ def test_a_watch_that_cannot_begin_ends(served: Served) -> None:
             unused = client.watch()
             unused.close()
             assert await unused.next() is None
+        with pytest.raises(Closed):
+            await client.watch().start()
         async with crdtsync.aio.connect(served.server.address, timeout=DEADLINE * 10) as client:
             with client.deadline(0.0), pytest.raises(DeadlineExceeded):
                 await client.watch().start()
