@@ -199,7 +199,7 @@ class Watcher:
         """Everything up to here has been told: where to resume when this watcher is lost."""
         with self._store.lock:
             if not self._something():  # what has changed since was none of its business: resuming need not look at it
-                self._told = self._sessions.clocks(self._buckets())
+                self._told = self._sessions.told(self._buckets())
             if self._token_of is not self._told:
                 self._token, self._token_of = self._sessions.token_of(self._told), self._told
             return self._token

@@ -10,6 +10,7 @@ import pytest
 
 from crdtsync import Change, Node
 from crdtsync.errors import InvalidKey, InvalidToken, SlowConsumer
+from tests.storage.helpers import PART, add, open_store, publish
 
 
 def drain(watcher: Any) -> list[Change]:
@@ -82,6 +83,33 @@ def test_the_token_moves_on_past_what_is_not_watched(node: Node) -> None:
         node.pncounter("quiet").increment()
         assert changes.token != node.token(), "that has not been told yet"
         assert [change.token for change in drain(changes)] == [node.token()]
+
+
+def test_the_token_does_not_run_ahead_of_a_long_transfer_that_is_being_told(open_node: Any) -> None:
+    """Its clock is there at once, and its rows are told slice by slice: between two of them nothing waits here."""
+    node, server = open_node(slice_rows=2), open_store(seed=2, name="server")
+    publish(server)
+    server.transact("default", lambda txn: [add(txn, f"k{number}", 1) for number in range(7)])
+    store, told, tokens = node._store, list[str](), list[tuple[int, str]]()
+    store.publish(server.cluster())
+    clock = server.clock("default")
+    part, after = server.scan("default", b"", PART)
+    store.stage_scan("default", clock, store.stage("default", part), after)
+    with node.watch() as changes:
+
+        def look() -> None:
+            told.extend(change.key for change in drain(changes))
+            tokens.append((len(told), changes.token))
+
+        store.let_others_in = look
+        store.finish_scan("default", [], clock, {}, 0)
+        look()
+    assert told == [f"k{number}" for number in range(7)]
+    assert any(0 < count < 7 for count, _ in tokens), "it was told in several slices"
+    for count, token in tokens:
+        with node.watch(after=token) as resumed:
+            assert {*told[:count], *(change.key for change in drain(resumed))} == set(told)
+    assert tokens[-1][1] == node.token()
 
 
 def test_changes_during_the_telling_are_told_afterwards(node: Node) -> None:
