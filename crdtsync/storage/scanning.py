@@ -37,9 +37,10 @@ class Scanning(Receiving):
     """
 
     def _hidden(self, bucket: str) -> Bucket | None:
-        for held in self.numbered.values():
-            if held.state == HIDDEN and held.name == bucket and held.staged is not None:
-                return held
+        with self.lock:  # writers make buckets, and checkpoints remove them
+            for held in self.numbered.values():
+                if held.state == HIDDEN and held.name == bucket and held.staged is not None:
+                    return held
         return None
 
     def staging(self, bucket: str) -> tuple[Clock, bytes] | None:

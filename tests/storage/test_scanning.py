@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from typing import Any
 
 import pytest
 
@@ -157,3 +158,33 @@ def test_a_new_scan_replaces_an_old_one_and_drop_forgets() -> None:
         pass
     assert not [bucket for bucket in reader.numbered.values() if bucket.state]
     assert reader.is_empty()
+
+
+class Guarded(dict[int, Any]):
+    """The buckets of a store by number, which must not be looked through without its lock: writers add to them."""
+
+    def __init__(self, store: Store) -> None:
+        super().__init__(store.numbered)
+        self.held = store.lock._is_owned  # type: ignore[attr-defined]
+
+    def values(self) -> Any:
+        assert self.held()
+        return super().values()
+
+
+def test_the_hidden_bucket_is_looked_for_under_the_lock() -> None:
+    """Buckets that other threads make, or a checkpoint removes, meanwhile ended the search with an exception."""
+    server, reader = server_with(10), open_store(seed=4, name="r")
+    publish(reader)
+    reader.transact("default", lambda txn: add(txn, "mine", 1))
+    reader.numbered = Guarded(reader)
+    clock = server.clock("default")
+    for end in (reader.finish_scan, reader.replace):
+        part, after = server.scan("default", b"", PART)
+        reader.stage_scan("default", clock, reader.stage("default", part), after)
+        if end == reader.finish_scan:
+            reader.finish_scan("default", [], clock, {}, 0)
+        else:
+            reader.give_up("default")
+            reader.replace("default", [], clock, {}, 0, clock)
+        assert reader.clock("default").items() >= clock.items()
