@@ -146,9 +146,9 @@ class Eviction:
         core = self.core
         core.counters["evictions"] += 1
         core.replica.forget(record.node)
-        own = core.me()
-        mine = [with_ballot(own, None)] if own is not None and self.until != NEVER else []
-        self.until = NEVER
+        own, mine = core.me(), []
+        if own is not None and record.node == self.victim_sought():  # else it is asked for anew: another list
+            mine, self.until = [with_ballot(own, None)], NEVER
         self.membership.put(msgspec.structs.replace(record, state=EVICTED), *mine)
         self._tell(record.node, "")
 

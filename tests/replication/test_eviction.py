@@ -129,6 +129,19 @@ def test_who_is_counted_changes_under_a_proposal() -> None:
     cluster.until(lambda: ends(nodes[0]) == [("n2", True)], VOTES_TIMEOUT + 1.0)
 
 
+def test_force_against_another_leaves_the_proposal_under_way() -> None:
+    cluster, nodes = mesh(5)
+    cluster.lose = deaf("n0")  # type: ignore[assignment]
+    evict(nodes[0], nodes[3])
+    evict(nodes[0], nodes[4], force=True)
+    assert ends(nodes[0]) == [("n4", True)]
+    ballot = proposal(nodes[0].store.members(), "n0")
+    assert ballot is not None
+    assert ballot.victim == "n3"
+    cluster.lose = lambda one, two, message: False
+    cluster.until(lambda: ends(nodes[0]) == [("n4", True), ("n3", True)], VOTES_TIMEOUT + 1.0)
+
+
 def test_two_that_put_out_each_other_by_force_are_one_cluster_again() -> None:
     cluster, nodes = mesh(2)
     cluster.cut("n0", "n1")
