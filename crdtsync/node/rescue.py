@@ -101,7 +101,8 @@ class Rescue:
     def replay(self, name: str) -> dict[str, int]:
         """Write what a file holds, once; the file is gone afterwards.  Returns {applied, skipped}: numbers of rows.
 
-        Raises MembershipMisuse when there is no such file, StoreDamaged when it fails its checksum.
+        Raises MembershipMisuse when there is no such file, StoreDamaged when it fails its checksum; StartingOver and
+        MembershipMisuse, as every write does, while the node takes no writes: the file is kept then.
         """
         content = self._read(name)
         done = {"applied": 0, "skipped": 0}
@@ -144,6 +145,7 @@ class Rescue:
 
         def run(txn: Txn) -> None:
             nonlocal applied
+            self._local.check_role()
             if txn.get(mark.prefix) is not None:
                 return
             lwwregister.write(txn, mark, None)

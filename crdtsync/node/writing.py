@@ -92,6 +92,14 @@ class Local:
                 "The node has left the cluster; it takes no more writes.", hint="Open it again with join= to come back."
             )
 
+    def check_role(self) -> None:
+        """`check_state` of the engine, for writes that do not go through Bucket.run; under the store's lock."""
+        if self.engine is not None:
+            try:
+                self.check_state(self.engine.core.state)
+            except CrdtsyncError as error:
+                raise self.refused(error) from None
+
     def carry_out(
         self,
         bucket: str,
