@@ -79,6 +79,7 @@ def test_what_was_deleted_does_not_come_back_with_an_old_copy(tmp_path: Path) ->
             rescued = old.rescue.show()
             if b.gcounter("hits").value == 0:
                 (file,) = rescued
+                until(lambda: old.status()["state"] == "member", SECONDS)  # before, it takes no writes
                 assert old.rescue.replay(file["name"])["applied"] == 1
                 agree(old, b)
             assert b.gcounter("hits").value == old.gcounter("hits").value == 1
