@@ -257,7 +257,7 @@ class Entry:
         core = self.core
         free = PULLS_AT_ONCE - len(self.transfers.asked)
         for bucket in sorted(self.pending - set(self.transfers.asked))[: max(free, 0)]:
-            if core.store.damaged(bucket):
+            if core.store.damaged(bucket) and not core.store.given_up(bucket):  # else what is staged would go, too
                 self._give_up_bucket(bucket)
             self.transfers.pull(bucket, sponsor)
         if not self.pending and sponsor.link is not None and core.now >= self.done_at:

@@ -169,3 +169,29 @@ def test_status_shows_a_long_transfer_under_way() -> None:
     assert reader.engine.status()["peers"]["n0"]["behind"][BUCKET] == 200
     cluster.until(cluster.equal, 30.0)
     assert reader.engine.status()["peers"]["n0"]["behind"][BUCKET] == 0
+
+
+def test_damage_in_what_was_given_up_does_not_begin_a_long_transfer_anew() -> None:
+    """Who starts over takes a member's state in the place of the damaged one: there is nothing to give up again."""
+    cluster, server, reader = behind(count=200, transfer_bytes_max=4096)
+    reader.damage("k", "first")
+    server.engine.evict("n1", True, cluster.now)
+    cluster.settle(server)
+    parts = 0
+
+    def interrupted(one: str, two: str, message: object) -> bool:
+        """After some parts nothing more of it arrives."""
+        nonlocal parts
+        parts += isinstance(message, m.Part) and one == "n0"
+        return isinstance(message, m.Part) and parts > 6
+
+    cluster.lose = interrupted  # type: ignore[assignment]
+    cluster.heal()
+    cluster.until(lambda: reader.engine.core.counters["transfer_timeouts"] > 0, 60.0)
+    cluster.run(3.0)
+    staged = reader.store.staging(BUCKET)
+    assert staged is not None, "it goes on where it was"
+    resumed = [pull for _, _, pull in sent(cluster, m.Pull) if isinstance(pull, m.Pull) and pull.scan_from]
+    assert [pull.scan_from for pull in resumed] == [staged[1]]
+    cluster.lose = lambda one, two, message: False
+    cluster.until(lambda: reader.engine.state == "member" and cluster.equal(), 60.0)
