@@ -38,7 +38,7 @@ class Eviction:
 
     def __init__(self, core: Core, membership: Membership) -> None:
         self.core, self.membership = core, membership
-        self.victim, self.until = "", NEVER  # of the proposal under way
+        self.victim, self.epoch, self.until = "", 0, NEVER  # of the proposal under way
         membership.on_change = self.look
         membership.on_list = self.heard
 
@@ -62,7 +62,7 @@ class Eviction:
         total = len(counted(core.store.members()))
         if 2 * len(reached) <= total:
             raise QuorumMissing(f"{len(reached)} of {total} members are in reach; an eviction needs more than half.")
-        self.victim, self.until = node, core.now + VOTES_TIMEOUT
+        self.victim, self.epoch, self.until = node, record.epoch, core.now + VOTES_TIMEOUT
         core.counters["evictions_proposed"] += 1
         self._propose()
 
@@ -110,7 +110,9 @@ class Eviction:
 
     def _count(self, members: Members, ballot: Ballot | None) -> None:
         victim = members[self.victim]
-        if victim.state not in (JOINING, MEMBER):
+        if victim.epoch != self.epoch:  # who was meant is out already
+            self._take_back(f"{self.victim} has come back since")
+        elif victim.state not in (JOINING, MEMBER):
             self._take_back("" if victim.state == EVICTED else f"{self.victim} is {victim.state}")
         elif ballot is None or ballot.config != config_of(members):
             self._propose()  # another list than the votes were for

@@ -142,6 +142,23 @@ def test_force_against_another_leaves_the_proposal_under_way() -> None:
     cluster.until(lambda: ends(nodes[0]) == [("n4", True), ("n3", True)], VOTES_TIMEOUT + 1.0)
 
 
+def test_who_has_come_back_since_is_not_who_was_to_be_evicted() -> None:
+    cluster, nodes = mesh(3)
+    cluster.lose = deaf("n0")  # type: ignore[assignment]
+    evict(nodes[0], nodes[2])
+    evict(nodes[1], nodes[2], force=True)
+    cluster.until(lambda: nodes[1].store.members()["n2"].epoch == 2, VOTES_TIMEOUT - 1.0)
+    cluster.until(lambda: nodes[2].engine.state == "member", VOTES_TIMEOUT - 1.0)
+    nodes[2].add("k", "written since")
+    assert ends(nodes[0]) == []
+    cluster.lose = lambda one, two, message: False
+    cluster.until(lambda: ends(nodes[0]) == [("n2", False)], VOTES_TIMEOUT + 1.0)
+    cluster.run(3.0)
+    assert nodes[2].store.members()["n2"].epoch == 2
+    assert states(nodes) == ["member"] * 3
+    assert proposal(nodes[0].store.members(), "n0") is None
+
+
 def test_two_that_put_out_each_other_by_force_are_one_cluster_again() -> None:
     cluster, nodes = mesh(2)
     cluster.cut("n0", "n1")
