@@ -54,6 +54,7 @@ class SimNode:
         self._promised: dict[str, Clock] = {}  # what the next start must find
         self._looked: dict[str, dict[int, int]] = {}  # clocks by index, as the oracles last saw them
         self.collected: dict[str, Clock] = {}  # its floors when it last had to start over
+        self.had: dict[str, dict[bytes, Clock]] = {}  # and the contexts of its rows, by bucket and name
         self.touched: dict[str, set[bytes]] = {}  # keys of rows that have changed since the oracles last looked
         self._wake: Event | None = None
         self._timers: list[Event] = []
@@ -299,6 +300,7 @@ class SimNode:
             self.cluster.let_in(self, self.engine.entry.sponsor)
         elif event == "state" and details["state"] == states.STARTING_OVER:
             self.collected = {bucket: self.store.floor(bucket) for bucket in self.buckets()}
+            self.had = {bucket: self.contexts(bucket) for bucket in self.buckets()}
 
     # -- what oracles read
     def queues(self) -> dict[str, tuple[int, int]]:
@@ -345,6 +347,14 @@ class SimNode:
                         row = row_name(key, image, ids)
                         found[row] = join(found.get(row, {}), context)
         return found
+
+    def contexts(self, bucket: str) -> dict[bytes, Clock]:
+        """Contexts of the rows of a bucket, by their names."""
+        own = self.actor_id
+        return {
+            row_name(key, image, own): {own(actor): seq for actor, seq in row_context(image)}
+            for key, image in self.rows(bucket)
+        }
 
     def others(self) -> list[SimNode]:
         """All other nodes."""

@@ -120,9 +120,11 @@ class Oracles:
         rescued = node.rescued(bucket)
         # Who has put all others out by force collects alone, and what it collected is in no row that could be rescued.
         collected = node.collected.get(bucket, {}) if self.forced else {}
+        had = node.had.get(bucket, {})
         for actor, seq in before.items():
             for fact in self.history(bucket).by_actor.get(actor, [])[top.get(actor, 0) : seq]:
-                if self.history(bucket).overwritten(fact, before) or fact.seq <= collected.get(actor, 0):
+                gone = had.get(fact.row, {}).get(actor, 0) < fact.seq <= collected.get(actor, 0)
+                if gone or self.history(bucket).overwritten(fact, before):
                     continue
                 if rescued.get(fact.row, {}).get(actor, 0) < fact.seq:
                     event = f"event {fact.seq} of actor {actor:x} on {fact.row!r}"
