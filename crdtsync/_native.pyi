@@ -1,6 +1,8 @@
 from collections.abc import Sequence
 from typing import Any
 
+from typing_extensions import disjoint_base
+
 __test__: dict[str, Any]  # Cython makes one in every module
 
 def varint_encode(value: int) -> bytes: ...
@@ -22,6 +24,7 @@ def latest_set(
     image: bytes | None, actor: int, seq: int, stamp: int, payload: bytes | None, expiry: int = 0
 ) -> bytes: ...
 def cell_add(image: bytes | None, actor: int, seq: int, p: int, n: int) -> bytes: ...
+def cell_at(image: bytes, actor: int, seq: int, p: int, n: int) -> bytes: ...
 def cell_reset(image: bytes, actor: int, seq: int) -> bytes: ...
 def row_join(current: bytes | None, incoming: bytes, clock: dict[int, int], ids: Sequence[int]) -> bytes | None: ...
 def rows_join(
@@ -38,3 +41,96 @@ def rows_remap(rows: list[tuple[bytes, bytes]], mapping: list[int]) -> list[tupl
 def rows_actors(rows: list[tuple[bytes, bytes]]) -> set[int]: ...
 def rows_beyond(rows: list[tuple[bytes, bytes]], clock: dict[int, int]) -> int: ...
 def rows_digest(rows: list[tuple[bytes, bytes | None]]) -> int: ...
+
+@disjoint_base
+class LayerState:
+    rows: dict[bytes, bytes | None]
+    origin: dict[bytes, bytes | None]
+    pending: dict[bytes, bytes | None]
+    log: dict[int, dict[int, bytes]]
+    size: int
+    _folded: int
+    _fresh: list[bytes]
+    _order: Any
+    _ragged: set[int]
+
+@disjoint_base
+class BucketState:
+    number: int
+    state: int
+    active: Any
+    frozen: Any
+    clock: dict[int, int]
+    unsynced: dict[int, int]
+    stamp_floor: int
+    table_dirty: bool
+
+@disjoint_base
+class PlaceState:
+    name: str
+    fields: tuple[str, ...]
+    code: bytes
+    prefix: bytes
+    levels: tuple[bytes, ...]
+    _actor: int
+    _cell: bytes
+    def __init__(
+        self, name: str, fields: tuple[str, ...], code: bytes, prefix: bytes, levels: tuple[bytes, ...]
+    ) -> None: ...
+    def cell(self, actor: int) -> bytes: ...
+
+@disjoint_base
+class HandleState:
+    _backend: Any
+    _place: PlaceState
+    _write: Any
+    _hot: Writer | None
+    def __init__(self, backend: Any, place: PlaceState) -> None: ...
+
+@disjoint_base
+class Growing(HandleState):
+    def increment(self, n: int = 1) -> None: ...
+
+class Stepping(Growing):
+    def decrement(self, n: int = 1) -> None: ...
+
+@disjoint_base
+class Tail:
+    next: int
+    seed: int
+    synced: int
+    offset: int
+    segment: Any
+    def __init__(self, next: int, seed: int, synced: int) -> None: ...
+    def begin(self, segment: Any, offset: int) -> None: ...
+    def let_go(self) -> None: ...
+    def append(self, payload: bytes, flags: int = 0) -> int: ...
+    def append_run(self, payload: bytes, seq: int, ups: int, downs: int) -> int: ...
+    def step(self, seq: int, ups: int, downs: int) -> None: ...
+    @property
+    def open(self) -> bool: ...
+    def seal(self) -> None: ...
+
+@disjoint_base
+class StoreLock:
+    def __init__(self, writer: Writer) -> None: ...
+    def acquire(self, blocking: bool = True, timeout: float = -1) -> bool: ...
+    def release(self) -> None: ...
+    def __enter__(self) -> bool: ...
+    def __exit__(self, kind: Any, error: Any, trace: Any) -> None: ...
+    def _is_owned(self) -> bool: ...
+    def _release_save(self) -> Any: ...
+    def _acquire_restore(self, saved: Any) -> None: ...
+
+@disjoint_base
+class Writer:
+    core: Any
+    engine: Any
+    batches: Any
+    tail: Tail | None
+    own: int
+    dirty: int
+    @property
+    def lock(self) -> StoreLock: ...
+    def __init__(self, core: Any, dirty_max: int, batch_max: int, each: bool) -> None: ...
+    def write(self, name: str, verb: Any, place: PlaceState, argument: Any) -> int: ...

@@ -12,6 +12,9 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+from crdtsync.pure.tail import RECORD, RUN, SEALED, SLOTS_SIZE, decode_slots
+from crdtsync.pure.writing import BY_ELEMENT, BY_GROWTH, BY_PRESENCE, BY_STEP, BY_VALUE, BY_VALUES, LONG_WAY
+
 PRESENCE, VALUES, LATEST, CELL = 0, 1, 2, 3
 
 _forced = os.environ.get("CRDTSYNC_KERNELS", "")
@@ -44,6 +47,7 @@ if TYPE_CHECKING or IMPLEMENTATION == "pure":
     from crdtsync.pure.keys import keys_pack, keys_remap, keys_unpack
     from crdtsync.pure.operations import (
         cell_add,
+        cell_at,
         cell_reset,
         latest_set,
         presence_add,
@@ -62,10 +66,22 @@ if TYPE_CHECKING or IMPLEMENTATION == "pure":
         row_log_dots,
         row_payloads,
     )
+    from crdtsync.pure.state import BucketState, HandleState, LayerState, PlaceState
+    from crdtsync.pure.tail import Tail
     from crdtsync.pure.varint import varint_decode, varint_encode
+    from crdtsync.pure.writing import Growing, Stepping, Writer
 else:
     from crdtsync._native import (
+        BucketState,
+        Growing,
+        HandleState,
+        LayerState,
+        PlaceState,
+        Stepping,
+        Tail,
+        Writer,
         cell_add,
+        cell_at,
         cell_reset,
         keys_pack,
         keys_remap,
@@ -99,13 +115,34 @@ else:
     )
 
 __all__ = [
+    "BY_ELEMENT",
+    "BY_GROWTH",
+    "BY_PRESENCE",
+    "BY_STEP",
+    "BY_VALUE",
+    "BY_VALUES",
     "CELL",
     "IMPLEMENTATION",
     "LATEST",
+    "LONG_WAY",
     "PRESENCE",
+    "RECORD",
+    "RUN",
+    "SEALED",
+    "SLOTS_SIZE",
     "VALUES",
+    "BucketState",
+    "Growing",
+    "HandleState",
+    "LayerState",
+    "PlaceState",
+    "Stepping",
+    "Tail",
+    "Writer",
     "cell_add",
+    "cell_at",
     "cell_reset",
+    "decode_slots",
     "keys_pack",
     "keys_remap",
     "keys_unpack",

@@ -1,23 +1,30 @@
-# cython: language_level=3, wraparound=False, cdivision=True
+# cython: language_level=3, wraparound=False, cdivision=True, auto_pickle=False
 # Bounds checks stay on: they cover lists alone, where an index without an id must be an IndexError and not a crash.
 """The compiled kernels.  crdtsync.pure holds the same functions under the same stems; its docstrings are the contract."""
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
-from cpython.dict cimport PyDict_GetItemWithError
+from cpython.dict cimport PyDict_Contains, PyDict_GetItemWithError
 from cpython.exc cimport PyErr_Format
 from cpython.list cimport PyList_GET_ITEM, PyList_GET_SIZE, PyList_New, PyList_SET_ITEM
-from cpython.long cimport PyLong_AsUnsignedLongLong, PyLong_FromUnsignedLongLong
+from cpython.long cimport PyLong_AsLongLongAndOverflow, PyLong_AsUnsignedLongLong, PyLong_FromUnsignedLongLong
 from cpython.mem cimport PyMem_Free, PyMem_Malloc
+from cpython.memoryview cimport PyMemoryView_GET_BUFFER
 from cpython.object cimport PyObject
-from cpython.ref cimport Py_INCREF
+from cpython.ref cimport Py_DECREF, Py_INCREF
 from libc.stdint cimport uint32_t, uint64_t
 from libc.stdlib cimport qsort
-from libc.string cimport memchr, memcmp, memcpy
+from libc.string cimport memchr, memcmp, memcpy, memset
 
 from buffer cimport (
     Buffer, VARINT_MAX, close_buffer, open_buffer, put, put_byte, put_bytes, reserve, set_count, taken, varint_size,
 )
 from cursor cimport Cursor, fail, skim, take
+
+cdef extern from "Python.h":
+    int PyContextVar_Get(object variable, PyObject* default, PyObject** value) except -1
+
+from os import register_at_fork as _register_at_fork
+from threading import RLock as _RLock
 
 from xxhash import xxh3_128_digest as _xxh3_128_digest
 
@@ -29,3 +36,6 @@ include "joins.pxi"
 include "keys.pxi"
 include "columns.pxi"
 include "digest.pxi"
+include "tail.pxi"
+include "state.pxi"
+include "writing.pxi"

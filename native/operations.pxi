@@ -103,6 +103,21 @@ def cell_add(bytes image, actor, seq, p, n):
     return with_cell(&row, who, event)
 
 
+def cell_at(bytes image not None, actor, seq, p, n):
+    """The owner's cell after steps that have brought it to `p` and `n`, the last of them the event (actor, seq)."""
+    cdef Image row
+    cdef uint64_t up = u64(p), down = u64(n), who = index(actor), event = u64(seq)
+    before(image, CELL, who, event, &row)
+    if row.cell.owner != who:
+        raise ValueError("a cell is written by its owner only")
+    if up < row.cell.p or down < row.cell.n or up > COUNT_MAX or down > COUNT_MAX:
+        raise ValueError("a cell only grows, up to 2^63 - 1")
+    row.cell.seq = event
+    row.cell.p = up
+    row.cell.n = down
+    return with_cell(&row, who, event)
+
+
 def cell_reset(bytes image not None, actor, seq):
     """The base becomes what `actor` has observed, so increments that it had not seen survive."""
     cdef Image row

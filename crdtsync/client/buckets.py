@@ -23,6 +23,7 @@ class RemoteBucket(Objects):
     """A named group of keys: all handles, in this bucket.  It comes into being with its first write."""
 
     __slots__ = ("_line", "depth_max", "key_bytes_max", "name", "value_bytes_max")
+    writer = None
 
     def __init__(self, line: Line, name: str) -> None:
         self.name = name

@@ -28,6 +28,8 @@ Written = Callable[Concatenate[Any, P], Coroutine[Any, Any, None]]
 class Noting:
     """As much of a backend as a verb that writes needs: keeps what it would write."""
 
+    writer = None
+
     def __init__(self, bucket: AsyncBucket) -> None:
         self.depth_max, self.key_bytes_max = bucket.depth_max, bucket.key_bytes_max
         self.value_bytes_max = bucket.value_bytes_max

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from crdtsync.datatypes.keys import Place
 from crdtsync.datatypes.rows import Row
 from crdtsync.datatypes.txn import Txn, Verb, remove_below
-from crdtsync.kernels import presence_add, row_dead
+from crdtsync.kernels import BY_PRESENCE, presence_add, row_dead
 
 NAME = "flag"
 CODE = b"f"
@@ -29,4 +29,7 @@ def value(rows: Sequence[Row], skip: int) -> bool:
     return any(not row_dead(image) for _, image in rows)
 
 
-VERBS = (ENABLE := Verb("flag.enable", enable), DISABLE := Verb("flag.disable", disable, writes=False))
+VERBS = (
+    ENABLE := Verb("flag.enable", enable, way=BY_PRESENCE),
+    DISABLE := Verb("flag.disable", disable, writes=False),
+)

@@ -12,7 +12,7 @@ from crdtsync.datatypes.keys import Place
 from crdtsync.datatypes.rows import Row
 from crdtsync.datatypes.txn import GROWTH, Txn, Verb
 from crdtsync.errors import CounterOverflow
-from crdtsync.kernels import cell_add, row_cell_value
+from crdtsync.kernels import BY_GROWTH, cell_add, row_cell_value
 
 NAME = "gcounter"
 CODE = b"g"
@@ -42,4 +42,4 @@ def value(rows: Sequence[Row], skip: int) -> int:
     return sum(row_cell_value(image) for _, image in rows)
 
 
-VERBS = (INCREMENT := Verb("gcounter.increment", increment, GROWTH),)
+VERBS = (INCREMENT := Verb("gcounter.increment", increment, GROWTH, way=BY_GROWTH),)

@@ -14,7 +14,7 @@ from crdtsync.datatypes.keys import Place
 from crdtsync.datatypes.rows import Row
 from crdtsync.datatypes.txn import ELEMENT, ELEMENTS, Txn, Verb
 from crdtsync.errors import InvalidValue
-from crdtsync.kernels import presence_add, row_dead
+from crdtsync.kernels import BY_ELEMENT, presence_add, row_dead
 
 NAME = "gset"
 CODE = b"s"
@@ -65,4 +65,7 @@ def set_or_list(present: list[Any]) -> set[Any] | list[Any]:
     return elements if len(elements) == len(present) else present
 
 
-VERBS = (ADD := Verb("gset.add", add, ELEMENT), UPDATE := Verb("gset.update", update, ELEMENTS, bulk=True))
+VERBS = (
+    ADD := Verb("gset.add", add, ELEMENT, way=BY_ELEMENT),
+    UPDATE := Verb("gset.update", update, ELEMENTS, bulk=True),
+)

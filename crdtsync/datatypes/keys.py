@@ -16,6 +16,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from crdtsync.errors import InvalidKey, ValueTooLarge
+from crdtsync.kernels import PlaceState
 
 NAME_MAX = 255
 BUCKET_MAX = 64
@@ -57,31 +58,14 @@ def check_prefix(prefix: str) -> bytes:
     return check_name(prefix, "A prefix", NAME_MAX, 0)
 
 
-class Place:
-    """Where one object lives: its rows are those whose key starts with `prefix`."""
+class Place(PlaceState):
+    """Where one object lives: its rows are those whose key starts with `prefix`.
 
-    __slots__ = ("_actor", "_cell", "code", "fields", "levels", "name", "prefix")
+    name: the key; fields: the path inside the key's map, () for an object of its own; code: the type byte; prefix: ends
+    with the type byte; levels: prefixes of the field the object lives in and of the fields around it, innermost first.
+    """
 
-    def __init__(
-        self, name: str, fields: tuple[str, ...], code: bytes, prefix: bytes, levels: tuple[bytes, ...]
-    ) -> None:
-        self.name = name  # key
-        self.fields = fields  # path inside the key's map, () for an object of its own
-        self.code = code  # type byte
-        self.prefix = prefix  # all row keys of the object start with this; it ends with the type byte
-        self.levels = levels  # prefixes of the field the object lives in and of the fields around it, innermost first
-        self._actor = -1
-        self._cell = b""
-
-    def cell(self, actor: int) -> bytes:
-        """Row key of a counter's cell; the last one is remembered, as one actor writes all the time.
-
-        Called under the store's lock: the two attributes change together.
-        """
-        if actor != self._actor:
-            self._cell = self.prefix + actor.to_bytes(4, "big")
-            self._actor = actor
-        return self._cell
+    __slots__ = ()
 
     def element(self, element: bytes) -> bytes:
         """Row key of a set element, from its canonical bytes.  Raises ValueTooLarge."""

@@ -12,7 +12,7 @@ from crdtsync.datatypes import values
 from crdtsync.datatypes.keys import Place
 from crdtsync.datatypes.rows import Row
 from crdtsync.datatypes.txn import VALUE, Txn, Verb
-from crdtsync.kernels import latest_set, row_dead, row_latest
+from crdtsync.kernels import BY_VALUE, latest_set, row_dead, row_latest
 
 NAME = "lwwregister"
 CODE = b"l"
@@ -42,6 +42,6 @@ def value(rows: Sequence[Row], skip: int) -> Any:
 
 
 VERBS = (
-    SET := Verb("lwwregister.set", write, VALUE),
+    SET := Verb("lwwregister.set", write, VALUE, way=BY_VALUE),
     CLEAR := Verb("lwwregister.clear", clear, writes=False),
 )

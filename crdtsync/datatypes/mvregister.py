@@ -12,7 +12,7 @@ from crdtsync.datatypes import values
 from crdtsync.datatypes.keys import Place
 from crdtsync.datatypes.rows import Row
 from crdtsync.datatypes.txn import VALUE, Txn, Verb
-from crdtsync.kernels import row_dead, row_payloads, values_set
+from crdtsync.kernels import BY_VALUES, row_dead, row_payloads, values_set
 
 NAME = "mvregister"
 CODE = b"v"
@@ -44,7 +44,7 @@ def value(rows: Sequence[Row], skip: int) -> list[Any]:
 
 
 VERBS = (
-    SET := Verb("mvregister.set", write, VALUE),
+    SET := Verb("mvregister.set", write, VALUE, way=BY_VALUES),
     RESOLVE := Verb("mvregister.resolve", resolve, VALUE),
     CLEAR := Verb("mvregister.clear", clear, writes=False),
 )

@@ -6,7 +6,7 @@ from crdtsync.datatypes import values
 from crdtsync.datatypes.gset import add, members, plain, update, value
 from crdtsync.datatypes.keys import Place
 from crdtsync.datatypes.txn import ELEMENT, ELEMENTS, Txn, Verb, remove_below
-from crdtsync.kernels import presence_remove, row_dead
+from crdtsync.kernels import BY_ELEMENT, presence_remove, row_dead
 
 NAME = "orset"
 CODE = b"o"
@@ -39,7 +39,7 @@ def clear(txn: Txn, place: Place, nothing: None) -> None:
 
 
 VERBS = (
-    ADD := Verb("orset.add", add, ELEMENT),
+    ADD := Verb("orset.add", add, ELEMENT, way=BY_ELEMENT),
     UPDATE := Verb("orset.update", update, ELEMENTS, bulk=True),
     DISCARD := Verb("orset.discard", discard, ELEMENT, writes=False),
     REMOVE := Verb("orset.remove", remove, ELEMENT, writes=False),

@@ -9,7 +9,7 @@ from __future__ import annotations
 from crdtsync.datatypes.gcounter import overflow, value
 from crdtsync.datatypes.keys import Place
 from crdtsync.datatypes.txn import STEP, Txn, Verb, remove_below
-from crdtsync.kernels import cell_add
+from crdtsync.kernels import BY_STEP, cell_add
 
 NAME = "pncounter"
 CODE = b"p"
@@ -35,7 +35,7 @@ def reset(txn: Txn, place: Place, nothing: None) -> None:
 
 
 VERBS = (
-    ADD := Verb("pncounter.add", add, STEP),
+    ADD := Verb("pncounter.add", add, STEP, way=BY_STEP),
     RESET := Verb("pncounter.reset", reset, writes=False, bulk=True),
 )
 

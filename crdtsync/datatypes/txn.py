@@ -10,6 +10,7 @@ from crdtsync.datatypes.rows import Row
 from crdtsync.kernels import (
     CELL,
     LATEST,
+    LONG_WAY,
     PRESENCE,
     cell_reset,
     latest_set,
@@ -58,6 +59,7 @@ class Verb(NamedTuple):
     takes: str = NOTHING
     writes: bool = True  # may make its object visible, so that a map field takes its type
     bulk: bool = False  # may put any number of rows
+    way: int = LONG_WAY  # for one that always puts one row: how the compiled write path does the same
 
 
 class Scanner(Protocol):

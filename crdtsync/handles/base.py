@@ -9,6 +9,7 @@ from crdtsync.datatypes.keys import Place
 from crdtsync.datatypes.registry import TYPES
 from crdtsync.datatypes.txn import Verb
 from crdtsync.errors import CrdtsyncError
+from crdtsync.kernels import HandleState, Writer
 
 SLICE = 1000  # elements that an iteration fetches at a time
 
@@ -19,6 +20,10 @@ class Backend(Protocol):
     depth_max: int  # ClusterSettings.depth_max
     key_bytes_max: int  # ClusterSettings.key_bytes_max
     value_bytes_max: int  # ClusterSettings.value_bytes_max
+
+    @property
+    def writer(self) -> Writer | None:
+        """The short way of a counter's step, where there is one."""
 
     def refused(self, error: CrdtsyncError) -> CrdtsyncError:
         """Count and log a refusal; gives the error back, to be raised."""
@@ -45,16 +50,13 @@ class Backend(Protocol):
         """Names of a map's visible fields, in byte order."""
 
 
-class Handle:
+class Handle(HandleState):
     """One object of one type under a key, or in a map's field."""
 
-    __slots__ = ("_backend", "_place", "_write")
+    __slots__ = ()
     CODE = b""
-
-    def __init__(self, backend: Backend, place: Place) -> None:
-        self._backend = backend
-        self._place = place
-        self._write = backend.write
+    _backend: Backend
+    _place: Place
 
     @property
     def key(self) -> str:

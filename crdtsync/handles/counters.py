@@ -8,10 +8,11 @@ from crdtsync.datatypes import gcounter, pncounter
 from crdtsync.datatypes.steps import STEP_MAX, check_step
 from crdtsync.errors import CrdtsyncError
 from crdtsync.handles.base import Handle
+from crdtsync.kernels import Growing, Stepping
 
 
 class _Counter(Handle):
-    """What both counters do."""
+    """What both counters do.  `increment` and `decrement` try the short way of the kernels first."""
 
     __slots__ = ()
 
@@ -27,14 +28,13 @@ class _Counter(Handle):
         return int(self._backend.value(self._place))
 
 
-class GCounter(_Counter):
+class GCounter(Growing, _Counter):
     """A counter that only grows."""
 
     __slots__ = ()
     CODE = gcounter.CODE
 
-    def increment(self, n: int = 1) -> None:
-        """Add `n`, from 0 to 2^63 - 1; 0 changes nothing.  Raises NegativeStep, CounterOverflow, InvalidValue."""
+    def _increment(self, n: int) -> None:
         if type(n) is not int or not 0 < n <= STEP_MAX:
             n = self._checked(n, 0)
             if n == 0:
@@ -42,25 +42,20 @@ class GCounter(_Counter):
         self._write(gcounter.INCREMENT, self._place, n)
 
 
-class PNCounter(_Counter):
+class PNCounter(Stepping, _Counter):
     """A counter that goes up and down."""
 
     __slots__ = ()
     CODE = pncounter.CODE
 
-    def increment(self, n: int = 1) -> None:
-        """Add `n`, negative or not, magnitude up to 2^63 - 1; 0 changes nothing.  Raises CounterOverflow, InvalidValue.
-
-        A node's cell holds up to 2^63 - 1 of ups, and as much of downs, between resets.
-        """
+    def _increment(self, n: int) -> None:
         if type(n) is not int or not 0 < n <= STEP_MAX:
             n = self._checked(n)
             if n == 0:
                 return
         self._write(pncounter.ADD, self._place, n)
 
-    def decrement(self, n: int = 1) -> None:
-        """Subtract `n`; as `increment`."""
+    def _decrement(self, n: int) -> None:
         n = -self._checked(n)
         if n:
             self._write(pncounter.ADD, self._place, n)

@@ -34,12 +34,17 @@ SINGLE = (b"f", b"l", b"v")  # types whose objects are one row
 class Bucket(Objects):
     """A named group of keys: all handles, in this bucket.  It comes into being with its first write."""
 
-    __slots__ = ("_guard", "_local", "_places", "_store", "depth_max", "key_bytes_max", "name", "value_bytes_max")
+    __slots__ = (
+        "_guard", "_local", "_places", "_store", "_waits", "depth_max", "key_bytes_max", "name", "value_bytes_max",
+        "writer",
+    )  # fmt: skip
 
     def __init__(self, local: Local, name: str) -> None:
         self.name = name
         self._local = local
         self._store = local.store
+        self._waits = local.config.durability == "each"
+        self.writer = local.store.writer
         self._guard = FieldGuard()
         self._places: dict[tuple[str, bytes], Place] = {}
         self.depth_max = local.config.cluster.depth_max
@@ -78,9 +83,12 @@ class Bucket(Objects):
         if verb.bulk or local.write_refusal is not None:
             local.carry_out(self.name, [(verb, place, argument)])
             return
-        # As Local.change, without its frames: this is the way of every single write.
-        run = self.run
-        self._store.transact(self.name, lambda txn: run(txn, verb, place, argument))
+        record = self.writer.write(self.name, verb, place, argument)
+        if not record:  # as Local.change, without its frames
+            run = self.run
+            self._store.transact(self.name, lambda txn: run(txn, verb, place, argument))
+        elif self._waits:
+            self._store.wait_durable(record)
         if local.written is not None:
             local.written()
 

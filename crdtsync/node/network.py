@@ -77,6 +77,7 @@ class Network:
         self._engine = Engine(self._store, self._config, rng, time.monotonic(), wall_ms(), address)
         self._set_state(self._engine.state)
         self._local.engine = self._engine
+        self._store.writer.engine = self._engine.core
         self._loop.start(self._engine, Driver(self._transport, self._store.flush, self._notify))
         self._sessions.lost = self._lost
         if self._config.listen:

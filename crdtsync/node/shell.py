@@ -367,6 +367,8 @@ class Node(Objects):
             if self.local.refusal is not None:
                 return  # a forked child: the parent's files, threads and sockets are none of its own
             self.local.write_refusal = _closed
+            with self._store.lock:  # ends the short way, see Writer
+                pass
             with ExitStack() as rest:  # each step is taken whatever the ones before it raise
                 rest.callback(_OPEN.discard, self)
                 rest.callback(self._opened.close)

@@ -12,7 +12,7 @@ from msgspec.msgpack import encode
 from crdtsync.config import Config
 from crdtsync.datatypes.txn import Txn
 from crdtsync.errors import BatchTooLarge, CrdtsyncError, MembershipMisuse, StartingOver
-from crdtsync.handles.batches import Operation
+from crdtsync.handles.batches import CURRENT, Operation
 from crdtsync.replication.peers import JOINING, LEAVING, LEFT, STARTING_OVER
 from crdtsync.storage.requests import DIGEST_BYTES, Answer, Request
 
@@ -43,6 +43,7 @@ class Local:
         self.refusal: Callable[[], CrdtsyncError] | None = None  # why nothing may be read or written: closed
         self.write_refusal: Callable[[], CrdtsyncError] | None = None  # why nothing may be written: closing
         self.engine: Engine | None = None  # its state decides, under the store's lock, whether a write may go ahead
+        store.writer.batches = CURRENT
         self.written: Callable[[], None] | None = None  # told after every write: the engine
 
     def refused(self, error: CrdtsyncError) -> CrdtsyncError:

@@ -84,6 +84,20 @@ def cell_add(image: bytes | None, actor: int, seq: int, p: int, n: int) -> bytes
     return encode(Image(CELL, context, cell=cell._replace(seq=seq, p=cell.p + p, n=cell.n + n)))
 
 
+def cell_at(image: bytes, actor: int, seq: int, p: int, n: int) -> bytes:
+    """The owner's cell after steps that have brought it to `p` and `n`, the last of them the event (actor, seq)."""
+    if image is None:
+        raise TypeError("image must be bytes")
+    u64(p), u64(n)
+    parsed, context = _before(image, CELL, actor, seq)
+    cell = parsed.cell
+    if cell.owner != actor:
+        raise ValueError("a cell is written by its owner only")
+    if not (cell.p <= p <= COUNT_MAX and cell.n <= n <= COUNT_MAX):
+        raise ValueError("a cell only grows, up to 2^63 - 1")
+    return encode(Image(CELL, context, cell=cell._replace(seq=seq, p=p, n=n)))
+
+
 def cell_reset(image: bytes, actor: int, seq: int) -> bytes:
     """The base becomes what `actor` has observed, so increments that it had not seen survive."""
     if image is None:

@@ -11,7 +11,7 @@ from typing import Any
 from crdtsync.clocks.vector import Clock, join
 from crdtsync.datatypes.rows import Row
 from crdtsync.errors import RowDamaged
-from crdtsync.kernels import LATEST, row_covered, row_log_dots
+from crdtsync.kernels import LATEST, BucketState, row_covered, row_log_dots
 from crdtsync.storage.cache import Cache
 from crdtsync.storage.layers import Layer
 from crdtsync.storage.maps import Snapshot
@@ -36,7 +36,7 @@ ABSENT = b"absent"  # compared by identity: what a look-up returns that found no
 LIVE, HIDDEN, DROPPED = 0, 1, 2  # states: in use; taking in a scan; waiting for its rows to be deleted
 
 
-class Bucket:
+class Bucket(BucketState):
     """Rows by row key, with the clock that says which events they hold.  Clocks are {actor index: seq}."""
 
     def __init__(
@@ -51,7 +51,7 @@ class Bucket:
         self.floor: Clock = {}
         self.stamp_floor = 0
         self.table_clock: Clock = {}  # covers every log entry of the row table: beyond it no look-up is needed
-        self.active = Layer()
+        self.active: Layer = Layer()
         self.frozen: Layer | None = None
         self.cache = Cache(cache)
         self.damaged: dict[bytes, bytes] = {}  # physical key -> row key (b"" when it is lost, too) of rows set aside
@@ -76,11 +76,9 @@ class Bucket:
 
     def get(self, rowkey: bytes) -> bytes | None:
         """Image of a row, or None.  Raises RowDamaged when it was set aside."""
-        image = self.active.rows.get(rowkey, ABSENT)
-        if image is ABSENT:
-            with self.lock:
-                image = self.below(rowkey)
-        return image
+        with self.lock:
+            image = self.active.rows.get(rowkey, ABSENT)
+            return self.below(rowkey) if image is ABSENT else image
 
     def below(self, rowkey: bytes) -> bytes | None:
         """As `get`, of a row that the active layer does not have; under the lock."""

@@ -27,6 +27,7 @@ from crdtsync.errors import (
     Overloaded,
     ValueTooLarge,
 )
+from crdtsync.kernels import Writer
 from crdtsync.storage import facts
 from crdtsync.storage.actors import PRIVATE, Actors
 from crdtsync.storage.bucket import LIVE, Bucket
@@ -66,35 +67,54 @@ class Core:
     ) -> None:
         self.config, self.disk, self.table = config, disk, table
         self.random, self.hybrid, self.now_ms = random, HybridClock(now_ms), now_ms
-        self.lock = threading.RLock()
+        self.named: dict[str, Bucket] = {}
+        self.on_change: list[Listener] = []
+        self.appended = threading.Event()  # set by every record; whoever syncs clears it first
+        each = config.durability == "each"
+        self.writer = Writer(self, config.dirty_bytes_max, config.cluster.batch_bytes_max, each)
+        self.lock = self.writer.lock
         self.changed = threading.Condition(self.lock)  # a sync or checkpoint has ended, or room was made
         self.node, self.start, self.instance = "", 0, random.getrandbits(64)
         self.store_id = self.cluster_id = 0
         self.actors = Actors()
         self._tried: list[int] = []  # ids that have an index for the time of one transfer, not journaled yet
         self.member_records: Members = {}
-        self.named: dict[str, Bucket] = {}
         self.numbered: dict[int, Bucket] = {}
-        self.on_change: list[Listener] = []
         self.counters: Counter[str] = Counter()
         self.sync_times, self.checkpoint_times = Timing(), Timing()
         self.conflicts: deque[Conflict] = deque(maxlen=config.conflicts_kept)
         self.requests = Requests(config.requests_kept, config.request_age_max)
-        self.appended = threading.Event()  # set by every record; whoever syncs clears it first
         self.checkpoint_error: CrdtsyncError | None = None  # why the last checkpoint failed
         self._generation = Forks.generation
-        self._own: int | None = None  # actor index that this start writes under, once it has written
         self._journal: Journal | None = None
         self._position = EMPTY_JOURNAL  # where the table's state stands in the journal
         self._saved_actors = 0  # actors that are in the table
         self._meta_dirty = False
-        self.dirty = 0  # bytes, about, that wait for a checkpoint
         self._syncing = self._checkpointing = False
         self._snapshot: Snapshot | None = None
         self._gone = False  # the table has been let go of
         self.cuts: list[Cut] = []  # states that backups are reading
 
     # -- the ways in
+
+    @property
+    def dirty(self) -> int:
+        """Bytes, about, that wait for a checkpoint."""
+        return self.writer.dirty
+
+    @dirty.setter
+    def dirty(self, size: int) -> None:
+        self.writer.dirty = size
+
+    @property
+    def _own(self) -> int | None:
+        """Actor index that this start writes under, once it has written."""
+        own = self.writer.own
+        return None if own < 0 else own
+
+    @_own.setter
+    def _own(self, index: int | None) -> None:
+        self.writer.own = -1 if index is None else index
 
     @property
     def journal(self) -> Journal:

@@ -15,7 +15,11 @@ NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 
 
 class Segment(Protocol):
-    """One file of fixed size, open for writing.  Writes land at once for this process; `sync` makes them durable."""
+    """One file of fixed size, open for writing.  Writes land at once for this process; `sync` makes them durable.
+
+    One that is writable memory shows it as `memory`, and may then be written there.  One whose `write` lets no other
+    thread run (the simulated one) says so by a true `alone`.
+    """
 
     name: str
     size: int
@@ -60,10 +64,10 @@ class MemorySegment:
     """A segment of a MemoryDisk."""
 
     def __init__(self, name: str, content: bytearray) -> None:
-        self.name, self.size, self._content = name, len(content), content
+        self.name, self.size, self.memory = name, len(content), content
 
     def write(self, offset: int, data: bytes) -> None:
-        self._content[offset : offset + len(data)] = data
+        self.memory[offset : offset + len(data)] = data
 
     def sync(self) -> None:
         """Memory is as durable as it gets."""

@@ -8,7 +8,8 @@ from typing import Any
 import msgspec
 
 from crdtsync.clocks.members import Ballot, MemberRecord
-from crdtsync.storage.table import pack
+from crdtsync.kernels import cell_at, row_context
+from crdtsync.storage.table import pack, unpack
 
 WRITE = 1  # bucket, actor, last seq, rows: local events
 JOIN = 2  # bucket, clock, floor, stamp floor, rows: a transfer with its claim
@@ -22,6 +23,7 @@ ROWS = 9  # bucket, rows: a slice of a long transfer, or rows repaired; no claim
 START = 10  # the start counts as this one
 STAGED = 11  # number of a hidden bucket, state of its scan (None: the scan is dropped), rows
 ANSWER = 12  # request, bucket (0: it changed nothing), actor, last seq, rows: a write that came with a request id
+RUN = 13  # bucket, actor, row key, image after the first step; the last step follows in the record's slots
 
 
 def rows_flat(rows: dict[bytes, bytes | None]) -> list[bytes | None]:
@@ -56,6 +58,15 @@ def _member_of(
     node: str, epoch: int, state: str, address: str, start: int, revision: int = 0, ballot: list[Any] | None = None
 ) -> MemberRecord:
     return MemberRecord(node, epoch, state, address, start, revision, None if ballot is None else Ballot(*ballot))
+
+
+def run_as_write(data: bytes, step: tuple[int, int, int]) -> bytes:
+    """The payload of a run, with its last step (seq, ups, downs), as that of the one write that it amounts to."""
+    _, bucket, actor, rowkey, image = unpack(data)
+    seq, ups, downs = step
+    if seq > dict(row_context(image))[actor]:
+        image = cell_at(image, actor, seq, ups, downs)
+    return payload(WRITE, bucket, actor, seq, [rowkey, image])
 
 
 def payload(*items: Any) -> bytes:

@@ -43,13 +43,13 @@ class MappedSegment(FileSegment):
 
     def __init__(self, name: str, size: int, fd: int) -> None:
         super().__init__(name, size, fd)
-        self._map = mmap.mmap(fd, size, mmap.MAP_SHARED, mmap.PROT_READ | mmap.PROT_WRITE)
+        self.memory = mmap.mmap(fd, size, mmap.MAP_SHARED, mmap.PROT_READ | mmap.PROT_WRITE)
 
     def write(self, offset: int, data: bytes) -> None:
-        self._map[offset : offset + len(data)] = data
+        self.memory[offset : offset + len(data)] = data
 
     def close(self) -> None:
-        self._map.close()
+        self.memory.close()
         super().close()
 
 

@@ -9,6 +9,7 @@ import logging
 from threading import Event
 
 from crdtsync.errors import DiskFull, JournalFailed
+from crdtsync.kernels import Tail
 from crdtsync.storage.disk import Disk, Segment
 from crdtsync.storage.records import (
     CONTINUED,
@@ -18,7 +19,6 @@ from crdtsync.storage.records import (
     SLOTS,
     Position,
     encode_header,
-    encode_record,
     encode_synced,
     segment_name,
     segment_number,
@@ -65,8 +65,8 @@ class Journal:
         self._room = segment_bytes - HEADER_SIZE - RECORD_SIZE  # for the payload of one record
         self._synced_offset = self._slot = 0  # of the current segment
         self.failed = ""  # why nothing can be written any more
-        self.synced = synced  # last record known to be durable
-        self._next, self._seed, self._number = record, seed, number - 1
+        self.tail = Tail(record, seed, synced)
+        self._number = number - 1
         self._spare: Segment | None = None
         self._unsynced: list[Segment] = []  # full segments with records that are not known to be durable
         self._full: list[Segment] = []  # full segments, synced, kept for the header that says so
@@ -82,11 +82,18 @@ class Journal:
     @property
     def last(self) -> int:
         """Number of the last record appended."""
-        return self._next - 1
+        return self.tail.next - 1
+
+    @property
+    def synced(self) -> int:
+        """Number of the last record known to be durable."""
+        return self.tail.synced
 
     def position(self) -> Position:
-        """Where the next record goes."""
-        return Position(self._number, self._offset, self._next, self._seed)
+        """Where the next record goes; an open run is sealed, since what is before a position stays as it is."""
+        tail = self.tail
+        tail.seal()
+        return Position(self._number, tail.offset, tail.next, tail.seed)
 
     def append(self, payload: bytes) -> int:
         """Append a payload, in several records when it is larger than a segment; the number of the last one.
@@ -106,16 +113,13 @@ class Journal:
         return self.last
 
     def _append(self, payload: bytes, flags: int) -> int:
-        number = self._next
-        data, crc = encode_record(payload, flags, number, self.synced, self._seed)
-        if self._offset + len(data) > self._size:
+        tail = self.tail
+        if tail.offset + RECORD_SIZE + len(payload) > self._size:
             self._segment = self._activate()
         try:
-            self._segment.write(self._offset, data)
+            number = tail.append(payload, flags)
         except OSError as error:
             raise self.fail(error) from error
-        self._offset += len(data)
-        self._next, self._seed = number + 1, crc
         if not self._appended.is_set():
             self._appended.set()
         return number
@@ -127,12 +131,13 @@ class Journal:
         assert spare is not None
         number = self._number + 1
         try:
-            spare.write(0, encode_header(number, self._next, self._store, self._seed, self.synced))
+            spare.write(0, encode_header(number, self.tail.next, self._store, self.tail.seed, self.synced))
         except OSError as error:
             raise self.fail(error) from error
         if hasattr(self, "_segment"):
             self._unsynced.append(self._segment)
-        self._number, self._offset, self._spare, self._synced_offset = number, HEADER_SIZE, None, 0
+        self._number, self._spare, self._synced_offset = number, None, 0
+        self.tail.begin(spare, HEADER_SIZE)
         return spare
 
     def prepare(self) -> None:
@@ -169,25 +174,26 @@ class Journal:
 
     def wants_spare(self) -> bool:
         """Whether the current segment is half full and nothing is prepared to follow it."""
-        return self._spare is None and not self.failed and 2 * self._offset > self._size
+        return self._spare is None and not self.failed and 2 * self.tail.offset > self._size
 
     def unsynced_bytes(self) -> int:
         """Bytes, about, that the next sync has to write."""
-        return sum(segment.size for segment in self._unsynced) + self._offset - self._synced_offset
+        return sum(segment.size for segment in self._unsynced) + self.tail.offset - self._synced_offset
 
     def segments(self) -> int:
         """Number of its files, the one that is to follow included."""
         return len(self._full) + len(self._unsynced) + 1 + (self._spare is not None)
 
     def cut(self) -> Cut:
-        """Everything so far, to be synced.  Raises JournalFailed."""
+        """Everything so far, to be synced; an open run is sealed, since what is synced stays.  Raises JournalFailed."""
         if self.failed:
             raise JournalFailed(self.failed)
-        return Cut(self.last, [*self._unsynced, self._segment], self._offset)
+        self.tail.seal()
+        return Cut(self.last, [*self._unsynced, self._segment], self.tail.offset)
 
     def settle(self, cut: Cut) -> None:
         """A cut has been synced."""
-        self.synced = max(self.synced, cut.record)
+        self.tail.synced = max(self.synced, cut.record)
         if cut.segments[-1] is self._segment:
             self._synced_offset = cut.offset
         done = [segment for segment in self._unsynced if segment in cut.segments]
@@ -201,11 +207,12 @@ class Journal:
 
     def settle_until(self, record: int) -> None:
         """A checkpoint holds everything up to `record`, which is as good as a sync of it."""
-        self.synced = max(self.synced, record)
+        self.tail.synced = max(self.synced, record)
 
     def fail(self, error: OSError) -> JournalFailed:
         """No write is taken any more: after a failed sync nobody knows what the disk holds."""
         self.failed = f"The journal on the disk cannot be written: {error}."
+        self.tail.let_go()
         log.error("%s", self.failed)
         return JournalFailed(self.failed)
 
@@ -220,6 +227,7 @@ class Journal:
 
     def close(self) -> None:
         """Let go of all files; nothing is synced."""
+        self.tail.let_go()
         for segment in (*self._full, *self._unsynced, self._segment, *filter(None, [self._spare])):
             segment.close()
         self._full, self._unsynced, self._spare = [], [], None

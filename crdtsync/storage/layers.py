@@ -10,16 +10,16 @@ from collections.abc import Iterable, Iterator
 
 from sortedcontainers import SortedList
 
-from crdtsync.kernels import row_log_dots, rows_digest
+from crdtsync.kernels import LayerState, row_log_dots, rows_digest
 
 FOLD = 4096  # rows hashed at once
 ROW_OVERHEAD = 300  # bytes, about, that Python needs for a dirty row besides its key and images
 
 
-class Layer:
+class Layer(LayerState):
     """Dirty rows.  `None` as an image is a row that was collected."""
 
-    __slots__ = ("_folded", "_fresh", "_order", "_ragged", "log", "origin", "pending", "rows", "size")
+    __slots__ = ()
 
     def __init__(self) -> None:
         self.rows: dict[bytes, bytes | None] = {}

@@ -6,14 +6,14 @@ import struct
 import zlib
 from typing import NamedTuple
 
-MAGIC, MAJOR, MINOR = b"CRDTJNL1", 2, 0
+from crdtsync.kernels import RECORD, RUN, SEALED, SLOTS_SIZE, decode_slots
+
+MAGIC, MAJOR, MINOR = b"CRDTJNL1", 3, 0
 HEADER = struct.Struct("<8sHHIQQQI")  # magic, major, minor, 0, segment, first record, store, seed; then its crc
 SYNCED = struct.Struct("<QI")  # last record known to be synced, crc; two slots, rewritten in place by turns
-RECORD = struct.Struct("<IIQQ")  # length and flags, crc, number, synced number
-SEALED = struct.Struct("<IQQ")  # what a record's crc covers before its payload
 SLOTS = (HEADER.size + 4, HEADER.size + 4 + SYNCED.size)
 HEADER_SIZE, RECORD_SIZE = 80, RECORD.size
-MORE, CONTINUED, LENGTH = 1 << 31, 1 << 30, (1 << 30) - 1  # flags of a group, and the mask of the length
+MORE, CONTINUED, LENGTH = 1 << 31, 1 << 30, (1 << 29) - 1  # flags of a group (RUN lies between), mask of the length
 
 
 class Position(NamedTuple):
@@ -79,13 +79,6 @@ def _synced(slot: bytes) -> int | None:
     return number if check == zlib.crc32(slot[:8]) else None
 
 
-def encode_record(payload: bytes, flags: int, number: int, synced: int, seed: int) -> tuple[bytes, int]:
-    """(bytes of a record, its crc)."""
-    length = len(payload) | flags
-    crc = zlib.crc32(payload, zlib.crc32(SEALED.pack(length, number, synced), seed))
-    return RECORD.pack(length, crc, number, synced) + payload, crc
-
-
 class Record(NamedTuple):
     """A record read back."""
 
@@ -94,6 +87,7 @@ class Record(NamedTuple):
     crc: int
     synced: int
     end: int  # offset of what follows
+    step: tuple[int, int, int] | None = None  # of a run: seq, ups and downs of its last step
 
 
 def decode_record(data: bytes, offset: int, number: int, seed: int) -> Record | str | None:
@@ -108,12 +102,16 @@ def decode_record(data: bytes, offset: int, number: int, seed: int) -> Record | 
         return "is longer than what is left of its segment"
     if found != number:
         return f"has number {found} where {number} belongs"
-    if synced >= number or not length & LENGTH:
+    if synced >= number or length & LENGTH <= (SLOTS_SIZE if length & RUN else 0):
         return "has an impossible header"
-    payload = data[offset + RECORD_SIZE : end]
+    slots = SLOTS_SIZE if length & RUN else 0
+    payload = data[offset + RECORD_SIZE : end - slots]
     if crc != zlib.crc32(payload, zlib.crc32(SEALED.pack(length, found, synced), seed)):
         return "fails its checksum"
-    return Record(length & ~LENGTH, payload, crc, synced, end)
+    step = decode_slots(data[end - slots : end], crc) if slots else None
+    if slots and step is None:
+        return "has no step that passes its checksum"
+    return Record(length & ~LENGTH, payload, crc, synced, end, step)
 
 
 def synced_after(data: bytes, offset: int, number: int) -> int:

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from crdtsync.errors import UnsupportedFormat
 from crdtsync.storage.disk import Disk
+from crdtsync.storage.facts import run_as_write
 from crdtsync.storage.records import (
     CONTINUED,
     HEADER_SIZE,
@@ -110,7 +111,7 @@ class _Reading:
         self.records += 1
         if not record.flags & CONTINUED:
             self.group.clear()
-        self.group.append(record.payload)
+        self.group.append(record.payload if record.step is None else run_as_write(record.payload, record.step))
         if not record.flags & MORE:
             payload = self.group[0] if len(self.group) == 1 else b"".join(self.group)
             self.group.clear()

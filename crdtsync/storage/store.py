@@ -83,6 +83,7 @@ class Store(Replacing, Collecting, Loading, Merging, Restamping, Cutting, Answer
         size = self.config.segment_bytes
         synced = min(ending.synced, at.record - 1)  # what was replayed may lie in the page cache alone
         self._journal = Journal(self.disk, self.store_id, size, number, at.record, at.seed, synced, self.appended)
+        self.writer.tail = self._journal.tail
         try:
             self._meta_dirty = True
             self.checkpoint()

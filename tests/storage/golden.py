@@ -1,7 +1,7 @@
 """Makes the golden store of this format: `python -m tests.storage.golden`.  One that was committed stays for ever.
 
 It holds every row kind, a long key, two buckets, members, a floor, an unfinished scan, answered requests, records that
-no checkpoint has seen, and a torn tail.
+no checkpoint has seen, a run among them, and a torn tail.
 """
 
 from __future__ import annotations
@@ -16,6 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from crdtsync.clocks.members import MEMBER, MemberRecord
+from crdtsync.kernels import cell_add, cell_at, row_cell
+from crdtsync.storage import facts
+from crdtsync.storage.facts import payload
 from crdtsync.storage.requests import DIGEST_BYTES, Request
 from crdtsync.storage.store import Store
 from crdtsync.storage.txn import Txn
@@ -33,7 +36,7 @@ from tests.storage.helpers import (
     set_values,
 )
 
-GOLDEN = Path(__file__).parents[1] / "golden" / "storage-v1.1"
+GOLDEN = Path(__file__).parents[1] / "golden" / "storage-v1.2"
 SETTINGS = {"segment_bytes": 1 << 14, "map_bytes": 1 << 22}
 
 
@@ -59,6 +62,7 @@ def history(store: Store, other: Store) -> None:
     ask(store, "second", "in-the-journal", lambda txn: increment(txn, "only", 2))
     ask(store, "second", "changes-nothing", lambda txn: None)
     store.transact("default", lambda txn: [add(txn, "s", "after the checkpoint"), set_values(txn, "v", 3)])
+    journal_run(store)
     store.flush()
     store.transact("second", lambda txn: set_register(txn, "last", "before the torn tail"))
 
@@ -66,6 +70,20 @@ def history(store: Store, other: Store) -> None:
 def ask(store: Store, bucket: str, request: str, ops: Callable[[Txn], object]) -> None:
     """A write with a request id."""
     store.transact_once(bucket, Request(request, request[:DIGEST_BYTES].encode()), ops)
+
+
+def journal_run(store: Store) -> None:
+    """Steps of one cell, as the compiled write path journals them; here step by step, on any kernels."""
+    bucket, actor = store.named["second"], store.actors.index[store.actor()]
+    key, first = b"only\0p" + actor.to_bytes(4, "big"), bucket.clock[actor] + 1
+    before = bucket.get(key)
+    image = cell_add(before, actor, first, 1, 0)
+    _, _, _, ups, downs, *_ = row_cell(image)
+    store.journal.tail.append_run(payload(facts.RUN, bucket.number, actor, key, image), first, ups, downs)
+    store.journal.tail.step(first + 1, ups + 10, downs)
+    store.journal.tail.step(first + 5, ups + 10, downs + 4)
+    after = cell_at(image, actor, first + 5, ups + 10, downs + 4)
+    bucket.install_events(actor, first + 5, [key], {key: after}, {key: before})
 
 
 def described(store: Store) -> dict[str, Any]:

@@ -1,0 +1,109 @@
+"""The tail of the journal: where records are chained on.  crdtsync/storage/FORMAT.md, "Journal", is the text.
+
+A **run** is a record with two slots at its end, for a counter's cell that is written again and again: as long as
+nothing follows it and no sync has begun, the next step of the same cell goes into the older of the two slots.
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from typing import Any
+
+RECORD = struct.Struct("<IIQQ")  # length and flags, crc, number, synced number
+SEALED = struct.Struct("<IQQ")  # what a record's crc covers before its payload
+SLOT = struct.Struct("<QQQI")  # seq, ups, downs, crc of these under the record's crc
+RUN = 1 << 29  # flag of a record that ends with two slots
+SLOTS_SIZE = 2 * SLOT.size
+
+
+def encode_record(payload: bytes, flags: int, number: int, synced: int, seed: int) -> tuple[bytes, int]:
+    """(bytes of a record, its crc)."""
+    length = len(payload) | flags
+    crc = zlib.crc32(payload, zlib.crc32(SEALED.pack(length, number, synced), seed))
+    return RECORD.pack(length, crc, number, synced) + payload, crc
+
+
+def encode_run(payload: bytes, number: int, synced: int, seed: int) -> tuple[bytes, int]:
+    """(bytes of a run with empty slots, its crc): the length counts the slots, the crc does not cover them."""
+    length = (len(payload) + SLOTS_SIZE) | RUN
+    crc = zlib.crc32(payload, zlib.crc32(SEALED.pack(length, number, synced), seed))
+    return RECORD.pack(length, crc, number, synced) + payload + bytes(SLOTS_SIZE), crc
+
+
+def encode_slot(seq: int, ups: int, downs: int, seed: int) -> bytes:
+    """A slot of the run whose crc is `seed`."""
+    body = SLOT.pack(seq, ups, downs, 0)[:-4]
+    return body + zlib.crc32(body, seed).to_bytes(4, "little")
+
+
+def decode_slots(data: bytes, seed: int) -> tuple[int, int, int] | None:
+    """(seq, ups, downs) of the later of two slots, or None when neither checks out."""
+    best: tuple[int, int, int] | None = None
+    for at in (0, SLOT.size):
+        seq, ups, downs, crc = SLOT.unpack_from(data, at)
+        if seq and crc == zlib.crc32(data[at : at + SLOT.size - 4], seed) and (best is None or seq > best[0]):
+            best = (seq, ups, downs)
+    return best
+
+
+class Tail:
+    """The open end of the journal's current segment.  Room and failures are its owner's to look after."""
+
+    __slots__ = ("_at", "_turn", "next", "offset", "seed", "segment", "synced")
+
+    def __init__(self, next: int, seed: int, synced: int) -> None:
+        """`next`: number of the next record; `seed`: crc of the one before; `synced`: last number known durable."""
+        self.next, self.seed, self.synced = next, seed, synced
+        self.segment: Any = None
+        self.offset = 0
+        self._at = 0  # where the slots of the open run begin; 0: no run is open
+        self._turn = 0  # the slot that the next step goes into
+
+    def begin(self, segment: Any, offset: int) -> None:
+        """Go on in another segment."""
+        self.seal()
+        self.segment, self.offset = segment, offset
+
+    def let_go(self) -> None:
+        """The segment is about to be closed."""
+        self.seal()
+        self.segment = None
+
+    def append(self, payload: bytes, flags: int = 0) -> int:
+        """Add a record; its number.  Raises OSError: then nothing is known about it."""
+        self._at = 0
+        data, crc = encode_record(payload, flags, self.next, self.synced, self.seed)
+        return self._added(data, crc)
+
+    def append_run(self, payload: bytes, seq: int, ups: int, downs: int) -> int:
+        """Add a run, open, with its first step; its number.  Raises OSError."""
+        self._at = 0
+        data, crc = encode_run(payload, self.next, self.synced, self.seed)
+        slots = self.offset + len(data) - SLOTS_SIZE
+        number = self._added(data[:-SLOTS_SIZE] + encode_slot(seq, ups, downs, crc) + bytes(SLOT.size), crc)
+        self._at, self._turn = slots, 1
+        return number
+
+    def _added(self, data: bytes, crc: int) -> int:
+        self.segment.write(self.offset, data)
+        number = self.next
+        self.offset += len(data)
+        self.next, self.seed = number + 1, crc
+        return number
+
+    def step(self, seq: int, ups: int, downs: int) -> None:
+        """Put a step into the open run, over the older of its slots.  Raises OSError, ValueError without a run."""
+        if not self._at:
+            raise ValueError("no run is open")
+        self.segment.write(self._at + self._turn * SLOT.size, encode_slot(seq, ups, downs, self.seed))
+        self._turn = 1 - self._turn
+
+    @property
+    def open(self) -> bool:
+        """Whether the last record is a run that takes more steps."""
+        return self._at > 0
+
+    def seal(self) -> None:
+        """The open run takes no more steps: what a sync is to make durable, or a checkpoint counts, must stay."""
+        self._at = 0

@@ -1,0 +1,71 @@
+# What the compiled write path keeps at hand, as structures that Python can see.  crdtsync/pure/state.py is the contract.
+
+
+cdef class LayerState:
+    cdef public dict rows
+    cdef public dict origin
+    cdef public dict pending
+    cdef public dict log
+    cdef public Py_ssize_t size
+    cdef public object _folded
+    cdef public list _fresh
+    cdef public object _order
+    cdef public set _ragged
+
+
+cdef class BucketState:
+    cdef public uint64_t number
+    cdef public int state
+    cdef public LayerState active
+    cdef public object frozen
+    cdef public dict clock
+    cdef public dict unsynced
+    cdef public object stamp_floor
+    cdef public bint table_dirty
+
+
+cdef class PlaceState:
+    cdef public str name
+    cdef public tuple fields
+    cdef public bytes code
+    cdef public bytes prefix
+    cdef public tuple levels
+    cdef public long long _actor
+    cdef public bytes _cell
+
+    def __init__(self, str name, tuple fields, bytes code, bytes prefix, tuple levels):
+        self.name = name
+        self.fields = fields
+        self.code = code
+        self.prefix = prefix
+        self.levels = levels
+        self._actor = -1
+        self._cell = b""
+
+    cpdef bytes cell(self, uint32_t actor):
+        cdef unsigned char* at
+        cdef Py_ssize_t size
+        if self._actor != actor:
+            size = PyBytes_GET_SIZE(self.prefix)
+            self._cell = PyBytes_FromStringAndSize(NULL, size + 4)
+            at = <unsigned char*>PyBytes_AS_STRING(self._cell)
+            memcpy(at, PyBytes_AS_STRING(self.prefix), size)
+            at[size] = actor >> 24
+            at[size + 1] = actor >> 16 & 0xFF
+            at[size + 2] = actor >> 8 & 0xFF
+            at[size + 3] = actor & 0xFF
+            self._actor = actor
+        return self._cell
+
+
+cdef class HandleState:
+    cdef public object _backend
+    cdef public PlaceState _place
+    cdef public object _write
+    cdef public Writer _hot
+
+    def __init__(self, backend, PlaceState place):
+        self._backend = backend
+        self._place = place
+        self._write = backend.write
+        self._hot = backend.writer
