@@ -408,6 +408,11 @@ cdef class StoreLock:
 
 cdef class Growing(HandleState):
     def increment(self, n=1):
+        """Add `n`, magnitude up to 2^63 - 1; 0 changes nothing, and a gcounter takes no negative ones.
+
+        A node's cell holds up to 2^63 - 1 of ups, and as much of downs, between resets.  Raises NegativeStep,
+        CounterOverflow, InvalidValue.
+        """
         cdef uint64_t step = simple(n)
         if step and self._hot is not None and self.unbatched() and self._hot.again(self._place, step, 0):
             return
@@ -426,6 +431,7 @@ cdef class Growing(HandleState):
 
 cdef class Stepping(Growing):
     def decrement(self, n=1):
+        """Subtract `n`; as `increment`."""
         cdef uint64_t step = simple(n)
         if step and self._hot is not None and self.unbatched() and self._hot.again(self._place, 0, step):
             return

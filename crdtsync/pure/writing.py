@@ -49,7 +49,11 @@ class Growing(HandleState):
     __slots__ = ()
 
     def increment(self, n: int = 1) -> None:
-        """Add `n`."""
+        """Add `n`, magnitude up to 2^63 - 1; 0 changes nothing, and a gcounter takes no negative ones.
+
+        A node's cell holds up to 2^63 - 1 of ups, and as much of downs, between resets.  Raises NegativeStep,
+        CounterOverflow, InvalidValue.
+        """
         self._increment(n)
 
     def _increment(self, n: int) -> None:
@@ -62,7 +66,7 @@ class Stepping(Growing):
     __slots__ = ()
 
     def decrement(self, n: int = 1) -> None:
-        """Subtract `n`."""
+        """Subtract `n`; as `increment`."""
         self._decrement(n)
 
     def _decrement(self, n: int) -> None:

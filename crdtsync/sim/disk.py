@@ -77,6 +77,8 @@ class SimFile:
 class SimSegment:
     """A segment of a SimDisk, open in one process."""
 
+    alone = True  # the simulator has one thread
+
     def __init__(self, disk: SimDisk, name: str, file: SimFile) -> None:
         self.name, self.size = name, len(file.content)
         self._disk, self._file, self._life = disk, file, disk.life

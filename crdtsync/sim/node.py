@@ -21,6 +21,7 @@ from crdtsync.sim.network import SimTransport
 from crdtsync.sim.oracles import Change
 from crdtsync.sim.reading import actor_bytes, row_name
 from crdtsync.sim.settings import node_config
+from crdtsync.sim.shortway import ShortWay
 from crdtsync.sim.workload import Operation, perform
 from crdtsync.sim.world import Event, Violation
 from crdtsync.storage.rescue import decode_rescue
@@ -56,6 +57,7 @@ class SimNode:
         self.collected: dict[str, Clock] = {}  # its floors when it last had to start over
         self.had: dict[str, dict[bytes, Clock]] = {}  # and the contexts of its rows, by bucket and name
         self.touched: dict[str, set[bytes]] = {}  # keys of rows that have changed since the oracles last looked
+        self._short = ShortWay(self)
         self._wake: Event | None = None
         self._timers: list[Event] = []
         self._paused_until = 0.0
@@ -250,8 +252,14 @@ class SimNode:
             done = True
             self.engine.local(self.world.now)
 
+        def act_short() -> None:
+            nonlocal done
+            self._short.perform(bucket, operations[0])
+            done = True
+            self.engine.local(self.world.now)
+
         self.world.note(self.name, f"{bucket}: {'; '.join(map(str, operations))}")
-        self._step(act)
+        self._step(act_short if self._short.takes(bucket, operations) else act)
         return done
 
     @property
@@ -378,10 +386,11 @@ class SimNode:
     def moved(self) -> list[str]:
         """Buckets whose clock is another than when this was last asked."""
         moved = []
-        for name, bucket in self.store.named.items():
-            if self._looked.get(name) != bucket.clock:
-                self._looked[name] = dict(bucket.clock)
-                moved.append(name)
+        with self.store.lock:
+            for name, bucket in self.store.named.items():
+                if self._looked.get(name) != bucket.clock:
+                    self._looked[name] = dict(bucket.clock)
+                    moved.append(name)
         return moved
 
     def _touch(self, bucket: str, keys: list[bytes], local: bool) -> None:
@@ -393,8 +402,9 @@ class SimNode:
 
     def local_clock(self, bucket: str) -> dict[int, int]:
         """The clock by local indexes."""
-        held = self.store.bucket(bucket)
-        return dict(held.clock) if held is not None else {}
+        with self.store.lock:
+            held = self.store.bucket(bucket)
+            return dict(held.clock) if held is not None else {}
 
     def clock(self, bucket: str) -> Clock:
         """The clock by ids."""

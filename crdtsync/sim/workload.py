@@ -39,6 +39,7 @@ class Operation(NamedTuple):
     place: Place
     argument: Any
     run: Callable[[Txn, Place, Any], None]
+    plain: Verb | None = None  # of one that the short way may know
 
     def __str__(self) -> str:
         return f"{'/'.join((self.place.name, *self.place.fields))}.{self.verb}({self.argument!r})"
@@ -98,7 +99,7 @@ def choose(rng: random.Random) -> Operation:
     place = rng.choice(choice.places)
     if rng.random() < DELETE_SHARE:
         return Operation("delete", place, None, _delete_key)
-    return Operation(choice.verb.name, place, choice.argument(rng), choice.verb.run)
+    return Operation(choice.verb.name, place, choice.argument(rng), choice.verb.run, choice.verb)
 
 
 class RecordingTxn:
