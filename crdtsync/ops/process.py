@@ -116,8 +116,8 @@ def run(settings: Effective, directory: Path, tell: Callable[[Node, Addresses], 
     opening a node raises; OSError.
     """
     serve, admin = settings.service.serve, settings.service.admin or f"unix:{directory / ADMIN_SOCKET}"
-    check_socket("serve", serve)
-    check_socket("admin", admin)
+    for what, address in (("serve", serve), ("admin", admin)):  # before anything is made on the disk
+        check_listener(what, address, settings.config.anywhere)
     if settings.service.metrics:
         check_address("metrics", settings.service.metrics, settings.config.insecure)
     with Signals() as signals, Deadline(settings.service.stop_timeout) as deadline:
@@ -159,10 +159,16 @@ def _serve_metrics(stack: ExitStack, node: Node, settings: Effective) -> str:
     return stack.enter_context(server).address
 
 
-def check_socket(what: str, address: str) -> None:
-    """Refuse a socket whose path is longer than the system takes.  Raises ConfigError."""
+def check_listener(what: str, address: str, anywhere: bool) -> None:
+    """Refuse a socket whose path is longer than the system takes, and plaintext beyond loopback unless `anywhere`.
+
+    Raises ConfigError, InsecureAddress.
+    """
     path = address.removeprefix("unix:")
-    if path != address and len(os.fsencode(path)) > UNIX_PATH_MAX:
+    if path == address:
+        if address:
+            check_address(what, address, anywhere)
+    elif len(os.fsencode(path)) > UNIX_PATH_MAX:
         raise ConfigError(
             f"The path of the {what} socket has more than {UNIX_PATH_MAX} bytes: {path}.",
             hint=f"Start from a directory nearer to it, or give a shorter one: --{what} unix:/run/crdtsync/a.sock.",

@@ -83,5 +83,5 @@ def check(position: ExportPosition, wanted: tuple[str, str, str], to: Path, may_
             f"The position is of an export of {position.prefix!r} from bucket {position.bucket} as {position.format}.",
             hint="Give the same arguments, or another --resume file.",
         )
-    if not may_be_there and to.exists():
+    if not may_be_there and os.path.lexists(to):  # a link to nowhere is a file as well: nothing is written through it
         raise FileThere(f"{to} is there.", hint="Name another file, or replace it with --force.")
