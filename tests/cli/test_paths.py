@@ -142,8 +142,8 @@ def test_addresses_that_may_not_be(tmp_path: Path, flag: str, address: str) -> N
 def test_names_write_no_lines_into_the_log(tmp_path: Path, form: str) -> None:
     node = Process(str(tmp_path / "a"), *FREE, "--log-format", form, "--log-level", "debug")
     try:
-        told = node.wait_for(r"is ready: .*programs (\S+), operators (\S+?)[\".]")
-        at, operators = ("--node", told[1]), ("--node", told[2])
+        told = node.wait_for(r"is ready: .*programs (\S+), operators ")
+        at, operators = ("--node", told[1]), ("--node", str(tmp_path / "a"))
         call("add", f"tags{FORGED}", FORGED, *at)
         call("add", "tags", "red", "--bucket", FORGED, *at)
         call("get", FORGED * 100, *at)
@@ -153,6 +153,7 @@ def test_names_write_no_lines_into_the_log(tmp_path: Path, form: str) -> None:
         assert node.end() == 0
     finally:
         node.end(signal.SIGKILL)
+    assert node.stderr.count("all is well") >= 3, "names do reach the log"
     assert "\x1b" not in node.stderr and "\r" not in node.stderr
     lines = [line for line in node.stderr.splitlines() if line]
     for line in lines:
