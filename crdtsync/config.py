@@ -22,6 +22,7 @@ DURABILITIES = ("group", "each", "os")
 VERIFICATIONS = ("unclean", "always", "never")
 SESSIONS = ("none", "writes", "reads")
 RETRIES = ("never", "idempotent")
+EVICT_AFTER_MIN = 10  # s: below, a restart or a busy machine looks like an absence
 SECONDS_MAX = 1e9  # of any setting: 30 years; clocks and waits of the system end not far beyond
 MS_MAX = 2**31 - 1  # that gRPC and messages take: 24 days
 
@@ -34,6 +35,7 @@ class ClusterSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     depth_max: int = 16  # maps within maps, and lists or dicts within a value
     part_bytes_max: int = 8 * MIB  # columns of one part; also bounds what a receiver decodes at once
     batch_bytes_max: int = 4 * MIB  # rows of one batch: below part_bytes_max, so that a batch is never split
+    evict_after: int = 0  # s of listening without a word of a member after which all vote to evict it; 0: never
 
 
 class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -122,7 +124,15 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
         for field in msgspec.structs.fields(self):
             _check_positive(field.name, getattr(self, field.name))
         for field in msgspec.structs.fields(self.cluster):
-            _check_positive(f"cluster.{field.name}", getattr(self.cluster, field.name))
+            if field.name != "evict_after":
+                _check_positive(f"cluster.{field.name}", getattr(self.cluster, field.name))
+        after = self.cluster.evict_after
+        if after != 0 and not EVICT_AFTER_MIN <= after <= SECONDS_MAX:
+            raise ConfigError(
+                f"cluster.evict_after is {after}; it may be 0 (never), or {EVICT_AFTER_MIN} to {SECONDS_MAX:,.0f} s."
+            )
+        if after and after < 5 * self.heartbeat_interval:
+            raise ConfigError("cluster.evict_after must be at least five times heartbeat_interval.")
         if self.cluster.key_bytes_max > 255 or self.cluster.depth_max > 64:
             raise ConfigError("cluster.key_bytes_max must be at most 255, and cluster.depth_max at most 64.")
         if self.cluster.batch_bytes_max >= self.cluster.part_bytes_max:
@@ -206,7 +216,6 @@ class ServeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
         if not self.serve and not self.admin:
             raise ConfigError("Neither serve nor admin has an address.")
         return self
-
 
 
 class ConnectConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -13,6 +13,7 @@ is left to start over from.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from hashlib import blake2b
 
 from crdtsync.clocks.members import JOINING, MEMBER, Ballot, MemberRecord, Members, counted
@@ -24,12 +25,15 @@ def config_of(members: Members) -> int:
     return int.from_bytes(blake2b(names.encode(), digest_size=8).digest(), "big")
 
 
-def propose(members: Members, proposer: MemberRecord, victim: str) -> MemberRecord:
-    """The record of `proposer` with a proposal to evict `victim`, which is counted, from the list as it stands."""
+def propose(members: Members, proposer: MemberRecord, victim: str, absent: int = 0) -> MemberRecord:
+    """The record of `proposer` with a proposal to evict `victim`, which is counted, from the list as it stands.
+
+    `absent`: s for which the victim has not been heard, when that is the reason; voters then judge by themselves.
+    """
     number = proposer.revision + 1
     ballot = Ballot(
         proposer=proposer.node, epoch=proposer.epoch, start=proposer.start, number=number,
-        victim=victim, victim_epoch=members[victim].epoch, config=config_of(members),
+        victim=victim, victim_epoch=members[victim].epoch, config=config_of(members), absent=absent,
     )  # fmt: skip
     return with_ballot(proposer, ballot)
 
@@ -60,8 +64,8 @@ def binding(members: Members, node: str) -> Ballot | None:
     return ballot if in_still else None
 
 
-def electable(members: Members, node: str) -> Ballot | None:
-    """The proposal that `node` may vote for now, by the list as it stands."""
+def electable(members: Members, node: str, agrees: Callable[[Ballot], bool] = lambda ballot: True) -> Ballot | None:
+    """The proposal that `node` may vote for now, by the list as it stands; of those that it `agrees` with."""
     bound, config = binding(members, node), None
     for name in sorted(members):
         ballot = proposal(members, name) if name != node else None
@@ -70,9 +74,15 @@ def electable(members: Members, node: str) -> Ballot | None:
         if bound is not None and not _repeats(ballot, bound):
             continue
         config = config_of(members) if config is None else config
-        if ballot.config == config:
+        if ballot.config == config and agrees(ballot):
             return ballot
     return None
+
+
+def absences(members: Members, node: str) -> list[Ballot]:
+    """Open proposals of others than `node` to evict somebody because nobody has heard it."""
+    found = [proposal(members, name) for name in sorted(members) if name != node]
+    return [ballot for ballot in found if ballot is not None and ballot.absent]
 
 
 def _repeats(ballot: Ballot, bound: Ballot) -> bool:

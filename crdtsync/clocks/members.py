@@ -23,6 +23,7 @@ class Ballot(msgspec.Struct, frozen=True, order=False):
     victim: str
     victim_epoch: int
     config: int  # digest of who was counted: a vote is for that very list
+    absent: int = 0  # s that nobody must have heard the victim for (cluster.evict_after); 0: an operator's word
 
 
 class MemberRecord(msgspec.Struct, frozen=True, order=False):

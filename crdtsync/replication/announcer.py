@@ -126,6 +126,7 @@ class Announcer:
             self.sessions.spoken(link, announce.node, announce.start)
             return
         peer.announce_seq, peer.actor, peer.heard_at = announce.seq, announce.actor, core.now
+        peer.word = max(peer.word, (announce.start, announce.seq))
         peer.detector.heartbeat(core.now)
         self._skew(peer, announce.wall_ms)
         if any(record.node == peer.node and record.state == MEMBER for record in announce.members):
@@ -172,6 +173,8 @@ class Announcer:
         """An announcement passed on by another."""
         core = self.core
         if author.link is None and core.replica.later_start(announce.node, announce.start):
+            if (announce.start, announce.seq) > author.word:
+                author.word, author.heard_of = (announce.start, announce.seq), core.now
             author.actor = announce.actor
             self._count(author, link, announce)
 
@@ -227,6 +230,14 @@ class Announcer:
             if peer.link is not None:
                 for author in core.some((one for one in authors if one is not peer), AUTHORS_MAX):
                     self._pass_on_to(peer.link, author)
+
+    def pass_word(self, link: Link, author: Peer) -> None:
+        """Tell that an author has been heard, whether or not its clocks are news."""
+        last = author.last_announce
+        if last is not None:
+            self.core.counters["announcements_passed_on"] += 1
+            seq = author.word[1] if author.word[0] == last.start else last.seq
+            self.core.send(link, msgspec.structs.replace(last, seq=seq, reply_to_ms=0, buckets=()))
 
     def _pass_on_to(self, link: Link, author: Peer) -> None:
         told = link.passed_on.setdefault((author.node, author.start_heard()), {})

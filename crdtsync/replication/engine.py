@@ -18,6 +18,7 @@ from crdtsync.config import Config
 from crdtsync.errors import BadTransfer, EnvironmentFault, MembershipMisuse, PeerFault
 from crdtsync.replication import messages as m
 from crdtsync.replication import peers as states
+from crdtsync.replication.absence import Absence
 from crdtsync.replication.announcer import Announcer
 from crdtsync.replication.collection import Collection
 from crdtsync.replication.core import Core, Random
@@ -55,13 +56,14 @@ class Engine:
         self.membership = Membership(core, self.sessions, self.dialer)
         self.eviction = Eviction(core, self.membership)
         self.announcer = Announcer(core, self.sessions, self.gossip, self.membership)
+        self.absence = Absence(core, self.eviction, self.announcer)
         self.entry = Entry(core, self.sessions, self.dialer, self.transfers)
         self.collection = Collection(core)
         self.repair = Repair(core, self.transfers, self.entry)
         self.tokens = Tokens(core)
         self._parts = (
-            self.sessions, self.dialer, self.entry, self.membership, self.eviction, self.transfers, self.gossip,
-            self.announcer, self.repair, self.collection,
+            self.sessions, self.dialer, self.entry, self.membership, self.eviction, self.absence, self.transfers,
+            self.gossip, self.announcer, self.repair, self.collection,
         )  # fmt: skip
         self._asked_to_wake: float | None = None
         self._wire()
@@ -283,7 +285,7 @@ class Engine:
 
     def status(self) -> dict[str, Any]:
         """Plain values; see `status.snapshot`."""
-        return snapshot(self.core, self.transfers, self.collection, self.entry)
+        return snapshot(self.core, self.transfers, self.collection, self.entry, self.absence)
 
     # -- dispatch
     def _time(self, now: float, wall_ms: int) -> None:

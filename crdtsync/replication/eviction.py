@@ -7,7 +7,7 @@ A proposal that is not carried in time is taken back.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import msgspec
 
@@ -39,6 +39,8 @@ class Eviction:
     def __init__(self, core: Core, membership: Membership) -> None:
         self.core, self.membership = core, membership
         self.victim, self.epoch, self.until = "", 0, NEVER  # of the proposal under way
+        self.absent = 0  # s for which its victim has not been heard, when that is why; 0: an operator's word
+        self.agrees: Callable[[Ballot], bool] = lambda ballot: True  # whether to vote for it; see `absence`
         membership.on_change = self.look
         membership.on_list = self.heard
 
@@ -62,9 +64,32 @@ class Eviction:
         total = len(counted(core.store.members()))
         if 2 * len(reached) <= total:
             raise QuorumMissing(f"{len(reached)} of {total} members are in reach; an eviction needs more than half.")
-        self.victim, self.epoch, self.until = node, record.epoch, core.now + VOTES_TIMEOUT
-        core.counters["evictions_proposed"] += 1
+        self._begin(record, 0)
+
+    def _begin(self, record: MemberRecord, absent: int) -> None:
+        self.victim, self.epoch, self.absent = record.node, record.epoch, absent
+        self.until = self.core.now + VOTES_TIMEOUT
+        self.core.counters["evictions_proposed"] += 1
         self._propose()
+
+    # -- absence
+    def propose_absent(self, node: str, absent: int) -> None:
+        """Ask the members to put out one that has not been heard for `absent` seconds; they judge by themselves."""
+        record = self.core.record(node)
+        if record is not None and not self.busy():
+            self._begin(record, absent)
+
+    def busy(self) -> bool:
+        """Whether a proposal of this node is under way."""
+        return self.until != NEVER
+
+    def absent_sought(self) -> str:
+        """Whom this node proposes to evict because it is away; "" for nobody."""
+        return self.victim if self.busy() and self.absent else ""
+
+    def withdraw(self, text: str) -> None:
+        """Take the proposal under way back."""
+        self._take_back(text)
 
     def _may_ask(self) -> None:
         bound = binding(self.core.store.members(), self.core.store.node)
@@ -74,7 +99,7 @@ class Eviction:
 
     def _propose(self) -> None:
         members = self.core.store.members()
-        self.membership.put(propose(members, self._mine(members), self.victim))
+        self.membership.put(propose(members, self._mine(members), self.victim, self.absent))
 
     def _mine(self, members: Members) -> MemberRecord:
         """My record as this start would write it."""
@@ -100,7 +125,7 @@ class Eviction:
 
     def _vote(self, members: Members) -> None:
         core = self.core
-        ballot = electable(members, core.store.node)
+        ballot = electable(members, core.store.node, self.agrees)
         # RULE: only who could let others in votes: of who is left, more than half can be started over from.
         if ballot is None or not all(core.replica.serves(bucket) for bucket in core.store.buckets()):
             return
@@ -147,6 +172,9 @@ class Eviction:
     def _put_out(self, record: MemberRecord) -> None:
         core = self.core
         core.counters["evictions"] += 1
+        if record.node == self.absent_sought():
+            core.counters["absences_evicted"] += 1
+            log.warning("%s: %s is evicted: unheard for %d s", core.store.node, record.node, self.absent)
         core.replica.forget(record.node)
         own, mine = core.me(), []
         if own is not None and record.node == self.victim_sought():  # else it is asked for anew: another list

@@ -87,6 +87,8 @@ class Peer:
         self.clock: dict[str, Clock] = {}  # what it is known to hold
         self.announce_seq = 0  # of the latest announcement of this start of its, on whatever link
         self.heard_at = float("-inf")  # when its last announcement came from itself
+        self.word = (0, 0)  # start and seq of its latest announcement, from whomever
+        self.heard_of = 0.0  # when one that was news came through others
         self.new_session(now)
 
     def new_session(self, now: float) -> None:

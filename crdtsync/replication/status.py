@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from crdtsync.clocks.vector import missing
+from crdtsync.replication.absence import Absence
 from crdtsync.replication.collection import Collection
 from crdtsync.replication.core import Core
 from crdtsync.replication.entry import Entry
@@ -13,7 +14,9 @@ from crdtsync.replication.peers import Peer
 from crdtsync.replication.transfers import Transfers
 
 
-def snapshot(core: Core, transfers: Transfers, collection: Collection, entry: Entry) -> dict[str, Any]:
+def snapshot(
+    core: Core, transfers: Transfers, collection: Collection, entry: Entry, absence: Absence
+) -> dict[str, Any]:
     """Members, peers, transfers, collection and damage, as of now."""
     store = core.store
     return {
@@ -21,6 +24,7 @@ def snapshot(core: Core, transfers: Transfers, collection: Collection, entry: En
         "address": core.address, "sponsor": entry.sponsor, "buckets_to_take": sorted(entry.pending),
         "members": {
             record.node: {"state": record.state, "epoch": record.epoch, "address": record.address}
+            | absence.status(record.node)
             for record in sorted(store.members().values(), key=lambda record: record.node)
         },
         "peers": {

@@ -24,6 +24,7 @@ NAME_BYTES_MAX = 255
 BUCKET_BYTES_MAX = 64
 SCAN_KEY_BYTES_MAX = 66_560  # a row key: see the bound of rows_unpack
 NUMBER_MAX = 2**31
+ABSENCE_MAX = 10**9  # s
 WINDOW_MAX = 1024
 
 Fault = type[PeerFault]
@@ -84,6 +85,7 @@ def _ballot(ballot: Ballot) -> None:
     for what in ("epoch", "start", "number", "victim_epoch"):
         _range(BadRecord, f"a ballot's {what}", getattr(ballot, what), 0, SEQ_MAX)
     _range(BadRecord, "a ballot's config", ballot.config, 0, ID_MAX)
+    _range(BadRecord, "a ballot's absence", ballot.absent, 0, ABSENCE_MAX)
 
 
 def _rows(rows: PackedRows, settings: Config) -> None:

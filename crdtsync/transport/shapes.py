@@ -164,6 +164,7 @@ def _read_ballot(ballot: pb.Ballot, what: str) -> Ballot:
         victim=read_name(ballot.victim, f"{what}.victim"),
         victim_epoch=read_number(ballot.victim_epoch, f"{what}.victim_epoch"),
         config=ballot.config,
+        absent=read_number(ballot.absent, f"{what}.absent"),
     )
 
 

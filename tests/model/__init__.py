@@ -8,11 +8,11 @@ that break off, partitions, crashes that lose what was not synced (even what pee
 clock skew, joiners with and without rows of their own, leaving, eviction, damaged rows, collection at random moments.
 Then it heals.  An oracle that saw all operations judges every replica after every step (see world.py).
 
-Where to read: rows.py (joins), writing.py, transfers.py, stability.py, voting.py, mending.py and node.py (one replica),
-entry.py (exchanges of two), world.py (the oracle), schedule.py (what happens when).  rules.py lists what a test can
-take away: most rules are missed within tens of seeds; for announcements kept over a re-entry, for private registers
-left unstamped and for votes that bind nobody test_stories.py has the schedule in steps.  twin.py, twin_votes.py and
-translate.py run the engine beside it.
+Where to read: rows.py (joins), writing.py, transfers.py, stability.py, voting.py, listening.py, mending.py and node.py
+(one replica), entry.py (exchanges of two), world.py (the oracle), schedule.py (what happens when).  rules.py lists what
+a test can take away: most rules are missed within tens of seeds; for announcements kept over a re-entry, for private
+registers left unstamped and for votes that bind nobody test_stories.py has the schedule in steps.  twin.py,
+twin_votes.py and translate.py run the engine beside it.
 
 Counter-examples that random schedules found while this was written, each now a rule:
 - A damaged row was repaired in memory; a joiner resumed its scan, which reads what is on disk, and became whole

@@ -10,8 +10,8 @@ from .schedule import run
 from .world import Violation
 
 COUNTED = (
-    "steps", "batches", "collected", "crashes", "joins", "start_overs", "rescues", "evictions", "stood", "scans",
-    "repairs",
+    "steps", "batches", "collected", "crashes", "joins", "start_overs", "rescues", "evictions", "absences",
+    "stood", "scans", "repairs",
 )  # fmt: skip
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from .listening import Listening
 from .mending import Mending
 from .rows import CELL, LATEST, cell_value, value_key
 from .stability import Stability
@@ -10,7 +11,7 @@ from .voting import Voting
 from .writing import Writing
 
 
-class Node(Writing, Transferring, Stability, Voting, Mending):
+class Node(Writing, Transferring, Stability, Listening, Voting, Mending):
     """A replica.  Clocks, rows, member lists and what is on `disk` are replaced, never changed in place."""
 
     DURABLE = (
@@ -51,6 +52,7 @@ class Node(Writing, Transferring, Stability, Voting, Mending):
         self.heard = {}  # member -> latest incarnation heard from
         self.pushed = {}  # peer -> the clock I would have brought it to, had everything arrived
         self.postponed = []  # (only when a mutation breaks batches)
+        self.listen_anew()
 
     # ---- durability: what is on disk; a crash loses the rest, and the next start writes under a new actor ----
 

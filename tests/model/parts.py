@@ -23,7 +23,7 @@ class Word:
     def __init__(self, node):
         self.author, self.start, self.epoch = node.name, node.starts, node.epoch
         self.clock, self.members = node.disk["clock"], node.members
-        self.ballots = node.ballots
+        self.ballots, self.number = node.ballots, node.next_word()
 
 
 class Staged(dict):

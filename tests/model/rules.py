@@ -22,6 +22,7 @@ class Rules:
     restamp: bool = True
     bound_by_votes: bool = True
     same_list: bool = True
+    listens_before_it_judges: bool = True
     join_records: Any = field(default=join_records)
 
 

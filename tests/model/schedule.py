@@ -22,6 +22,7 @@ class Schedule:
         self.world = world_class(self.rng, count, rules, node_class)
         self.nodes, self.bound = self.world.nodes, count + 2
         self.net, self.pulls, self.cut = [], [], set()
+        self.off, self.still = set(), set()  # names of those that reach nobody; of those that stand still
         self.weights = list(accumulate(weight * (more or {}).get(name, 1) for weight, name in self.STEPS))
 
     STEPS = (
@@ -29,14 +30,29 @@ class Schedule:
         (1, "pass_on"), (2.5, "collect"), (2.5, "scan"), (6, "enter"), (0.7, "arrive"), (0.3, "expire"),
         (0.3, "leave"), (1, "propose"), (5, "vote"), (4, "count"), (0.05, "force"), (0.8, "backup"), (0.25, "restore"),
         (0.4, "damage"), (3, "repair"), (1, "crash"), (2, "part_ways"), (2, "reunite"),
+        (0.1, "vanish"), (0.3, "come_back"), (0.1, "stop"), (0.5, "go_on"), (0.5, "propose_absent"),
     )  # fmt: skip
     # much coming and going, in every third schedule
-    RESTLESS = {"arrive": 3, "enter": 2, "expire": 3, "leave": 5, "propose": 3, "vote": 2, "count": 2, "restore": 4,
-                "crash": 3}
+    RESTLESS = {
+        "arrive": 3,
+        "enter": 2,
+        "expire": 3,
+        "leave": 5,
+        "propose": 3,
+        "vote": 2,
+        "count": 2,
+        "restore": 4,
+        "crash": 3,
+    }
     # operators who put out each other's nodes, in every seventh
     STRIFE = {
         "propose": 4, "vote": 12, "count": 1.5, "force": 20, "enter": 6, "restore": 0.2, "part_ways": 4,
         "announce": 8, "write": 0.3,
+    }  # fmt: skip
+    # members that are away for long, in every fourth
+    ABSENT = {
+        "vanish": 15, "come_back": 1, "stop": 4, "go_on": 3, "propose_absent": 15, "vote": 10, "count": 2,
+        "announce": 15, "pass_on": 4, "propose": 0.2, "part_ways": 0.2, "reunite": 2, "write": 0.3, "crash": 0.5,
     }  # fmt: skip
     NAMES = [name for _, name in STEPS]
 
@@ -51,18 +67,32 @@ class Schedule:
         world, rng = self.world, self.rng
         world.now += rng.randint(0, 5)
         world.steps += 1
-        node = rng.choice(list(self.nodes.values()))
+        running = [node for node in self.nodes.values() if node.name not in self.still]
+        node = rng.choice(running or list(self.nodes.values()))
         if rng.random() < 0.3:
             node.sync()
         what = rng.choices(self.NAMES, cum_weights=self.weights)[0]
         getattr(self, what)(node)
         world.judge()
+        self.look()
+
+    def look(self):
+        """Everybody that runs hears those that it is linked to."""
+        for node in self.nodes.values():
+            if node.name not in self.still:
+                linked = [o.name for o in self.nodes.values() if o is not node and self.linked(node, o)]
+                self.world.seen(node, linked)
+                node.look(linked)
 
     def other(self, node):
         return self.rng.choice([n for n in self.nodes.values() if n is not node])
 
     def linked(self, node, other):
-        return frozenset((node.name, other.name)) not in self.cut and other.private is None and node.private is None
+        return not self.apart(node, other) and other.private is None and node.private is None
+
+    def apart(self, node, other):
+        names = frozenset((node.name, other.name))
+        return names in self.cut or not names.isdisjoint(self.off) or not names.isdisjoint(self.still)
 
     def meet(self, node, other):
         """Whether the two can talk; if so they have said hello."""
@@ -176,7 +206,10 @@ class Schedule:
             return
         rng = self.rng
         to, message = self.net.pop(rng.randrange(len(self.net))) if rng.random() < 0.9 else rng.choice(self.net)
-        self.hand(to, message)
+        if to.name in self.still:
+            self.net.append((to, message))
+        else:
+            self.hand(to, message)
 
     def hand(self, to, message):
         if not hasattr(message, "rows"):
@@ -240,7 +273,7 @@ class Schedule:
             entry.proceed(node, sponsor, limit, reply_lost=rng.random() < 0.1)
 
     def reaches(self, node, other):
-        if frozenset((node.name, other.name)) in self.cut or other.private is not None:
+        if self.apart(node, other) or other.private is not None:
             return False
         if node.private is None:
             entry.contact(node, other)
@@ -261,14 +294,18 @@ class Schedule:
         node.propose(self.other(node).name)
 
     def vote(self, node):
-        able = [one for one in self.nodes.values() if one.electable() is not None]
+        able = [one for one in self.nodes.values() if one.name not in self.still and one.electable() is not None]
         if able:
             self.rng.choice(able).vote()
 
     def count(self, node):
-        asking = [one for one in self.nodes.values() if one.proposal(one.name) is not None]
+        running = [one for one in self.nodes.values() if one.name not in self.still]
+        asking = [one for one in running if one.proposal(one.name) is not None]
         if asking:
             self.rng.choice(asking).count(patience=self.rng.random() < 0.9)
+
+    def propose_absent(self, node):
+        node.propose_absent()
 
     def force(self, node):
         node.force_out(self.other(node).name)
@@ -294,10 +331,26 @@ class Schedule:
     def reunite(self, node):
         self.cut.clear()
 
+    def vanish(self, node):
+        self.off.add(node.name)
+
+    def come_back(self, node):
+        if self.off:
+            self.off.remove(self.rng.choice(sorted(self.off)))
+
+    def stop(self, node):
+        """It stands still: SIGSTOP, a machine asleep."""
+        self.still.add(node.name)
+
+    def go_on(self, node):
+        if self.still:
+            self.still.remove(self.rng.choice(sorted(self.still)))
+
     # ---- the healing ----
 
     def heal(self):
-        self.cut.clear()
+        for apart in (self.cut, self.off, self.still):
+            apart.clear()
         self.pulls.clear()
         self.world.now += 10_000
         for node in self.nodes.values():
@@ -370,5 +423,7 @@ class Schedule:
 
 def run(seed, rules=None, **classes):
     """The schedule of one seed; its world, or a Violation."""
-    more = Schedule.STRIFE if seed % 7 == 3 else Schedule.RESTLESS if seed % 3 == 0 else None
-    return Schedule(seed, 2 + seed % 5, 100 + seed * 37 % 600, rules, more=more, **classes).run()
+    more = Schedule.STRIFE if seed % 7 == 3 else Schedule.ABSENT if seed % 4 == 1 else None
+    more = more or (Schedule.RESTLESS if seed % 3 == 0 else None)
+    steps = 100 + seed * 37 % 600 + (300 if more is Schedule.ABSENT else 0)
+    return Schedule(seed, 2 + seed % 5, steps, rules, more=more, **classes).run()

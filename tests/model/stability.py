@@ -62,6 +62,7 @@ class Stability:
         # RULE: it brings its author's member list, so whoever counts it also waits for whoever joined there
         self.learn(word.members, word.ballots, word.author)
         self.words[word.author] = word
+        self.note_word(word)
         if self.members.get(word.author, (0, 0))[0] != word.epoch and self.rules.announced_by_epoch:
             return
         # RULE: what is announced is what is on disk there, and it counts once I hold all of it: then nothing concurrent

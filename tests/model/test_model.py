@@ -43,9 +43,10 @@ BROKEN = [
     ("actor_per_start", False, 10),
     ("whole_claim", False, 10),
     ("stability", False, 10),
-    ("joiner_counted", False, 50),
+    ("joiner_counted", False, 120),
     ("stamp_after_replaced", False, 10),
     ("whole_batches", False, 10),
+    ("listens_before_it_judges", False, 20),
     ("join_records", last_heard, 20),
 ]
 

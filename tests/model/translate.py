@@ -57,7 +57,7 @@ def to_ballot(ballot):
     if ballot is None:
         return None
     config = {node: MemberRecord(node=node, epoch=epoch, state=MEMBER) for node, epoch in ballot.config}
-    return Ballot(ballot.proposer, *ballot.opened, ballot.victim, ballot.victim_epoch, config_of(config))
+    return Ballot(ballot.proposer, *ballot.opened, ballot.victim, ballot.victim_epoch, config_of(config), ballot.absent)
 
 
 def to_records(members, ballots):

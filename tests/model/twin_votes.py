@@ -27,7 +27,7 @@ class VotingTwin:
     def electable(self):
         ballot = super().electable()
         if is_counted(self.members, self.name):
-            self.agree("may vote for", rules.electable(self.records(), self.name), to_ballot(ballot))
+            self.agree("may vote for", rules.electable(self.records(), self.name, self.agrees), to_ballot(ballot))
         return ballot
 
     def carried(self, ballot):

@@ -18,6 +18,7 @@ class Ballot(NamedTuple):
     victim: str
     victim_epoch: int
     config: tuple  # who was counted, each at its epoch
+    absent: int = 0  # how long nobody must have heard the victim; 0: an operator's word
 
     def same(self, other):
         mine = (self.proposer, self.victim, self.victim_epoch)
@@ -73,12 +74,14 @@ class Voting:
         """RULE: only who could let others in: of who is left, more than half can be started over from."""
         return self.state == "member" and self.serves() and is_counted(self.members, self.name)
 
-    def propose(self, victim):
+    def propose(self, victim, absent=0):
         free = self.bound(self.name) is None or not self.rules.bound_by_votes
         if self.may_vote() and free and is_counted(self.members, victim) and victim != self.name:
             revision = self.ballots.get(self.name, NOTHING)[0][2] + 1
             opened = (self.epoch, self.starts, revision)
-            self.put_ballot(Ballot(self.name, opened, victim, self.members[victim][0], self.counted_now()), revision)
+            ballot = Ballot(self.name, opened, victim, self.members[victim][0], self.counted_now(), absent)
+            self.put_ballot(ballot, revision)
+            self.world.voted(self, ballot)
 
     def electable(self):
         """What I may vote for now, by the list as it stands."""
@@ -92,14 +95,19 @@ class Voting:
                 continue
             # RULE: a vote is for one list of counted members, which proposer and voter both have: so of two proposals
             # in one list at most one is carried, and the next one is voted for by members that know of it
-            if ballot.config == self.counted_now() or not self.rules.same_list:
+            if (ballot.config == self.counted_now() or not self.rules.same_list) and self.agrees(ballot):
                 return ballot
         return None
+
+    def agrees(self, ballot):
+        """RULE: a member is out for being away when more than half have missed it, each by its own account."""
+        return not ballot.absent or self.misses(ballot.victim)
 
     def vote(self):
         ballot = self.electable() if self.may_vote() else None
         if ballot is not None:
             self.put_ballot(ballot)
+            self.world.voted(self, ballot)
 
     def carried(self, ballot):
         votes = [name for name, (_, rank) in self.members.items() if rank == MEMBER and self.ballot(name) == ballot]
@@ -107,6 +115,7 @@ class Voting:
 
     def count(self, patience):
         """The proposer alone puts the eviction into effect, or takes the proposal back."""
+        self.heard_in_time()
         ballot = self.proposal(self.name)
         if ballot is None or self.state not in ("member", "leaving"):
             return
@@ -116,7 +125,7 @@ class Voting:
             self.put_ballot(None)
         elif ballot.config != self.counted_now() and patience:
             self.put_ballot(None)
-            self.propose(ballot.victim)
+            self.propose(ballot.victim, ballot.absent)
         elif not patience:
             self.put_ballot(None)
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import defaultdict
 
 from . import members as records
+from .listening import GAP
 from .node import Node
 from .rows import CELL, LATEST, has, join, value_key
 from .rules import Rules
@@ -34,6 +35,10 @@ class World:
         self.stood, self.decided = 0, {}  # list of counted members -> who was evicted from it
         self.excused = set()  # (node, epoch) that may find itself out: evicted, restored, or let in by such a one
         self.dirty = {}
+        self.absences = 0
+        self.together = defaultdict(int)  # (node, other) -> when both ran and were linked last
+        self.listens = defaultdict(int)  # node -> since when it runs and is not cut off
+        self.ran, self.touched = defaultdict(int), defaultdict(int)  # node -> when it ran, and reached most, last
         for _ in range(count):
             self.create()
         for node in self.nodes.values():
@@ -85,6 +90,7 @@ class World:
 
     def lose(self, node):
         """A crash: what its author had not synced may be lost."""
+        self.listens[node.name] = self.ran[node.name] = self.touched[node.name] = self.now
         synced = node.disk["clock"].get(node.actor, 0)
         lost = {(node.actor, seq) for seq in range(synced + 1, node.clock.get(node.actor, 0) + 1)}
         if node.private is None:
@@ -104,11 +110,31 @@ class World:
         self.excused.add((node.name, disk["epoch"]))
         self.excuse_unknown(list(self.nodes.values()))
 
+    def seen(self, node, linked):
+        """A running node and those that it is linked to, after each step."""
+        for name in linked:
+            self.together[node.name, name] = self.now
+        reached = [name for name in linked if node.members.get(name, (0, 0))[1] == records.MEMBER]
+        if 2 * len(reached) + 2 > len(records.counted(node.members)):
+            self.touched[node.name] = self.now
+        if self.now - min(self.ran[node.name], self.touched[node.name]) > GAP:
+            self.listens[node.name] = self.now
+        self.ran[node.name] = self.now
+
+    def voted(self, node, ballot):
+        """Whoever votes for an absence has been there all the time, and did not meet whom it votes against."""
+        since = max(self.together[node.name, ballot.victim], self.listens[node.name])
+        if ballot.absent and (self.now - since < ballot.absent or self.now - self.ran[node.name] > GAP):
+            raise Violation(f"{node.name} votes that {ballot.victim} is away, of which it cannot know")
+
     def carried(self, ballot):
         """Evictions follow one upon the other: of those proposed in one list only one is carried."""
         if ballot.config in self.decided and not self.forgetful:
             raise Violation(f"{ballot.victim} is evicted, and {self.decided[ballot.config]} was, from one list")
         self.decided[ballot.config] = ballot.victim
+        self.absences += bool(ballot.absent)
+        if ballot.absent and self.now - self.together[ballot.proposer, ballot.victim] < ballot.absent:
+            raise Violation(f"{ballot.victim} is evicted though it has come back to {ballot.proposer}")
 
     def stands(self, node):
         self.stood += 1

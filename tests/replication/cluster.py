@@ -43,7 +43,7 @@ def shown(key: bytes) -> str:
 class Node:
     """A machine: its disk, and the process that runs on it, if one does."""
 
-    def __init__(self, cluster: Cluster, name: str, disk: MemoryDisk, table: MemoryMap, **settings: object) -> None:
+    def __init__(self, cluster: Cluster, name: str, disk: MemoryDisk, table: MemoryMap, /, **settings: object) -> None:
         self.cluster, self.name = cluster, name
         self.disk, self.table, self.settings = disk, table, settings
         self.boots = 0

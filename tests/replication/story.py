@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from crdtsync.config import ClusterSettings
 from crdtsync.errors import CrdtsyncError
 from crdtsync.replication import messages
 from tests.replication.cluster import BUCKET, Cluster, Node
@@ -56,6 +57,8 @@ class Story:
         """start NODE [join=NODE,NODE] [setting=value]: a new machine, or the process of a stopped one again."""
         node = self.cluster.nodes.get(machine) or self.cluster.node(machine)
         plain: dict[str, Any] = {key: _number(value) for key, value in settings.items()}
+        if "evict_after" in plain:
+            plain["cluster"] = ClusterSettings(evict_after=plain.pop("evict_after"))
         if join:
             plain["join"] = tuple(self._address(other) for other in join.split(","))
         node.start(**plain)

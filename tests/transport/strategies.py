@@ -24,7 +24,15 @@ BUCKET = text(64, 1)
 CODE = st.sampled_from(["busy", "gone", "stale_base", "x" * 64])
 CLOCK = st.dictionaries(ACTOR, st.integers(1, 2**63 - 1), max_size=8)
 BALLOT = st.builds(
-    Ballot, proposer=NAME, epoch=NUMBER, start=NUMBER, number=NUMBER, victim=NAME, victim_epoch=NUMBER, config=U64
+    Ballot,
+    proposer=NAME,
+    epoch=NUMBER,
+    start=NUMBER,
+    number=NUMBER,
+    victim=NAME,
+    victim_epoch=NUMBER,
+    config=U64,
+    absent=NUMBER,
 )
 MEMBER = st.builds(
     MemberRecord, node=NAME, epoch=NUMBER, state=st.sampled_from(sorted(RANK)), address=text(255), start=NUMBER,

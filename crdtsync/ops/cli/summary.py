@@ -54,15 +54,25 @@ def _member(name: str, record: Mapping[str, Any], status: Mapping[str, Any]) -> 
     if name == status["node"]:
         return [*head, "this node", "-", "-", "-"]
     if peer is None:
-        return [*head, "-", "-", "-", "-"]
+        return [*head, _absence(record) or "-", "-", "-", "-"]
     link = peer["state"]
-    if link != "up" and peer["last_heard"] is not None:
+    if away := _absence(record):
+        link = away
+    elif link != "up" and peer["last_heard"] is not None:
         link += f" for {duration(peer['last_heard'])}"
     skew = "-" if peer["skew"] is None else f"{peer['skew']:+.3f} s"
     lag = events(peer["lag"])
     if peer["lag_seconds"]:
         lag += f" ({duration(peer['lag_seconds'])})"
     return [*head, link, lag, events(peer["behind"]), skew]
+
+
+def _absence(record: Mapping[str, Any]) -> str:
+    """Since when a member is missed, and when that will be put to the vote; "" while it is in reach."""
+    if record["state"] != "member" or record["absent"] is None:
+        return ""
+    due = "" if record["evicted_in"] is None else f", evicted in {duration(record['evicted_in'])}"
+    return f"down for {duration(record['absent'])}{due}"
 
 
 def _buckets(status: Mapping[str, Any]) -> Iterator[str]:

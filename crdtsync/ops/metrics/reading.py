@@ -68,6 +68,18 @@ def per_peer(figure: Callable[[dict[str, Any]], float | None]) -> Read:
     return read
 
 
+def per_member(field: str) -> Read:
+    """A number of the member list, of each other member that has it."""
+
+    def read(status: Status) -> Iterator[Sample]:
+        for name in others(status):
+            value = status["members"][name][field]
+            if value is not None:
+                yield (name,), float(value)
+
+    return read
+
+
 def peers_up(status: Status) -> Iterator[Sample]:
     """1 or 0 of each other member, heard of or not."""
     for name in others(status):

@@ -97,6 +97,14 @@ BUCKETS = (
         per_bucket("frontier_age", "collection"), ("bucket",),
     ),
     Metric(
+        "crdtsync_member_absent_seconds", GAUGE, "For how long a member out of reach has not been heard.",
+        reading.per_member("absent"), ("member",),
+    ),
+    Metric(
+        "crdtsync_member_evicted_in_seconds", GAUGE, "Until the eviction of an absent member is put to the vote.",
+        reading.per_member("evicted_in"), ("member",),
+    ),
+    Metric(
         "crdtsync_collection_waits_for_seconds", GAUGE, "For how long collection has waited for a member.",
         reading.waits_for, ("member",),
     ),

@@ -122,3 +122,5 @@ def _comments(lines: list[str], fields: dict[int | None, str]) -> Iterator[tuple
             yield name, (meaning, section)
         section = text[5:] if text.startswith("# -- ") else section
         name, meaning = fields.get(number, ""), line.partition("  # ")[2]
+    if name:
+        yield name, (meaning, section)

@@ -108,7 +108,7 @@ class MemberRecord(_message.Message):
     def __init__(self, node: _Optional[str] = ..., epoch: _Optional[int] = ..., state: _Optional[_Union[MemberState, str]] = ..., address: _Optional[str] = ..., start: _Optional[int] = ..., revision: _Optional[int] = ..., ballot: _Optional[_Union[Ballot, _Mapping]] = ...) -> None: ...
 
 class Ballot(_message.Message):
-    __slots__ = ("proposer", "epoch", "start", "number", "victim", "victim_epoch", "config")
+    __slots__ = ("proposer", "epoch", "start", "number", "victim", "victim_epoch", "config", "absent")
     PROPOSER_FIELD_NUMBER: _ClassVar[int]
     EPOCH_FIELD_NUMBER: _ClassVar[int]
     START_FIELD_NUMBER: _ClassVar[int]
@@ -116,6 +116,7 @@ class Ballot(_message.Message):
     VICTIM_FIELD_NUMBER: _ClassVar[int]
     VICTIM_EPOCH_FIELD_NUMBER: _ClassVar[int]
     CONFIG_FIELD_NUMBER: _ClassVar[int]
+    ABSENT_FIELD_NUMBER: _ClassVar[int]
     proposer: str
     epoch: int
     start: int
@@ -123,7 +124,8 @@ class Ballot(_message.Message):
     victim: str
     victim_epoch: int
     config: int
-    def __init__(self, proposer: _Optional[str] = ..., epoch: _Optional[int] = ..., start: _Optional[int] = ..., number: _Optional[int] = ..., victim: _Optional[str] = ..., victim_epoch: _Optional[int] = ..., config: _Optional[int] = ...) -> None: ...
+    absent: int
+    def __init__(self, proposer: _Optional[str] = ..., epoch: _Optional[int] = ..., start: _Optional[int] = ..., number: _Optional[int] = ..., victim: _Optional[str] = ..., victim_epoch: _Optional[int] = ..., config: _Optional[int] = ..., absent: _Optional[int] = ...) -> None: ...
 
 class PackedRows(_message.Message):
     __slots__ = ("actors", "count", "keys", "images")
