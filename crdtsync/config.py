@@ -100,6 +100,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     send_queue_bytes_max: int = 64 * MIB  # bytes waiting to be sent on one link before the link is cut
     message_bytes_max: int = 16 * MIB  # one frame on the wire, both directions
     links_max: int = 2048  # links that others opened to us: two for every member that members_max allows
+    connections_max: int = 4096  # connections that others hold open to us; at most a third of the files it may open
     frame_batch_bytes: int = 64 * KIB  # small messages that wait for one link leave as one frame up to this size
     keepalive_interval: float = 5.0  # s of silence after which a link is probed
     keepalive_timeout: float = 5.0  # s that a probe may stay unanswered before the link is cut
@@ -192,6 +193,7 @@ class ServeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     inline_bytes: int = 8 * KIB  # requests up to this are worked off on the event loop: a millisecond or two
 
     # -- connections
+    connections_max: int = 4096  # at a time at one address; at most a third of the files that the process may open
     handshake_timeout: float = 10.0  # s until a connection speaks HTTP/2
     connection_idle_max: float = 600.0  # s without a call after which a connection is closed
     connection_age_max: float = 21_600.0  # s after which callers are asked to connect anew: new certificates get about

@@ -34,7 +34,7 @@ ARROWS = {
     "node": DATATYPES | {"handles", "storage", "replication", "security", "transport", "backup"},
     "client": DATATYPES | {"handles", "security", "transport.pb", "transport.loop"},
     "service": DATATYPES | {"handles", "node", "backup", "security", "replication.peers", "transport.pb",
-                            "transport.addresses", "transport.loop", "__init__"},
+                            "transport.addresses", "transport.descriptors", "transport.loop", "__init__"},
     "sim": DATATYPES | {"handles", "replication", "storage", "transport.memory", "transport.wire", "transport.base"},
     "ops": DATATYPES | {"node", "service", "client", "handles", "security", "storage.check", "storage.directory",
                          "backup", "sim", "transport", "replication.messages", "replication.peers",

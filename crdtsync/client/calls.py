@@ -314,16 +314,24 @@ class Caller:
     # -- the beginning
 
     def connect(self) -> Steps[None]:
-        """Reach one node, each having one try.  Raises Unreachable, Denied, ClusterMismatch ..."""
-        failure = CallFailed("")
-        for node in self.nodes.all:
-            tries = Tries(Call("Describe", b""), self.now() + self.config.timeout)
-            try:
-                yield from self._greet(node, tries)
-                return
-            except CallFailed as error:
-                node.trouble, failure = error.text, error
-                self.nodes.pass_on(node)
+        """Reach one node.  Raises Unreachable, Denied, ClusterMismatch ...
+
+        Each has one try; those that are there, but whose answer was cut off, have more until the time is up.
+        """
+        deadline, rounds, failure = self.now() + self.config.timeout, 0, CallFailed("")
+        cut_off = True
+        while cut_off and self.now() < deadline and rounds < self.config.attempts:
+            if rounds:
+                yield Pause(min(self.backoff(rounds), max(deadline - self.now(), 0.0)))
+            cut_off, rounds = False, rounds + 1
+            for node in self.nodes.all:
+                try:
+                    yield from self._greet(node, Tries(Call("Describe", b""), deadline))
+                    return
+                except CallFailed as error:
+                    node.trouble, failure = error.text, error
+                    cut_off = cut_off or error.cut_off
+                    self.nodes.pass_on(node)
         if failure.error is not None:
             raise self.counters.of(failure.error)
         raise self.counters.refused((yield from self.unreachable(self.nodes.now))) from failure

@@ -36,6 +36,7 @@ class CallFailed(Exception):
         super().__init__(text)
         self.text, self.error, self.final, self.taken = text, error, final, taken
         self.late = False  # it was the time that ran out
+        self.cut_off = False  # somebody was there, and ended the call without a word
 
 
 def failed(error: Any) -> CallFailed:
@@ -46,6 +47,7 @@ def failed(error: Any) -> CallFailed:
         return _of_node(trailer, text)
     found = _of_grpc(error.code().name, error.details() or "", text)
     found.late = error.code().name == "DEADLINE_EXCEEDED"
+    found.cut_off = error.code().name == "CANCELLED"
     return found
 
 

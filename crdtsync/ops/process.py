@@ -23,6 +23,7 @@ from crdtsync.config import check_address
 from crdtsync.errors import ConfigError
 from crdtsync.node.shell import Node
 from crdtsync.ops.settings.sources import Effective
+from crdtsync.transport.descriptors import raise_limit
 
 log = logging.getLogger("crdtsync.process")
 
@@ -120,6 +121,7 @@ def run(settings: Effective, directory: Path, tell: Callable[[Node, Addresses], 
         check_listener(what, address, settings.config.anywhere)
     if settings.service.metrics:
         check_address("metrics", settings.service.metrics, settings.config.insecure)
+    raise_limit()
     with Signals() as signals, Deadline(settings.service.stop_timeout) as deadline:
         try:
             with ExitStack() as stack:

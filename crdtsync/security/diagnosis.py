@@ -153,7 +153,8 @@ class Probe:
                 TlsLine(client_context(None, False), line, self.name)
             return True
         except ssl.SSLError as error:
-            return not _is_plaintext(error)  # an alert, too, is TLS
+            hung_up = isinstance(error, ssl.SSLEOFError)
+            return not hung_up and not _is_plaintext(error)  # an alert, too, is TLS
         except OSError:
             return False
 
@@ -227,8 +228,10 @@ class Probe:
         return Diagnosis("odd", f"{self.address} breaks off the TLS handshake: {reason.lower().replace('_', ' ')}.")
 
     def _odd(self, answer: bytes) -> Diagnosis:
-        said = f"answers with {answer[:32]!r}" if answer else "hangs up"
-        return Diagnosis("odd", f"{self.address} {said}: nothing that speaks gRPC.")
+        if not answer:
+            text = f"{self.address} hangs up at once: it has as many connections as it takes, or speaks no gRPC."
+            return Diagnosis("odd", text, "See connections_max there.")
+        return Diagnosis("odd", f"{self.address} answers with {answer[:32]!r}: nothing that speaks gRPC.")
 
     # -- the way there
     def _connect(self) -> socket.socket:

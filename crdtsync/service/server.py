@@ -24,6 +24,7 @@ from crdtsync.service.data import Data
 from crdtsync.service.listening import Listener, bind
 from crdtsync.service.standing import Health, offer_reflection
 from crdtsync.service.workers import Workers
+from crdtsync.transport.descriptors import connections
 from crdtsync.transport.loop import LOOP_THREAD, check_process, shared_loop
 
 if TYPE_CHECKING:
@@ -62,7 +63,6 @@ class Server:
         self._node, self.config, self._on_stop = node, config, on_stop
         self.address = self.admin_address = ""
         self._workers = Workers(node.local, config.workers, config.inline_bytes)
-        self._credentials = ServerCredentials(node.tls).grpc if node.tls is not None else None
         self._calls = Calls(node.local, config, verified=node.tls is not None)
         self._data = Data(node, config, self._calls, self._workers)
         self._listeners: list[Listener] = []
@@ -102,14 +102,16 @@ class Server:
     async def _listen(self, what: str, address: str, offered: dict[str, dict[str, Any]]) -> str:
         """One gRPC server at one address; the address that it is bound to."""
         server = aio.server(
-            options=server_options(self.config), maximum_concurrent_rpcs=self.config.calls_max + RPCS_BEYOND
+            options=server_options(self.config, what), maximum_concurrent_rpcs=self.config.calls_max + RPCS_BEYOND
         )
         health = Health(offered)
         health.offer(server)
         offer_reflection(server, offered)
         server.add_generic_rpc_handlers((Handlers(self._node.local.store.counters, offered),))  # the last one asked
         await health.set(self._node.state in WRITABLE)
-        listener = bind(server, what, address, self.config.insecure, self._credentials)
+        # Each listener has credentials of its own: those that reload are good for one port.
+        credentials = None if self._node.tls is None else ServerCredentials(self._node.tls).grpc
+        listener = bind(server, what, address, self.config.insecure, credentials)
         self._listeners.append(listener)
         self._servers.append(server)
         self._health.append(health)
@@ -121,7 +123,7 @@ class Server:
 
     def status(self) -> dict[str, Any]:
         """Its part of `Node.status()`."""
-        encryption = "plaintext" if self._credentials is None else "tls"
+        encryption = "plaintext" if self._node.tls is None else "tls"
         return {
             "address": self.address, "admin_address": self.admin_address, "encryption": encryption,
             "watches": self._data.watching, **self._calls.status(),
@@ -208,9 +210,8 @@ class Handlers:
         return handler
 
 
-def server_options(config: ServeConfig) -> list[tuple[str, Any]]:
-    """Bounds of messages, headers and connections; no shared ports."""
-
+def server_options(config: ServeConfig, what: str) -> list[tuple[str, Any]]:
+    """Bounds of messages, headers and connections; no shared ports.  `what` names the setting of the address."""
     return [
         ("grpc.so_reuseport", 0),
         ("grpc.enable_channelz", 0),
@@ -219,6 +220,7 @@ def server_options(config: ServeConfig) -> list[tuple[str, Any]]:
         ("grpc.max_metadata_size", config.metadata_bytes_max),
         ("grpc.absolute_max_metadata_size", config.metadata_bytes_max),
         ("grpc.max_concurrent_streams", config.streams_max),
+        ("grpc.max_allowed_incoming_connections", connections(what, config.connections_max)),
         ("grpc.server_handshake_timeout_ms", milliseconds(config.handshake_timeout)),
         ("grpc.max_connection_idle_ms", milliseconds(config.connection_idle_max)),
         ("grpc.max_connection_age_ms", milliseconds(config.connection_age_max)),

@@ -7,6 +7,7 @@ from typing import Any
 
 from crdtsync.config import HOST_CHARACTERS, Config, check_address, milliseconds, split_address
 from crdtsync.errors import ConfigError, ListenFailed
+from crdtsync.transport.descriptors import connections
 
 CONNECTION_AGE = 1.2  # times connection_age_max after which a connection is cut whose caller does not make it anew
 
@@ -74,6 +75,7 @@ def server_options(config: Config, encrypted: bool) -> list[tuple[str, Any]]:
         *_common_options(config),
         ("grpc.so_reuseport", 0),
         ("grpc.max_concurrent_streams", 8),
+        ("grpc.max_allowed_incoming_connections", connections("listen", config.connections_max)),
         ("grpc.server_handshake_timeout_ms", milliseconds(config.connect_timeout)),
         ("grpc.max_connection_idle_ms", milliseconds(config.connect_timeout)),
         *(_age_options(config) if encrypted else ()),
