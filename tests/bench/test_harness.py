@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
 import time
 from pathlib import Path
 from typing import Any
@@ -11,12 +12,14 @@ from typing import Any
 import msgspec
 import pytest
 
-from crdtsync.errors import ConfigError
+from crdtsync.errors import ConfigError, EnvironmentFault
 from crdtsync.ops.bench import histograms, runner, spread, workload
+from crdtsync.ops.bench.adapters.embedded import Embedded
+from crdtsync.ops.bench.bench import Task
 from crdtsync.ops.bench.comparing import compare
 from crdtsync.ops.bench.judging import verdicts
 from crdtsync.ops.bench.pacing import Paced, arrivals, behind_schedule
-from crdtsync.ops.bench.report import latest, markdown, page
+from crdtsync.ops.bench.report import BEGIN, END, block, latest, markdown, page, put_block, sweep
 from crdtsync.ops.bench.results import load, save
 from crdtsync.ops.cli.main import main
 from tests.bench import made
@@ -230,3 +233,88 @@ def test_peers_that_are_not_there_are_skipped_with_a_reason(monkeypatch: pytest.
     run = runner.run(found, plan, said.append)
     assert run.skipped == {"loro": "the package loro is not installed", "redis": "the package redis is not installed"}
     assert "hot-counters: loro is skipped: the package loro is not installed" in said
+
+
+def test_unsynced_is_not_judged_against_synced() -> None:
+    peer = made.measured(FIVE)
+    peer.keeps = "disk"
+    run = made.run({"crdtsync": made.measured(FIVE), "peer": peer})
+    assert [row.met for row in verdicts([run]) if row.id == "P2"] == ["not judged: peer keeps more when a call returns"]
+    run.systems["crdtsync"].keeps = "disk"
+    assert [row.met for row in verdicts([run]) if row.id == "P2"] == ["yes"]
+
+
+def test_sweeps_are_plotted_over_their_points() -> None:
+    ours = made.measured(FIVE)
+    for each in ours.samples:
+        each.figures = {f"rate@{point}": each.figures["rate"] * point for point in (1, 1000, 10)}
+    run = made.run({"crdtsync": ours}, ())
+    (line,) = sweep(run, "rate").values()
+    assert [(point, each.median) for point, each in line] == [(1, 120), (10, 1200), (1000, 120_000)]
+    assert "<polyline" in page([run]) and "rate at 1000" in markdown([run])
+
+
+def test_interrupted_and_late_runs_keep_what_was_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = workload.find("hot-counters")
+    taken: list[str] = []
+
+    def process(task: Any, timeout: float) -> Any:
+        if len(taken) == 3:
+            raise KeyboardInterrupt
+        taken.append(task.system)
+        return made.sample(1.0)
+
+    monkeypatch.setattr(runner, "process", process)
+    monkeypatch.setattr(runner, "adapter", lambda name: Embedded)
+    plan = runner.Plan(params=found.at("quick"), systems=("crdtsync", "loro"), repetitions=5, warm_up=1)
+    run = runner.run(found, plan, lambda text: None)
+    assert run.ended == runner.INTERRUPTED and len(run.systems["crdtsync"].samples) == 1
+    assert run.skipped == {"loro": runner.INTERRUPTED}
+    taken.clear()
+    late = runner.run(found, msgspec.structs.replace(plan, until=time.monotonic()), lambda text: None)
+    assert (taken, late.ended, late.systems) == ([], runner.TIME_IS_UP, {})
+
+
+def test_what_a_sample_has_started_ends_with_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also when it takes too long: the processes of its session are gone before the next sample begins."""
+    monkeypatch.setenv("BENCH_SAMPLE_OF", str(tmp_path))
+    task = Task("visibility", "crdtsync-pair", {"rate": 10.0, "seconds": 60.0, "warm_up": 0.0, "probe_every": 5},
+                str(tmp_path / "late"), seed=1)  # fmt: skip
+    with pytest.raises(EnvironmentFault, match="took more than 3 s"):
+        runner.process(task, 3)
+    mark = f"BENCH_SAMPLE_OF={tmp_path}".encode()
+    left = {path.parent.name for path in Path("/proc").glob("[0-9]*/environ") if mark in readable(path)}
+    assert left <= {str(os.getpid())}
+
+
+def readable(path: Path) -> bytes:
+    """A file of /proc, empty when its process has gone."""
+    try:
+        return path.read_bytes()
+    except OSError:
+        return b""
+
+
+def test_readme_has_the_table_in_the_form_that_the_tool_writes() -> None:
+    text = (Path(__file__).parents[2] / "README.md").read_text()
+    table = text.partition(BEGIN)[2].partition(END)[0]
+    written = block([]).partition(BEGIN)[2].partition(END)[0]
+    rows, wanted = (
+        [line.split(" | ") for line in each.splitlines() if line.startswith("|")] for each in (table, written)
+    )
+    assert rows and [row[:3] for row in rows] == [row[:3] for row in wanted]  # the same targets, head and all
+    assert {len(row) for row in rows if "---" not in row[0]} == {len(rows[0])}
+    assert all(row[-1].startswith(("yes", "no")) for row in rows[2:])
+
+
+def test_table_is_put_between_its_marks(tmp_path: Path) -> None:
+    document = tmp_path / "a.md"
+    document.write_text(f"before\n{BEGIN}\nold\n{END}\nafter\n")
+    put_block(document, [])
+    text = document.read_text()
+    assert text.startswith("before\n") and text.endswith("\nafter\n") and "old" not in text and "P11" in text
+    put_block(document, [])
+    assert document.read_text() == text
+    document.write_text("nothing")
+    with pytest.raises(ConfigError, match="no place for the table"):
+        put_block(document, [])

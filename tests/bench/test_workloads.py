@@ -14,6 +14,7 @@ from crdtsync.ops.bench.adapters import ADAPTERS, adapter
 from crdtsync.ops.bench.adapters.embedded import Embedded
 from crdtsync.ops.bench.bench import Task, params_of
 from crdtsync.ops.bench.drivers import DRIVERS, driver
+from crdtsync.ops.bench.judging import KEEPS
 from crdtsync.ops.bench.results import Check, Sample, load
 from crdtsync.ops.cli.main import main
 
@@ -32,10 +33,19 @@ def test_workload_fits_its_driver_and_its_targets(found: workload.Workload) -> N
         assert kind.title and kind.semantics and kind.durability
     for target in found.targets:
         assert target.system in found.systems
-        assert target.figure in module.UNITS and (target.peer_figure or target.figure) in module.UNITS
+        assert {target.figure, target.peer_figure or target.figure} <= module.UNITS.keys()
+        assert not target.relative or kept(found, target.system, target.figure) >= kept(
+            found, target.peer, target.peer_figure or target.figure
+        ), "nothing that is not synced stands against what is"
         assert not target.peer or target.peer in found.systems
         assert target.bound in ("ratio", "figure") and target.size in ("", *workload.SIZES)
         assert target.least is not None or target.most is not None
+
+
+def kept(found: workload.Workload, system: str, figure: str) -> int:
+    """What the writes of a figure survive, as a place in KEEPS."""
+    synced = driver(found.driver).UNITS[figure].synced
+    return len(KEEPS) - 1 if synced else KEEPS.index(adapter(system).keeps)
 
 
 def test_every_driver_and_adapter_is_used() -> None:
@@ -53,7 +63,7 @@ def test_driver_measures_and_checks(found: workload.Workload, tmp_path: Path) ->
         task = Task(found.driver, system, found.at("quick"), str(place), seed=1)
         sample = module.measure(task, params_of(module, task.params))
         assert sample.checks and sample.right, sample.checks
-        assert sample.figures.keys() <= module.UNITS.keys()
+        assert {name.partition("@")[0] for name in sample.figures} <= module.UNITS.keys()
         zero = {name for name, value in sample.figures.items() if value <= 0}
         assert zero <= MAY_BE_ZERO, sample.figures
         assert sample.expected is None or adapter(system).survives_kill

@@ -27,8 +27,8 @@ def compare(before: Run, after: Run) -> Iterator[Compared]:
         new = after.systems.get(name)
         if new is None:
             continue
-        for figure, unit in after.units.items():
-            values = old.values(figure), new.values(figure)
+        for figure in after.figures:
+            unit, values = after.unit(figure), (old.values(figure), new.values(figure))
             if all(values):
                 yield Compared(name, figure, unit.unit, difference(*values, unit.higher))
 

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import msgspec
 
+from crdtsync.ops.bench.drivers import driver
 from crdtsync.ops.bench.results import Measured, Run
 from crdtsync.ops.bench.spread import summary
-from crdtsync.ops.bench.workload import Target
+from crdtsync.ops.bench.workload import Target, Workload, find, names
 
-ENOUGH = 5  # repetitions below which a median is no claim
+ENOUGH = 5  # repetitions below which a median of times is no claim
+KEEPS = ("memory", "process", "disk")  # what a write survives, from least to most
 
 
 class Verdict(msgspec.Struct, frozen=True):
@@ -22,7 +24,8 @@ class Verdict(msgspec.Struct, frozen=True):
     wanted: str
     figure: float | None
     unit: str
-    peer: str
+    durability: str  # of the system that is judged
+    peer: str  # its title, and what its writes survive
     peer_figure: float | None
     ratio: float | None
     met: str  # yes | no | not judged: ...
@@ -30,8 +33,26 @@ class Verdict(msgspec.Struct, frozen=True):
 
 def verdicts(runs: Iterable[Run]) -> list[Verdict]:
     """Of all targets of these runs, in the order of their ids."""
-    rows = [verdict(run, target) for run in runs for target in run.workload.targets]
+    return ordered(verdict(run, target) for run in runs for target in run.workload.targets)
+
+
+def complete(runs: Sequence[Run]) -> list[Verdict]:
+    """The same, and a row for each target of a workload of the package that none of them is of."""
+    there = {run.workload.name for run in runs}
+    absent = [each for each in map(find, names()) if each.name not in there]
+    return ordered([*verdicts(runs), *(unmeasured(each, target) for each in absent for target in each.targets)])
+
+
+def ordered(rows: Iterable[Verdict]) -> list[Verdict]:
+    """In the order of their ids."""
     return sorted(rows, key=lambda row: (int("0" + "".join(filter(str.isdigit, row.id))), row.workload))
+
+
+def unmeasured(workload: Workload, target: Target) -> Verdict:
+    """The row of a target that there is no run of."""
+    unit = driver(workload.driver).UNITS[target.figure.partition("@")[0]].unit
+    bound, reason = wanted(target, unit), f"not judged: {workload.name} was not run"
+    return Verdict(target.id, target.what, workload.name, bound, None, unit, "", "", None, None, reason)
 
 
 def verdict(run: Run, target: Target) -> Verdict:
@@ -40,13 +61,20 @@ def verdict(run: Run, target: Target) -> Verdict:
     mine = median(ours, target.figure)
     theirs = median(peer, target.peer_figure or target.figure) if peer is not None and peer.counts else None
     ratio = mine / theirs if mine is not None and theirs else None
-    unit = run.units[target.figure].unit if target.figure in run.units else ""
+    unit = run.unit(target.figure).unit
     value = ratio if target.relative else mine
     reason = unjudged(run, target, ours, peer, value)
     met = f"not judged: {reason}" if reason else "yes" if holds(target, value) else "no"
     return Verdict(
-        target.id, target.what, run.workload.name, wanted(target, unit), mine, unit, target.peer, theirs, ratio, met
-    )
+        target.id, target.what, run.workload.name, wanted(target, unit), mine, unit,
+        ours.durability if ours is not None else "", told(peer) if theirs is not None else target.peer, theirs, ratio,
+        met,
+    )  # fmt: skip
+
+
+def told(peer: Measured | None) -> str:
+    """A peer as it stands beside a figure."""
+    return f"{peer.title} ({peer.durability})" if peer is not None else ""
 
 
 def median(measured: Measured | None, figure: str) -> float | None:
@@ -68,9 +96,19 @@ def unjudged(run: Run, target: Target, ours: Measured | None, peer: Measured | N
             return f"{measured.title}: {measured.faults[0]}"
     if target.size and run.size != target.size:
         return f"it is about size {target.size}, this is {run.size}"
-    if run.repetitions < ENOUGH:
-        return f"{run.repetitions} repetitions are no claim"
+    if target.relative and kept(run, ours, target.figure) < kept(run, peer, target.peer_figure or target.figure):
+        return f"{target.peer} keeps more when a call returns"
+    made = min(len(measured.samples) for measured in filter(None, (ours, peer if target.relative else None)))
+    if made < target.repetitions:
+        return f"{made} repetitions are no claim"
     return "" if value is not None else f"there is no figure {target.figure}"
+
+
+def kept(run: Run, measured: Measured | None, figure: str) -> int:
+    """What the writes that a figure counts have survived: a place in KEEPS."""
+    if measured is None or run.unit(figure).synced:
+        return len(KEEPS) - 1
+    return KEEPS.index(measured.keeps)
 
 
 def holds(target: Target, value: float | None) -> bool:

@@ -59,6 +59,49 @@ def curves(latencies: Mapping[str, Sequence[tuple[float, float]]]) -> str:
     return "".join([*parts, "</svg>"])
 
 
+def sweeps(lines: Mapping[str, Sequence[tuple[float, Summary]]], unit: str) -> str:
+    """Lines of medians over a size, both scales logarithmic; the bar at each point goes from lowest to highest."""
+    points = [(at, value) for line in lines.values() for at, each in line for value in (each.low, each.high)]
+    values = [math.log10(value) for _, value in points if value > 0]
+    if not values:
+        return ""
+    low, span = _decades(values)
+    left, width = _decades([math.log10(max(at, 1e-9)) for at, _ in points])
+    parts = [_begin(HEIGHT + BOTTOM + 18 * len(lines)), *_decade_grid(low, span, left, width, unit)]
+
+    def place(at: float, value: float) -> tuple[float, float]:
+        return _x((math.log10(at) - left) / width), _y((math.log10(max(value, 10.0**low)) - low) / span)
+
+    for index, (name, line) in enumerate(lines.items()):
+        colour, y = COLOURS[index % 8], HEIGHT + BOTTOM + 18 * index
+        middle = " ".join("{:.1f},{:.1f}".format(*place(at, each.median)) for at, each in line)
+        parts.append(f'<polyline points="{middle}" fill="none" stroke="{colour}" stroke-width="2"/>')
+        for at, each in line:
+            (x, bottom), (_, top) = place(at, each.low), place(at, each.high)
+            parts.append(f'<line x1="{x:.1f}" x2="{x:.1f}" y1="{bottom:.1f}" y2="{top:.1f}" stroke="{colour}"/>')
+        parts.append(f'<text x="{LEFT}" y="{y}" fill="{colour}">{html.escape(name)}</text>')
+    return "".join([*parts, "</svg>"])
+
+
+def _decades(logs: Sequence[float]) -> tuple[int, int]:
+    """(lowest power of ten, powers from it to the highest) that hold all."""
+    low = math.floor(min(logs))
+    return low, max(1, math.ceil(max(logs) - 1e-9) - low)
+
+
+def _decade_grid(low: int, span: int, left: int, width: int, unit: str) -> list[str]:
+    lines = []
+    for step in range(span + 1):
+        y = _y(step / span)
+        lines.append(f'<line x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y:.1f}" y2="{y:.1f}" stroke="#ddd"/>')
+        label = html.escape(f"{10.0 ** (low + step):,g} {unit}")
+        lines.append(f'<text x="{LEFT - 8}" y="{y + 4:.1f}" text-anchor="end">{label}</text>')
+    for step in range(width + 1):
+        label = f"{10.0 ** (left + step):,g}"
+        lines.append(f'<text x="{_x(step / width):.1f}" y="{HEIGHT + 18}" text-anchor="middle">{label}</text>')
+    return lines
+
+
 def _grid(low: int, span: int) -> list[str]:
     lines = []
     for step in range(span + 1):

@@ -9,10 +9,10 @@ from pathlib import Path
 
 from crdtsync.errors import ConfigError
 from crdtsync.ops.bench import histograms
-from crdtsync.ops.bench.judging import ENOUGH, Verdict, verdicts
-from crdtsync.ops.bench.plots import bars, curves, number
+from crdtsync.ops.bench.judging import ENOUGH, Verdict, complete, verdicts
+from crdtsync.ops.bench.plots import bars, curves, number, sweeps
 from crdtsync.ops.bench.results import Measured, Run, load
-from crdtsync.ops.bench.spread import summary
+from crdtsync.ops.bench.spread import Summary, summary
 
 LOOPS = {
     "closed": "Closed loop: each operation begins when the one before has ended, to find the peak.",
@@ -23,7 +23,8 @@ CURVE = (0.0, 25.0, 50.0, 75.0, 90.0, 95.0, 99.0, 99.9, 99.99)
 STYLE = """body{font-family:sans-serif;max-width:70em;margin:2em auto;padding:0 1em;color:#222}
 table{border-collapse:collapse;margin:1em 0}td,th{border:1px solid #ccc;padding:.3em .6em;text-align:left;
 vertical-align:top}td.n{text-align:right}.no,.wrong{color:#b00020}.yes{color:#1b6e1b}pre{white-space:pre-wrap}"""
-TARGETS = ("id", "target", "wanted", "figure", "peer", "ratio", "met")
+TARGETS = ("id", "target", "wanted", "figure", "its writes", "peer in the same run", "ratio", "met")
+BEGIN, END = "<!-- crdtsync bench report: begin -->", "<!-- crdtsync bench report: end -->"
 Row = Sequence[str]
 
 
@@ -62,8 +63,8 @@ def target_rows(rows: Iterable[Verdict]) -> list[Row]:
     """Cells of the table of targets."""
     return [
         (
-            row.id, row.what, row.wanted, _with_unit(row.figure, row.unit),
-            f"{row.peer} {_with_unit(row.peer_figure, row.unit)}" if row.peer_figure is not None else "",
+            row.id, f"{row.what} (`{row.workload}`)", row.wanted, _with_unit(row.figure, row.unit), row.durability,
+            f"{_with_unit(row.peer_figure, row.unit)}, {row.peer}" if row.peer_figure is not None else "",
             "" if row.ratio is None else f"{row.ratio:.2f}", row.met,
         )
         for row in rows
@@ -72,11 +73,11 @@ def target_rows(rows: Iterable[Verdict]) -> list[Row]:
 
 def system_rows(run: Run) -> tuple[Row, list[Row]]:
     """(head, cells) of a workload's table: a system a row, its figures as median [lowest, highest]."""
-    figures = [name for name in run.units if any(each.values(name) for each in run.systems.values())]
+    figures = run.figures
     head = ("system", "version", "semantics", "durability", *map(_plain, figures), "checks")
     rows: list[Row] = []
     for measured in run.systems.values():
-        cells = [_cell(measured.values(name), run.units[name].unit) for name in figures]
+        cells = [_cell(measured.values(name), run.unit(name).unit) for name in figures]
         rows.append((measured.title, measured.version, measured.semantics, measured.durability, *cells, told(measured)))
     return head, rows
 
@@ -103,6 +104,23 @@ def markdown(runs: Sequence[Run]) -> str:
     return "\n\n".join(parts) + "\n"
 
 
+def block(runs: Sequence[Run]) -> str:
+    """The table of all targets between its marks, as it stands in documents."""
+    said = notes(runs) if runs else ["Nothing was measured."]
+    lines = [BEGIN, *said, "\n".join(_markdown_table(TARGETS, target_rows(complete(runs)))), END]
+    return "\n\n".join(lines)
+
+
+def put_block(document: Path, runs: Sequence[Run]) -> None:
+    """Write the table into a document, in place of the one between the marks.  Raises ConfigError without them."""
+    text = document.read_text()
+    before, begin, rest = text.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not (begin and end):
+        raise ConfigError(f"{document} has no place for the table.", hint=f"Put {BEGIN} and {END} where it belongs.")
+    document.write_text(f"{before}{block(runs)}{after}")
+
+
 def page(runs: Sequence[Run]) -> str:
     """All of it as one HTML page with its plots inside."""
     body = ["<h1>crdtsync benchmarks</h1>"]
@@ -118,15 +136,31 @@ def _section(run: Run) -> Iterator[str]:
     yield f"<h2>{html.escape(run.workload.title)}</h2><p>{html.escape(_about(run))}</p>"
     for name, why in run.skipped.items():
         yield f"<p>{html.escape(name)} was skipped: {html.escape(why)}.</p>"
-    for figure, unit in run.units.items():
+    for figure in (name for name in run.figures if "@" not in name):
+        unit = run.unit(figure)
         values = {each.title: summary(each.values(figure)) for each in run.systems.values() if each.values(figure)}
         if values and _plotted(figure):
             better = "more" if unit.higher else "less"
             yield f"<h4>{html.escape(unit.what or figure)} ({better} is better)</h4>{bars(values, unit.unit)}"
+    for figure, unit in run.units.items():
+        swept = sweep(run, figure)
+        if swept:
+            yield f"<h4>{html.escape(unit.what or figure)}</h4>{sweeps(swept, unit.unit)}"
     lines = latencies(run)
     if lines:
         yield f"<h4>Latency by percentile, all repetitions together</h4>{curves(lines)}"
     yield _html_table(*system_rows(run)) + f"<pre>{html.escape(_command(run))}</pre>"
+
+
+def sweep(run: Run, figure: str) -> dict[str, list[tuple[float, Summary]]]:
+    """{system: [(point, figure there)]} of a figure that was measured at several points."""
+    found: dict[str, list[tuple[float, Summary]]] = {}
+    for measured in run.systems.values():
+        names = [name for name in run.figures if name.startswith(f"{figure}@") and measured.values(name)]
+        line = [(float(name.partition("@")[2]), summary(measured.values(name))) for name in names]
+        if line:
+            found[measured.title] = sorted(line, key=lambda point: point[0])
+    return found
 
 
 def latencies(run: Run) -> dict[str, list[tuple[float, float]]]:
@@ -153,6 +187,7 @@ def _about(run: Run) -> str:
     return (
         f"{run.workload.stands_for} {LOOPS[run.workload.loop]} Size {run.size}: {params}. Medians of "
         f"{run.repetitions} repetitions [lowest, highest] after {run.warm_up} for warm-up, seed {run.seed}."
+        f"{f' It ended early: {run.ended}.' if run.ended else ''}"
     )
 
 
@@ -172,7 +207,7 @@ def _with_unit(value: float | None, unit: str) -> str:
 
 
 def _plain(figure: str) -> str:
-    return figure.replace("_", " ")
+    return figure.replace("_", " ").replace("@", " at ")
 
 
 def _markdown_table(head: Row, rows: Iterable[Row]) -> Iterator[str]:

@@ -48,6 +48,7 @@ class Measured(msgspec.Struct):
     semantics: str
     durability: str
     samples: list[Sample] = []
+    keeps: str = "memory"  # memory | process | disk: what a write survives when its call has returned
 
     @property
     def right(self) -> bool:
@@ -75,6 +76,7 @@ class Unit(msgspec.Struct, frozen=True):
     unit: str
     higher: bool = False  # whether more is better
     what: str = ""
+    synced: bool = False  # whether it counts only what the disk has, whatever the system does otherwise
 
 
 class Run(msgspec.Struct):
@@ -95,12 +97,24 @@ class Run(msgspec.Struct):
     units: dict[str, Unit]
     systems: dict[str, Measured]
     skipped: dict[str, str]  # system -> why it was not measured
+    ended: str = ""  # why it ended before all repetitions; "" when it did not
     format: int = FORMAT
 
     @property
     def right(self) -> bool:
         """Whether every check of every system holds."""
         return all(measured.right for measured in self.systems.values())
+
+    @property
+    def figures(self) -> list[str]:
+        """Names of all figures, in the order of the driver; those of a sweep are called NAME@POINT."""
+        order = list(self.units)
+        found = {name: None for each in self.systems.values() for sample in each.samples for name in sample.figures}
+        return sorted(found, key=lambda name: order.index(name.partition("@")[0]))
+
+    def unit(self, figure: str) -> Unit:
+        """What a figure is measured in."""
+        return self.units[figure.partition("@")[0]]
 
     @property
     def failed(self) -> bool:

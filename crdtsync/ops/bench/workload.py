@@ -28,6 +28,7 @@ class Target(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     peer_figure: str = ""  # the peer's figure, where it has another name
     least: float | None = None
     most: float | None = None
+    repetitions: int = 5  # below which it is not judged; 1 for what does not depend on time, and takes long
     size: str = ""  # the size that it is about, at which alone it is judged; empty: any
 
     @property

@@ -21,9 +21,11 @@ if TYPE_CHECKING:
 RESULTS = Path("bench-results")
 WRONG = 5  # exit status: a check after a run has failed
 FAILED = 1  # exit status: a system came to no result
+INTERRUPTED = 130  # exit status: ^C
 WORSE = 1  # exit status: a figure is worse, beyond noise
 SIZE = click.Choice(("quick", "default", "full"))
 FOLDER = click.Path(file_okay=False, path_type=Path)
+DOCUMENT = click.Path(exists=True, dir_okay=False, writable=True, path_type=Path)
 RESULT = click.Path(exists=True, path_type=Path)
 
 
@@ -54,7 +56,9 @@ def listing(output: str) -> int:
 
 @command.command("run")
 @click.argument("workloads", nargs=-1, metavar="[WORKLOAD]...")
-@click.option("--size", type=SIZE, default="default", help="How large.  [default]")
+@click.option("--size", type=SIZE, help="How large.  [default]")
+@click.option("--quick", is_flag=True, help="As --size quick: seconds in all, a look and no claim.")
+@click.option("--time", "seconds", type=click.FloatRange(min=0), metavar="S", help="No sample begins after S seconds.")
 @click.option("--repetitions", type=click.IntRange(min=1), metavar="N", help="Samples of each.  [the workload's]")
 @click.option("--warm-up", type=click.IntRange(min=0), default=1, metavar="N", help="Samples thrown away first.  [1]")
 @click.option("--system", "systems", multiple=True, metavar="NAME", help="Only this system; may be repeated.")
@@ -63,31 +67,47 @@ def listing(output: str) -> int:
 @click.option("--directory", type=FOLDER, metavar="DIR", help="Where stores lie meanwhile: the disk to measure.")
 @click.option("--out", type=FOLDER, default=RESULTS, metavar="DIR", help=f"Where results go.  [{RESULTS}]")
 def running(
-    workloads: tuple[str, ...], size: str, repetitions: int | None, warm_up: int, systems: tuple[str, ...],
-    params: tuple[str, ...], seed: int | None, directory: Path | None, out: Path,
+    workloads: tuple[str, ...], size: str | None, quick: bool, seconds: float | None, repetitions: int | None,
+    warm_up: int, systems: tuple[str, ...], params: tuple[str, ...], seed: int | None, directory: Path | None,
+    out: Path,
 ) -> int:  # fmt: skip
     """Run workloads (names, or TOML files; the default set without any), and write a JSON for each.
 
     Every sample is taken in a process of its own, systems in turns.  Exit status 5 when a check after a sample fails,
-    1 when a system comes to no result; the others go on.
+    1 when a system comes to no result; the others go on.  What was measured before ^C is kept.
     """
+    import time
+
     from crdtsync.ops.bench import runner
     from crdtsync.ops.bench.results import save
     from crdtsync.ops.bench.workload import with_changes
 
     changes = dict(pair(text) for text in params)
+    if quick and size not in (None, "quick"):
+        raise ConfigError(f"--quick and --size {size} say different things.")
+    size = "quick" if quick else size or "default"
+    until = None if seconds is None else time.monotonic() + seconds
     right, failed = True, False
-    for workload in chosen(workloads):
+    for workload in list(chosen(workloads)):
         plan = runner.Plan(
             size=size, params=with_changes(workload.at(size), changes), systems=systems,
             repetitions=repetitions or workload.repetitions, warm_up=warm_up,
             seed=runner.SEED if seed is None else seed, directory=directory, command=["crdtsync", *sys.argv[1:]],
+            until=until,
         )  # fmt: skip
         run = runner.run(workload, plan, say)
-        right, failed = right and run.right, failed or run.failed
+        right, failed = right and run.right, failed or run.failed or bool(run.ended)
+        if run.ended:
+            say(f"{workload.name} ended early: {run.ended}")
+        if not run.systems:
+            if run.ended == runner.INTERRUPTED:
+                return INTERRUPTED
+            continue
         path = out / f"{workload.name}-{datetime.now(UTC):%Y%m%dT%H%M%S}.json"
         save(run, path)
         click.echo(str(path))
+        if run.ended == runner.INTERRUPTED:
+            return INTERRUPTED
     return WRONG if not right else FAILED if failed else 0
 
 
@@ -125,11 +145,16 @@ def comparing(before: Path, after: Path, output: str) -> int:
 @command.command("report")
 @click.argument("results", type=RESULT, default=RESULTS, metavar="[RESULTS]")
 @click.option("--out", type=FOLDER, metavar="DIR", help="Where the report goes.  [beside the results]")
-def reporting(results: Path, out: Path | None) -> int:
+@click.option("--markdown", "documents", multiple=True, type=DOCUMENT, metavar="FILE",
+              help="Also write the table of targets into this document, between its marks; may be repeated.")
+def reporting(results: Path, out: Path | None, documents: tuple[Path, ...]) -> int:
     """Write report.html, which needs no other file, and report.md, from the last result of each workload."""
-    from crdtsync.ops.bench.report import latest, markdown, page
+    from crdtsync.ops.bench.report import latest, markdown, page, put_block
 
     runs = latest(results)
+    for document in documents:
+        put_block(document, runs)
+        click.echo(str(document))
     place = out or (results if results.is_dir() else results.parent)
     place.mkdir(parents=True, exist_ok=True)
     for name, text in (("report.html", page(runs)), ("report.md", markdown(runs))):
@@ -166,6 +191,6 @@ def summarize(runs: list[Run]) -> None:
     from crdtsync.ops.bench.judging import verdicts
 
     for row in verdicts(runs):
-        ratio = f", {row.ratio:.2f} x {row.peer}" if row.ratio is not None else ""
+        ratio = f", {row.ratio:.2f} x {row.peer.partition(' (')[0]}" if row.ratio is not None else ""
         figure = "-" if row.figure is None else f"{rounded(row.figure):,g} {row.unit}"
         say(f"{row.id:>4}  {row.what}: {figure}{ratio} (wanted {row.wanted}): {row.met}")

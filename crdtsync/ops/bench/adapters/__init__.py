@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 ADAPTERS = {
     "crdtsync": ("crdtsync.ops.bench.adapters.embedded", "Embedded"),
     "crdtsync-batches": ("crdtsync.ops.bench.adapters.embedded", "EmbeddedBatches"),
+    "crdtsync-cold": ("crdtsync.ops.bench.adapters.embedded", "EmbeddedCold"),
     "crdtsync-remote": ("crdtsync.ops.bench.adapters.remote", "RemoteNode"),
     "grpc-empty": ("crdtsync.ops.bench.adapters.remote", "EmptyCall"),
     "crdtsync-store": ("crdtsync.ops.bench.adapters.parts", "StoreParts"),
@@ -25,6 +26,11 @@ ADAPTERS = {
     "redis": ("crdtsync.ops.bench.adapters.redis_server", "Redis"),
     "redis-pipelined": ("crdtsync.ops.bench.adapters.redis_server", "RedisPipelined"),
     "redis-always": ("crdtsync.ops.bench.adapters.redis_server", "RedisAlways"),
+    "sqlite-normal": ("crdtsync.ops.bench.adapters.sqlite", "SqliteNormal"),
+    "redis-everysec": ("crdtsync.ops.bench.adapters.redis_server", "RedisEverysec"),
+    "nats": ("crdtsync.ops.bench.adapters.nats_kv", "NatsKv"),
+    "etcd": ("crdtsync.ops.bench.adapters.etcd_kv", "Etcd"),
+    "crdts": ("crdtsync.ops.bench.adapters.crdts_objects", "Crdts"),
     "pycrdt": ("crdtsync.ops.bench.adapters.pycrdt_doc", "Pycrdt"),
     "loro": ("crdtsync.ops.bench.adapters.loro_doc", "Loro"),
 }

@@ -19,6 +19,7 @@ class Fdatasync(Adapter):
     title = "bare fdatasync of 4 KiB"
     semantics = "none: bytes in a file"
     durability = "synced before a call returns"
+    keeps = "disk"
 
     def __init__(self, directory: Path) -> None:
         super().__init__(directory)

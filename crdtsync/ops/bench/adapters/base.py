@@ -15,6 +15,7 @@ class Adapter:
     title = ""
     semantics = ""  # what a write means to others
     durability = ""  # what survives what
+    keeps = "memory"  # memory | process | disk: what a write survives when its call has returned
     survives_kill = False  # whether what has returned must be there after kill -9
     package = ""  # what must be installed
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import crdtsync
 from crdtsync.ops.bench.adapters.base import Adapter
@@ -20,11 +22,12 @@ class Embedded(Adapter):
     semantics = "replicated CRDT, no coordination"
     durability = "survives kill -9 when a call returns; the disk has it within milliseconds (group)"
     survives_kill = True
+    keeps = "process"
     package = "crdtsync"
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, **settings: Any) -> None:
         super().__init__(directory)
-        self.node = crdtsync.open(directory / "node")
+        self.node = crdtsync.open(directory / "node", **settings)
 
     @classmethod
     def version(cls) -> str:
@@ -48,6 +51,18 @@ class Embedded(Adapter):
         register = self.node.lwwregister
         for key in keys:
             register(key).set(value)
+
+    def put_record(self, key: str, value: str) -> None:
+        """Set a register."""
+        self.node.lwwregister(key).set(value)
+
+    def get_record(self, key: str) -> object:
+        """A register's value."""
+        return self.node.lwwregister(key).value
+
+    def scan_records(self, key: str, count: int) -> int:
+        """So many objects of the key's prefix; how many there were."""
+        return sum(1 for _ in islice(self.node.items(key), count))
 
     def make_durable(self) -> bool:
         """Wait for the journal's fdatasync."""
@@ -91,3 +106,26 @@ class EmbeddedBatches(Embedded):
             with self.node.batch():
                 for key in keys[first : first + BATCH]:
                     register(key).set(value)
+
+
+class EmbeddedCold(Embedded):
+    """The same on so many counters that a step seldom meets one that was stepped lately."""
+
+    title = "crdtsync, embedded, 100,000 counters"
+    cold = 100_000
+
+    def __init__(self, directory: Path) -> None:
+        super().__init__(directory)
+        self.at = 0
+
+    def count_up(self, rounds: int) -> int:
+        """A step of each of so many counters, in an order that jumps about; the handle is made for each."""
+        counter = self.node.pncounter
+        for number in range(self.at, self.at + rounds):
+            counter(f"cold:{number * 61_803 % self.cold:06}").increment()
+        self.at += rounds
+        return rounds
+
+    def total(self) -> int:
+        """The sum of all of them."""
+        return sum(item.value for item in self.node.items("cold:"))

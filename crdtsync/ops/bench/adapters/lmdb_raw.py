@@ -21,6 +21,7 @@ class Lmdb(Adapter):
     title = "py-lmdb"
     semantics = "one process, transactions; filled by putmulti of 50,000 sorted rows"
     durability = "synced by every transaction"
+    keeps = "disk"
     package = "lmdb"
 
     def __init__(self, directory: Path) -> None:

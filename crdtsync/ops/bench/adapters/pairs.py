@@ -16,12 +16,14 @@ from typing import Any, NamedTuple, Protocol
 import crdtsync
 from crdtsync.ops.bench.adapters.base import Adapter
 from crdtsync.ops.bench.adapters.redis_server import Redis, Server
+from crdtsync.ops.bench.peering import fill, hosted
 from crdtsync.ops.bench.processes import Other, answer_all
 
 TICK = 0.001  # s
 COUNTERS = 1000  # that the steps of a load go to, in turn
 LISTEN = "127.0.0.1:0"
 PROBE = "probe:"
+VALUE = "a value of twenty ch."  # of a bulk transfer's rows
 READY_TIMEOUT = 60.0  # s until both places are one
 
 
@@ -98,7 +100,7 @@ def write_node(pipe: Connection, directory: str) -> None:
             pipe,
             {
                 "address": lambda: node.address, "digest": node.digest, "token": node.token,
-                "load": lambda *load: run_load(writes, Load(*load)),
+                "load": lambda *load: run_load(writes, Load(*load)), "fill": lambda rows: fill(node, 0, rows, VALUE),
             },
         )  # fmt: skip
 
@@ -109,6 +111,7 @@ class NodePair(Adapter):
     title = "crdtsync, two nodes"
     semantics = "asynchronous, every node takes writes; seen by watch() on the other node"
     durability = "survives kill -9 when a call returns; the disk has it within milliseconds (group)"
+    keeps = "process"
     package = "crdtsync"
 
     def __init__(self, directory: Path) -> None:
@@ -122,6 +125,19 @@ class NodePair(Adapter):
     def version(cls) -> str:
         """Of the code that runs."""
         return crdtsync.__version__
+
+    def begin_bulk(self, directory: Path, rows: int) -> Other:
+        """Give both so many rows; then a third node, new, that is sent them from now on."""
+        self.writer.ask("fill", rows)
+        self.node.wait_for(self.writer.ask("token"), READY_TIMEOUT)
+        return hosted(directory, join=[self.writer.ask("address")])
+
+    def bulk_arrived(self, third: Other) -> bool:
+        """Whether the third node has come to hold the same."""
+        third.ask("wait_for", self.writer.ask("token"), READY_TIMEOUT)
+        same = third.ask("digest") == self.writer.ask("digest")
+        third.stop()
+        return bool(same)
 
     def seen(self, timeout: float) -> Iterator[str]:
         """Probes as they become visible, until none comes for so many seconds."""

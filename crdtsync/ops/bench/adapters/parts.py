@@ -23,6 +23,7 @@ class StoreParts(Adapter):
     title = "crdtsync, the store alone"
     semantics = "replicated CRDT: rows and claim joined at once, checked byte by byte"
     durability = "survives kill -9 when the merge returns; durable_rate: the disk has it"
+    keeps = "process"
     package = "crdtsync"
 
     def __init__(self, directory: Path) -> None:

@@ -2,27 +2,15 @@
 
 from __future__ import annotations
 
-import shutil
-import socket
-import subprocess
-import time
 from collections.abc import Callable, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from crdtsync.errors import EnvironmentFault
 from crdtsync.ops.bench.adapters.base import Adapter
+from crdtsync.ops.bench.adapters.servers import LOOPBACK, Running, free_port, program, version_of
 
-START_TIMEOUT = 20.0  # s
 PIPELINE = 64  # commands that travel together, for those who pipeline
-
-
-def free_port() -> int:
-    """A port of loopback that was free a moment ago."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 class Server:
@@ -31,33 +19,26 @@ class Server:
     def __init__(self, directory: Path, *settings: str) -> None:
         directory.mkdir(parents=True, exist_ok=True)
         self.port = free_port()
-        command = ["redis-server", "--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--dir",
-                   str(directory), *settings]  # fmt: skip
-        self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        self.await_answer()
+        arguments = ("--port", str(self.port), "--bind", LOOPBACK, "--save", "", "--dir", str(directory), *settings)
+        self.running = Running("redis-server", arguments, self.answers)
 
     def client(self) -> Any:
         """A connection pool of redis-py."""
         redis: Any = import_module("redis")
         return redis.Redis(port=self.port)
 
-    def await_answer(self) -> None:
-        """Wait until it takes commands."""
+    def answers(self) -> bool:
+        """Whether it takes commands."""
         redis: Any = import_module("redis")
-        deadline = time.monotonic() + START_TIMEOUT
-        while time.monotonic() < deadline and self.process.poll() is None:
-            try:
-                self.client().ping()
-                return
-            except redis.ConnectionError:
-                time.sleep(0.05)
-        self.stop()
-        raise EnvironmentFault("redis-server does not answer.", changed="")
+        try:
+            self.client().ping()
+        except redis.ConnectionError:
+            return False
+        return True
 
     def stop(self) -> None:
         """End it."""
-        self.process.kill()
-        self.process.wait()
+        self.running.stop()
 
 
 class Redis(Adapter):
@@ -77,13 +58,12 @@ class Redis(Adapter):
     @classmethod
     def missing(cls) -> str:
         """Both the server and its client are needed."""
-        return super().missing() or ("" if shutil.which("redis-server") else "redis-server is not installed (apt)")
+        return super().missing() or ("" if program("redis-server") else "redis-server is not installed (apt)")
 
     @classmethod
     def version(cls) -> str:
         """The server's."""
-        told = subprocess.run(["redis-server", "--version"], capture_output=True, text=True).stdout
-        return next((word[2:] for word in told.split() if word.startswith("v=")), "unknown")
+        return version_of("redis-server", "v=", "--version")
 
     def count_up(self, rounds: int) -> int:
         """INCR, waiting for each answer."""
@@ -112,6 +92,15 @@ class Redis(Adapter):
         found = dict(zip(keys, self.client.mget(keys), strict=True))
         return {key: None if value is None else value.decode() for key, value in found.items()}
 
+    def put_record(self, key: str, value: str) -> None:
+        """SET, waiting for its answer."""
+        self.client.set(key, value)
+
+    def get_record(self, key: str) -> object:
+        """GET."""
+        value = self.client.get(key)
+        return None if value is None else value.decode()
+
     def close(self) -> None:
         """Stop the server."""
         self.client.close()
@@ -133,11 +122,21 @@ class RedisPipelined(Redis):
         return rounds * PIPELINE
 
 
+class RedisEverysec(Redis):
+    """An append-only file that is synced once a second."""
+
+    title = "Redis, appendfsync everysec"
+    durability = "survives kill -9 of the server when a call returns; the disk has it within a second"
+    keeps = "process"
+    settings = ("--appendonly", "yes", "--appendfsync", "everysec")
+
+
 class RedisAlways(Redis):
     """An append-only file that is synced before an answer leaves."""
 
     title = "Redis, appendfsync always"
     durability = "synced before an answer leaves"
+    keeps = "disk"
     settings = ("--appendonly", "yes", "--appendfsync", "always")
 
     def committer(self, thread: int) -> Callable[[int], None]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
+from itertools import islice
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -26,6 +28,7 @@ class RemoteNode(Adapter):
     title = "crdtsync, served over gRPC"
     semantics = "replicated CRDT, no coordination; every write carries a request id"
     durability = "survives kill -9 of the node when a call returns; the disk has it within milliseconds (group)"
+    keeps = "process"
     package = "grpc_health"
 
     def __init__(self, directory: Path) -> None:
@@ -49,6 +52,28 @@ class RemoteNode(Adapter):
             step = stream.pncounter("called").increment
             for _ in range(operations):
                 step()
+
+    def put_all(self, keys: Sequence[str], value: str) -> None:
+        """Registers, in one stream."""
+        with self.client.stream() as stream:
+            for key in keys:
+                stream.lwwregister(key).set(value)
+
+    def holds(self, keys: Sequence[str]) -> dict[str, object]:
+        """The registers' values."""
+        return {key: self.client.lwwregister(key).value for key in keys}
+
+    def put_record(self, key: str, value: str) -> None:
+        """Set a register."""
+        self.client.lwwregister(key).set(value)
+
+    def get_record(self, key: str) -> object:
+        """A register's value."""
+        return self.client.lwwregister(key).value
+
+    def scan_records(self, key: str, count: int) -> int:
+        """So many objects of the key's prefix; how many there were."""
+        return sum(1 for _ in islice(self.client.items(key), count))
 
     def total(self) -> int:
         """What the node has counted."""

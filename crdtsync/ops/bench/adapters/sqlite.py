@@ -17,9 +17,11 @@ PUT = "INSERT INTO rows VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = ex
 class Sqlite(Adapter):
     """WAL, synchronous=FULL: one transaction for each call of put_all and of a committer."""
 
-    title = "SQLite, WAL"
+    title = "SQLite, WAL, synchronous=FULL"
     semantics = "one machine, transactions"
     durability = "synced by every transaction (synchronous=FULL)"
+    keeps = "disk"
+    synchronous = "FULL"
 
     def __init__(self, directory: Path) -> None:
         super().__init__(directory)
@@ -36,7 +38,7 @@ class Sqlite(Adapter):
         """A connection with the settings that are measured."""
         made = sqlite3.connect(self.file, timeout=BUSY, isolation_level=None, check_same_thread=False)
         made.execute("PRAGMA journal_mode=WAL")
-        made.execute("PRAGMA synchronous=FULL")
+        made.execute(f"PRAGMA synchronous={self.synchronous}")
         return made
 
     def put_all(self, keys: Sequence[str], value: str) -> None:
@@ -45,8 +47,24 @@ class Sqlite(Adapter):
         self.connection.executemany(PUT, ((key, value) for key in keys))
         self.connection.execute("COMMIT")
 
+    def put_record(self, key: str, value: str) -> None:
+        """One transaction."""
+        self.connection.execute(PUT, (key, value))
+
+    def get_record(self, key: str) -> object:
+        """One value."""
+        row = self.connection.execute("SELECT value FROM rows WHERE key = ?", (key,)).fetchone()
+        return row[0] if row else None
+
+    def scan_records(self, key: str, count: int) -> int:
+        """So many values from a key on; how many there were."""
+        ask = "SELECT key, value FROM rows WHERE key >= ? ORDER BY key LIMIT ?"
+        return len(self.connection.execute(ask, (key, count)).fetchall())
+
     def make_durable(self) -> bool:
-        """Every transaction has done it."""
+        """Every transaction has done it, or a checkpoint does."""
+        if self.keeps != "disk":
+            self.connection.execute("PRAGMA wal_checkpoint(FULL)")
         return True
 
     def holds(self, keys: Sequence[str]) -> dict[str, object]:
@@ -74,3 +92,12 @@ class Sqlite(Adapter):
     def close(self) -> None:
         """Close the first connection; the others go with the process."""
         self.connection.close()
+
+
+class SqliteNormal(Sqlite):
+    """The same without a sync for each transaction."""
+
+    title = "SQLite, WAL, synchronous=NORMAL"
+    durability = "survives kill -9 when a call returns; the disk has it after the next checkpoint"
+    keeps = "process"
+    synchronous = "NORMAL"

@@ -11,6 +11,9 @@ if TYPE_CHECKING:
     from crdtsync.ops.bench.bench import Driver
 
 DRIVERS = {
+    "curves": "crdtsync.ops.bench.drivers.curves",
+    "micro": "crdtsync.ops.bench.drivers.micro",
+    "ycsb": "crdtsync.ops.bench.drivers.ycsb",
     "catchup": "crdtsync.ops.bench.drivers.catchup",
     "footprint": "crdtsync.ops.bench.drivers.footprint",
     "gossip": "crdtsync.ops.bench.drivers.gossip",

@@ -15,8 +15,8 @@ from crdtsync.ops.bench.bench import Task
 from crdtsync.ops.bench.results import Check, Sample, Unit
 
 UNITS = {
-    "rate": Unit("1/s", higher=True, what="acknowledged writes a second"),
-    "commits": Unit("1/s", higher=True, what="acknowledged batches a second"),
+    "rate": Unit("1/s", higher=True, what="acknowledged writes a second", synced=True),
+    "commits": Unit("1/s", higher=True, what="acknowledged batches a second", synced=True),
     "fairness": Unit("", higher=True, what="batches of the thread that had fewest, to the mean of all threads"),
     **{f"commit_{at}": Unit("ms", what=f"service time of a batch, {at}, closed loop")
        for at in ("p50", "p90", "p95", "p99", "p99.9", "max")},

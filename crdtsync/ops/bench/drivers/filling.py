@@ -15,9 +15,9 @@ from crdtsync.ops.bench.results import Check, Sample, Unit
 
 UNITS = {
     "rate": Unit("1/s", higher=True, what="writes of new keys a second, as calls return"),
-    "synced_rate": Unit("1/s", higher=True, what="writes of new keys a second, until the disk has all"),
+    "synced_rate": Unit("1/s", higher=True, what="writes of new keys a second, until the disk has all", synced=True),
     "overwrite_rate": Unit("1/s", higher=True, what="writes over keys a second, as calls return"),
-    "overwrite_synced_rate": Unit("1/s", higher=True, what="writes over keys a second, until the disk has all"),
+    "overwrite_synced_rate": Unit("1/s", higher=True, what="overwrites a second, until the disk has all", synced=True),
 }
 LOOKED_AT = 1000  # keys that are read afterwards
 FIRST, SECOND = "first value of twenty", "other value of twenty"

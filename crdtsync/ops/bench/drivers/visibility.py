@@ -32,6 +32,7 @@ class Params(msgspec.Struct, forbid_unknown_fields=True):
     seconds: float
     warm_up: float
     probe_every: int
+    bulk: int = 0  # rows that a third node, new, is sent meanwhile
 
 
 def measure(task: Task, params: Params) -> Sample:
@@ -39,13 +40,16 @@ def measure(task: Task, params: Params) -> Sample:
     pair = open_adapter(task.system, task.place)
     try:
         before, _ = observe(pair, Load(params.rate, params.warm_up, params.probe_every, 0))
+        bulk = pair.begin_bulk(task.place / "third", params.bulk) if params.bulk else None
         written, seen = observe(pair, Load(params.rate, params.seconds, params.probe_every, 10**8))
         settled, total = pair.settled(), pair.total()
+        bulk_there = bulk is None or pair.bulk_arrived(bulk)
     finally:
         pair.close()
     return judged(written, seen, params.seconds, [
         Check("both places hold the same", settled),
         Check("every step is counted at the reader", total == before.steps + written.steps),
+        Check("the third node holds the same", bulk_there),
         Check("every probe was seen", seen.keys() >= written.probes.keys(), f"{len(seen)} of {len(written.probes)}"),
     ])  # fmt: skip
 
