@@ -75,7 +75,7 @@ $(VENV)/.bench: $(VENV)/.env
 	@touch $@
 
 bench: $(VENV)/.bench
-	$(BIN)/crdtsync bench run --time 1200 $(BENCH_ARGS); status=$$?; $(BIN)/crdtsync bench report && exit $$status
+	$(BIN)/crdtsync bench run --time 1500 $(BENCH_ARGS); status=$$?; $(BIN)/crdtsync bench report && exit $$status
 
 # Every workload, seconds each: whether all of it runs here, and no claim.
 bench-quick: $(VENV)/.bench

@@ -165,12 +165,12 @@ def reporting(results: Path, out: Path | None, documents: tuple[Path, ...]) -> i
 
 
 def chosen(workloads: tuple[str, ...]) -> Iterable[Workload]:
-    """The workloads that were named, or the default set."""
+    """The workloads that were named, or the default set: those with targets first, as time may be up before the end."""
     from crdtsync.ops.bench.workload import find, names
 
     if workloads:
         return [find(name) for name in workloads]
-    return [workload for workload in map(find, names()) if workload.in_default_set]
+    return sorted((each for each in map(find, names()) if each.in_default_set), key=lambda each: not each.targets)
 
 
 def pair(text: str) -> tuple[str, str]:
