@@ -51,10 +51,11 @@ def parse_uri(uri: str) -> Identity | None:
         return None
     try:
         name = unquote(encoded, errors="strict")
-    except UnicodeDecodeError:
+        identity = Identity(role, name)
+        as_written = identity.uri
+    except UnicodeError:
         return None
-    identity = Identity(role, name)
-    return identity if identity.uri == uri and 1 <= len(name.encode()) <= NAME_BYTES and "\0" not in name else None
+    return identity if as_written == uri and 1 <= len(name.encode()) <= NAME_BYTES and "\0" not in name else None
 
 
 def identity_of(uris: Iterable[str]) -> Identity:

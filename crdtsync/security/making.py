@@ -69,11 +69,14 @@ def issue(authority: Pair, identity: Identity, hosts: Iterable[str], days: float
 
 
 def read_certificates(text: bytes) -> list[x509.Certificate]:
-    """The certificates in a PEM text; none when there are none that can be read."""
+    """The certificates in a PEM text; none when there are none that can be read, all of them and to their ends."""
     try:
-        return x509.load_pem_x509_certificates(text)
-    except ValueError:
+        certificates = x509.load_pem_x509_certificates(text)
+        for each in certificates:  # cryptography decodes these only when they are asked for
+            _ = each.extensions, each.issuer, each.subject, each.public_key(), each.not_valid_after_utc
+    except (ValueError, UnsupportedAlgorithm, x509.DuplicateExtension, x509.UnsupportedGeneralNameType):
         return []
+    return certificates
 
 
 def read_key(text: bytes) -> CertificateIssuerPrivateKeyTypes | None:

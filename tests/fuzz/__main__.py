@@ -21,7 +21,7 @@ def main() -> int:
     for name in chosen.target or TARGETS:
         began = time.monotonic()
         failure = campaign(name, chosen.count, chosen.seed)
-        told = f"{name}: {chosen.count:,} inputs in {time.monotonic() - began:.0f} s"
+        told = f"{name}: {int(chosen.count * TARGETS[name].share):,} inputs in {time.monotonic() - began:.0f} s"
         if failure is None:
             print(f"{told}, clean", flush=True)
             continue

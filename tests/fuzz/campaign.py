@@ -33,7 +33,7 @@ def campaign(name: str, count: int, seed: int) -> Failure | None:
     for data in pool:
         if failure := attempt(name, data):
             return failure
-    for _ in range(count):
+    for _ in range(max(1, int(count * target.share))):
         if failure := attempt(name, mutate(rng.choice(pool), rng, pool)):
             return failure
     return None

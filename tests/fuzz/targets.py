@@ -26,7 +26,7 @@ from crdtsync.storage.table import decode_log, decode_meta, decode_row, rowkey_o
 from crdtsync.transport.wire import decode_all
 from tests.laws import implementations, load, outcome
 
-from . import seeds
+from . import outside, seeds, serving
 
 SETTINGS = Config()
 READERS = (
@@ -42,6 +42,7 @@ class Target(NamedTuple):
 
     run: Callable[[bytes], None]
     seeds: Callable[[], list[bytes]]
+    share: float = 1.0  # of a campaign's inputs: those that take milliseconds get fewer
 
 
 def same(name: str, *arguments: Any) -> Any:
@@ -217,4 +218,6 @@ TARGETS: dict[str, Target] = {
     "rowkey": Target(rowkey, seeds.row_keys),
     "rescue": Target(rescue, seeds.rescues),
     "config": Target(config, _settings),
+    "request": Target(serving.request, serving.requests, 0.2),
+    **{name: Target(run, made, share) for name, (run, made, share) in outside.OUTSIDE.items()},
 }

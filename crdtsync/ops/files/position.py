@@ -47,7 +47,7 @@ def load(path: Path, kind: type[P]) -> P | None:
         return msgspec.json.decode(path.read_bytes(), type=kind)
     except FileNotFoundError:
         return None
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise InvalidValue(f"{path} is not the position of such a run: {error}.", hint="Name another file.") from None
 
 

@@ -44,9 +44,22 @@ class Addresses:
     def of(self, node: str) -> str:
         return f"127.0.0.1:{BASE_PORT + self._nodes.index(node)}"
 
+    def __contains__(self, node: str) -> bool:
+        return node in self._nodes
+
     def node(self, address: str) -> str | None:
         number = split_address("The address", address)[1] - BASE_PORT
         return self._nodes[number] if 0 <= number < len(self._nodes) else None
+
+
+class Told(msgspec.Struct):
+    """What a message of another node says."""
+
+    line: str
+    kind: str
+    ack: int
+    seq: int = 0
+    frame: str = ""
 
 
 class Line:
@@ -166,10 +179,13 @@ class LineTransport(Ledger):
     # -- what comes in
 
     def receive(self, source: str, body: dict[str, Any]) -> None:
-        """A message of another node; before `start` they are lost, and come again."""
+        """A message of another node; before `start` they are lost, and come again.  Raises msgspec.ValidationError."""
+        told = msgspec.convert(body, Told)
+        if source not in self._addresses:
+            raise msgspec.ValidationError(f"There is no node {source[:64]!r}")
         if not self._started:
             return
-        kind, name = body["kind"], body["line"]
+        kind, name = told.kind, told.line
         with self._lock:
             line = self._lines.get(name)
             if line is None and kind == "open" and not self._stopping.is_set():
@@ -179,9 +195,9 @@ class LineTransport(Ledger):
                 if kind != "end":
                     self._send(source, {"type": TYPE, "line": name, "kind": "end", "ack": 0})
                 return
-            self._heard(line, kind, body)
+            self._heard(line, kind, told)
 
-    def _heard(self, line: Line, kind: str, body: dict[str, Any]) -> None:
+    def _heard(self, line: Line, kind: str, told: Told) -> None:
         line.heard = time.monotonic()
         if kind == "end":
             self._down(line, "closed by the other side")
@@ -190,9 +206,9 @@ class LineTransport(Ledger):
             self._say(line, "opened")
         elif kind == "opened" and not line.up:
             self._rise(line)
-        self._acknowledged(line, body["ack"])
+        self._acknowledged(line, told.ack)
         if kind == "frame":
-            self._take(line, body["seq"], body["frame"])
+            self._take(line, told.seq, told.frame)
 
     def _acknowledged(self, line: Line, ack: int) -> None:
         for number in [number for number in line.unacked if number <= ack]:
@@ -210,15 +226,15 @@ class LineTransport(Ledger):
         """Frames whose turn has come."""
         while line.up and not line.paused and (text := line.ahead.pop(line.taken + 1, None)) is not None:
             line.taken += 1
-            frame = base64.b64decode(text)
-            line.traffic.frames_received += 1
-            line.traffic.bytes_received += len(frame)
             try:
+                frame = _unpacked(text)
                 messages = decode_all(frame, self._limits)
             except BadFrame as error:
                 self.count(error.counter)
                 self._end(line, f"bad frame: {error.message}")
                 return
+            line.traffic.frames_received += 1
+            line.traffic.bytes_received += len(frame)
             line.traffic.messages_received += len(messages)
             for message in messages:
                 self.events.message(line.number, message)
@@ -286,3 +302,10 @@ class LineTransport(Ledger):
     def _forget(self, line: Line) -> None:
         self._lines.pop(line.name, None)
         self._by_number.pop(line.number, None)
+
+
+def _unpacked(text: str) -> bytes:
+    try:
+        return base64.b64decode(text, validate=True)
+    except ValueError as error:
+        raise BadFrame(f"A frame is not base64: {error}.") from None

@@ -32,6 +32,6 @@ class Wire:
             self._out.write(line)
             self._out.flush()
 
-    def reply(self, request: dict[str, Any], body: dict[str, Any]) -> None:
-        """The answer to a request."""
-        self.send(request["src"], {**body, "in_reply_to": request["body"].get("msg_id")})
+    def reply(self, dest: str, request: dict[str, Any], body: dict[str, Any]) -> None:
+        """The answer to whom a request came from."""
+        self.send(dest, {**body, "in_reply_to": request.get("msg_id")})

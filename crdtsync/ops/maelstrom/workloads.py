@@ -48,10 +48,14 @@ def add(node: Node, body: Body) -> Body:
     """An element of a G-Set, or a step: up on a G-Counter, down on a PN-Counter."""
     if "element" in body:
         node.gset(ELEMENTS).add(_element(body["element"]))
-    elif body["delta"] >= 0:
-        node.gcounter(ADDED).increment(body["delta"])
+        return {}
+    delta = body["delta"]
+    if type(delta) is not int:
+        raise RequestError(MALFORMED, "A delta is an integer.")
+    if delta >= 0:
+        node.gcounter(ADDED).increment(delta)
     else:
-        node.pncounter(TAKEN).increment(body["delta"])
+        node.pncounter(TAKEN).increment(delta)
     return {}
 
 
@@ -78,7 +82,8 @@ HANDLERS: dict[str, Handler] = {
 
 def answer(node: Node, body: Body) -> Body | None:
     """The reply to a request; None when its type is unknown.  Raises RequestError, and what the data types raise."""
-    handler = HANDLERS.get(body["type"])
+    kind = body["type"]
+    handler = HANDLERS.get(kind) if type(kind) is str else None
     if handler is None:
         return None
     try:

@@ -103,7 +103,10 @@ class MetricsServer:
         return page(accept)
 
     def _metrics(self, accept: str) -> Page:
-        encode, content_type = choose_encoder(accept)
+        try:
+            encode, content_type = choose_encoder(accept)
+        except (ValueError, TypeError):  # a version that is none: as if nothing had been said
+            encode, content_type = choose_encoder("")
         try:
             return HTTPStatus.OK, content_type, encode(self._registry)
         except CrdtsyncError as error:  # closed, or too busy

@@ -36,7 +36,7 @@ def checked(setting: Setting, value: Any) -> Any:
         value = [value]
     try:
         return msgspec.convert(value, setting.type)
-    except msgspec.ValidationError:
+    except (msgspec.ValidationError, UnicodeEncodeError):  # variables and flags may have bytes that are no text
         raise _unfit(setting, value) from None
 
 
