@@ -11,6 +11,8 @@ from crdtsync import Node
 
 MIX = 0x9E3779B97F4A7C15
 MASK = 2**64 - 1
+STRETCH = 64  # writes in a row that may all be steps of one counter: the short way of the kernels is for these
+COUNTERS = ("gcounter", "pncounter")
 KINDS = ("gcounter", "pncounter", "orset", "gset", "lwwregister", "mvregister", "flag", "map")
 
 
@@ -24,7 +26,10 @@ def mixed(number: int) -> int:
 
 def steps(number: int) -> list[tuple[str, str, int, int]]:
     """The (kind, key, action, argument) of write `number`; more than one is a batch."""
-    bits = mixed(number)
+    bits, stretch = mixed(number), mixed(number // STRETCH + 2**32)
+    if stretch % 4 == 0:
+        kind = COUNTERS[stretch // 4 % 2]
+        return [(kind, f"{kind}:{stretch // 8 % 23}", 1, bits % 50)]
     count = 1 if bits % 2 else 2 + bits % 47
     return [one_step(mixed(bits + position)) for position in range(count)]
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import mmap
-import os
 import pickle
 import random
 import signal
@@ -92,16 +91,20 @@ def writing(node: crdtsync.Node) -> Iterator[None]:
         writer.join()
 
 
-def rounds() -> int:
-    return int(os.environ.get("CRDTSYNC_KILLS", "50"))
+LONG = (pytest.mark.long, pytest.mark.timeout(0))
 
 
-def test_no_returned_write_is_lost(tmp_path: Path, survivor: crdtsync.Node, capsys: pytest.CaptureFixture[str]) -> None:
-    rng = random.Random(20131)
+@pytest.mark.parametrize(
+    ("seed", "kills"), [(20131, 51), pytest.param(1, 500, marks=LONG), pytest.param(2, 500, marks=LONG)]
+)
+def test_no_returned_write_is_lost(
+    seed: int, kills: int, tmp_path: Path, survivor: crdtsync.Node, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rng = random.Random(seed)
     victim = Victim(tmp_path, survivor.address)
     killed: Counter[str] = Counter()
     with writing(survivor):
-        for number in range(rounds()):
+        for number in range(kills - 1):
             victim.start()
             if number and rng.random() < 0.3:  # while it recovers, or looks
                 victim.reach(OPENING)
