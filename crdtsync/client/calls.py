@@ -32,6 +32,7 @@ from crdtsync.errors import (
     DeadlineExceeded,
     Denied,
     InvalidToken,
+    MembershipMisuse,
     Misuse,
     OutcomeUnknown,
     TokenLost,
@@ -236,10 +237,13 @@ class Caller:
         self._settle(tries, node, failure)
         if self.closed:
             yield from self._give_up(tries, node, failure)
-        if tries.node is None and self.nodes.pass_on(node):
+        if isinstance(failure.error, MembershipMisuse):
+            tries.outside.add(node)
+        nowhere = tries.node is None and len(tries.outside) == len(self.nodes.all)
+        if not nowhere and tries.node is None and self.nodes.pass_on(node):
             self.counters.count("failovers")
         tries.count += 1
-        if tries.count >= self.config.attempts or self.now() >= tries.deadline:
+        if nowhere or tries.count >= self.config.attempts or self.now() >= tries.deadline:
             yield from self._give_up(tries, node, failure)
         self.counters.count("retries")
         rounds, turn = divmod(tries.count, 1 if tries.node else len(self.nodes.all))
@@ -352,6 +356,7 @@ class Tries:
         self.count = 0
         self.node: Node | None = None  # the only one that may be tried: it may have taken the write already
         self.name = ""
+        self.outside: set[Node] = set()  # have left their cluster, or never had one: waiting for them is of no use
 
     def pin(self, sent: Sent | None) -> None:
         """Try only there from now on."""

@@ -18,6 +18,7 @@ from crdtsync.errors import (
     DeadlineExceeded,
     FieldTypeError,
     InvalidToken,
+    MembershipMisuse,
     OutcomeUnknown,
     TokenLost,
     Unreachable,
@@ -197,6 +198,34 @@ def test_nobody_answers() -> None:
     assert world.time <= world.caller.config.timeout + 1
     assert 3 < len(world.pauses) <= world.caller.config.attempts
     assert max(world.pauses) <= world.caller.config.backoff_max
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_nodes_that_have_all_left_are_not_waited_for(count: int) -> None:
+    world = World(count)
+    asked: list[str] = []
+
+    def fault(node: FakeNode, method: str) -> str:
+        if method != "Apply":
+            return ""
+        asked.append(node.name)
+        return "MembershipMisuse"
+
+    world.fault = fault
+    with pytest.raises(MembershipMisuse):
+        write(world)
+    assert (asked, world.pauses) == ([node.name for node in world.nodes.values()], [])
+    assert len(world.caller.unsettled) == 0
+
+
+def test_a_node_that_has_left_may_still_have_the_write() -> None:
+    """It was sent before: that the node takes no more says nothing of what it took."""
+    world = World(2)
+    faults = iter(["before"])
+    world.fault = lambda node, method: next(faults, "MembershipMisuse") if method == "Apply" else ""
+    with pytest.raises(OutcomeUnknown):
+        write(world)
+    assert len(world.caller.unsettled) == 1
 
 
 def test_the_deadline() -> None:
