@@ -130,22 +130,30 @@ class Worker(threading.Thread):
         self.request("map", value, ask)
 
     def session(self) -> None:
-        """Write here, read it elsewhere by the token, however long the network takes."""
-        element = self.fresh()
-
-        def write(client: Any) -> str:
-            client.gset("grow").add(element)
-            return str(client.token())
-
-        outcome, token = self.request("grow", element, write)
-        other = self.others[self.rng.choice(sorted(self.others))]
-        if outcome == OK:
-            self.request("session", element, lambda client: self._elsewhere(client, token, element), other)
+        """Go from node to node, and take the token along: what was written or read before is there, everywhere."""
+        token, known = "", set()
+        for socket in self.rng.sample([self.socket, *self.others.values()], 3):
+            if token and self.request("session", len(known), self._look(token, known), socket)[0] != OK:
+                return  # the token could not be waited for
+            element = self.fresh()
+            if self.request("grow", element, lambda client, one=element: client.gset("grow").add(one), socket)[0] != OK:
+                return
+            known.add(element)
+            outcome, token = self.request("token", element, lambda client: client.token(), socket)
+            if outcome != OK:  # a request of its own: it may fail where the write was carried out
+                return
 
     @staticmethod
-    def _elsewhere(client: Any, token: str, element: int) -> None:
-        client.wait_for(token, timeout=2.0)
-        assert element in client.gset("grow"), f"a token was waited for, and {element} is not there"
+    def _look(token: str, known: set[int]) -> Callable[[Any], None]:
+        """Wait for the token, look for what is known, and know what is there."""
+
+        def look(client: Any) -> None:
+            client.wait_for(token, timeout=2.0)
+            found = set(client.gset("grow"))
+            assert known <= found, f"a token was waited for, and {sorted(known - found)[:5]} are not there"
+            known.update(found)
+
+        return look
 
 
 WORK = [Worker.add, Worker.add_or_discard, Worker.count, Worker.write, Worker.write_map, Worker.session]

@@ -132,6 +132,29 @@ def lost_disk(nemesis: Nemesis, free: list[int]) -> Undo:
     return replace
 
 
+def flipped_bits(nemesis: Nemesis, free: list[int]) -> Undo:
+    """Bits of a stopped node's files change: where a check finds that, another node takes its place."""
+    machine = nemesis.machines[free.pop()]
+    old = machine.name
+    if machine.stop() != 0:  # as with lost disks: what it alone has must not go
+        return lambda: machine.start(nemesis.others(machine.number))
+    spoilt = machine.spoil(nemesis.rng)
+
+    def mend() -> None:
+        found = machine.check()
+        assert b"Traceback" not in found.stderr, found.stderr
+        nemesis.met[f"flipped bits in {spoilt}, {'found' if found.returncode else 'nothing wrong'}"] += 1
+        if found.returncode == 0:  # where nothing is kept: what is read, is read as it was written
+            machine.start(nemesis.others(machine.number))
+            return
+        machine.lose_disk()
+        machine.start(nemesis.others(machine.number))
+        evicted = machine.crdtsync("evict", old, "--force", "--yes")
+        assert evicted.returncode == 0, evicted.stderr
+
+    return mend
+
+
 def join_and_leave(nemesis: Nemesis, free: list[int]) -> Undo:
     """A sixth node comes, and goes again."""
     machine = nemesis.spare
@@ -146,4 +169,4 @@ def join_and_leave(nemesis: Nemesis, free: list[int]) -> Undo:
 
 
 ON_THE_NET = (halves, ring, one_way, loss, join_and_leave)
-FAULTS = (*ON_THE_NET, kill, kill, pause, clock, full_disk, lost_disk)
+FAULTS = (*ON_THE_NET, kill, kill, pause, clock, full_disk, lost_disk, flipped_bits, flipped_bits)

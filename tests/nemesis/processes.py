@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import shutil
 import signal
 import struct
@@ -117,6 +118,24 @@ class Machine:
     def drain(self) -> None:
         """Make room again."""
         (self.disk / "filling").unlink(missing_ok=True)
+
+    def spoil(self, rng: random.Random) -> str:
+        """Flip some bits of one file of a stopped node; says where."""
+        files = sorted(path for path in self.directory.rglob("*") if path.is_file() and path.stat().st_size)
+        path = rng.choice(files)
+        with path.open("r+b") as file:
+            for _ in range(rng.choice((1, 8, 64))):
+                at = rng.randrange(path.stat().st_size)
+                file.seek(at)
+                byte = file.read(1)[0]
+                file.seek(at)
+                file.write(bytes([byte ^ 1 << rng.randrange(8)]))
+        return path.name
+
+    def check(self) -> subprocess.CompletedProcess[bytes]:
+        """Have the store of a stopped node verified."""
+        command = [sys.executable, "-m", "crdtsync", "check", str(self.directory)]
+        return subprocess.run(command, cwd=ROOT, capture_output=True, timeout=STOP_MAX, check=False)
 
     def lose_disk(self) -> None:
         """Everything on it is gone; the next node here is another one."""

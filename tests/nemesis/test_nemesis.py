@@ -63,11 +63,16 @@ def test_judges_of_unknown_outcomes_and_of_differences() -> None:
     assert judge(history, {"n1": one, "n2": GOOD}, 1) == ["n2 differs"]
 
 
+def clock_shim(directory: Path) -> Path:
+    """The library that sets a process's wall clock off, compiled."""
+    shim, source = directory / "clock.so", Path(__file__).with_name("clock.c")
+    subprocess.run([os.environ.get("CC", "cc"), "-O1", "-shared", "-fPIC", "-o", shim, source, "-ldl"], check=True)
+    return shim
+
+
 @pytest.fixture
 def machines(tmp_path: Path) -> Iterator[tuple[Hosts, dict[int, Machine]]]:
-    shim = tmp_path / "clock.so"
-    source = Path(__file__).with_name("clock.c")
-    subprocess.run([os.environ.get("CC", "cc"), "-O1", "-shared", "-fPIC", "-o", shim, source, "-ldl"], check=True)
+    shim = clock_shim(tmp_path)
     place = tmp_path / "machines"
     place.mkdir()
     hosts = Hosts(NODES + 1)
