@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+from crdtsync.pure.table import LENGTH, LOG_KEY, NUMBER, PLAIN, PLAIN_MAX, TableChanges, encode_log, encode_row
 from crdtsync.pure.tail import RECORD, RUN, SEALED, SLOTS_SIZE, decode_slots
 from crdtsync.pure.writing import BY_ELEMENT, BY_GROWTH, BY_PRESENCE, BY_STEP, BY_VALUE, BY_VALUES, LONG_WAY
 
@@ -67,6 +68,7 @@ if TYPE_CHECKING or IMPLEMENTATION == "pure":
         row_payloads,
     )
     from crdtsync.pure.state import BucketState, HandleState, LayerState, PlaceState
+    from crdtsync.pure.table import table_rows
     from crdtsync.pure.tail import Tail
     from crdtsync.pure.varint import varint_decode, varint_encode
     from crdtsync.pure.writing import Growing, Stepping, Writer
@@ -109,6 +111,7 @@ else:
         rows_pack,
         rows_remap,
         rows_unpack,
+        table_rows,
         values_set,
         varint_decode,
         varint_encode,
@@ -124,7 +127,12 @@ __all__ = [
     "CELL",
     "IMPLEMENTATION",
     "LATEST",
+    "LENGTH",
+    "LOG_KEY",
     "LONG_WAY",
+    "NUMBER",
+    "PLAIN",
+    "PLAIN_MAX",
     "PRESENCE",
     "RECORD",
     "RUN",
@@ -137,12 +145,15 @@ __all__ = [
     "LayerState",
     "PlaceState",
     "Stepping",
+    "TableChanges",
     "Tail",
     "Writer",
     "cell_add",
     "cell_at",
     "cell_reset",
     "decode_slots",
+    "encode_log",
+    "encode_row",
     "keys_pack",
     "keys_remap",
     "keys_unpack",
@@ -169,6 +180,7 @@ __all__ = [
     "rows_pack",
     "rows_remap",
     "rows_unpack",
+    "table_rows",
     "values_set",
     "varint_decode",
     "varint_encode",

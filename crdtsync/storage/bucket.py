@@ -11,7 +11,7 @@ from typing import Any
 from crdtsync.clocks.vector import Clock, join
 from crdtsync.datatypes.rows import Row
 from crdtsync.errors import RowDamaged
-from crdtsync.kernels import LATEST, BucketState, row_covered, row_log_dots
+from crdtsync.kernels import LATEST, LOG_KEY, NUMBER, BucketState, row_covered, row_log_dots
 from crdtsync.storage.cache import Cache
 from crdtsync.storage.layers import Layer
 from crdtsync.storage.maps import Snapshot
@@ -19,8 +19,6 @@ from crdtsync.storage.table import (
     DEAD,
     KEY_MAX,
     LOG,
-    LOG_KEY,
-    NUMBER,
     ROWS,
     after,
     decode_log,

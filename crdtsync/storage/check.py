@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from crdtsync.errors import CrdtsyncError, StoreDamaged
+from crdtsync.kernels import NUMBER
 from crdtsync.storage import facts, trust
 from crdtsync.storage.bucket import DROPPED, LIVE
 from crdtsync.storage.checkbucket import BucketRecord, check_bucket
@@ -21,7 +22,7 @@ from crdtsync.storage.maps import Snapshot
 from crdtsync.storage.records import Position
 from crdtsync.storage.replay import describe, replay
 from crdtsync.storage.rescue import decode_rescue
-from crdtsync.storage.table import ACTORS, BUCKETS, META, NUMBER, REQUESTS, decode_meta, unpack
+from crdtsync.storage.table import ACTORS, BUCKETS, META, REQUESTS, decode_meta, unpack
 
 SHOWN = 100  # problems that are told one by one
 

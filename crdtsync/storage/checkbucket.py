@@ -6,20 +6,18 @@ from typing import Any, Protocol
 
 from crdtsync.clocks.vector import covers
 from crdtsync.datatypes.rows import Row
-from crdtsync.kernels import row_dead, row_log_dots, rows_beyond, rows_digest, rows_pack, rows_unpack
-from crdtsync.storage.maps import Snapshot
-from crdtsync.storage.table import (
-    DEAD,
-    LOG,
+from crdtsync.kernels import (
     LOG_KEY,
-    ROWS,
-    decode_log,
-    decode_row,
     encode_log,
-    physical,
-    prefix,
-    unflat,
+    row_dead,
+    row_log_dots,
+    rows_beyond,
+    rows_digest,
+    rows_pack,
+    rows_unpack,
 )
+from crdtsync.storage.maps import Snapshot
+from crdtsync.storage.table import DEAD, LOG, ROWS, decode_log, decode_row, physical, prefix, unflat
 
 SLICE = 500  # rows checked at once
 

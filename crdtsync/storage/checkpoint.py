@@ -5,27 +5,15 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from crdtsync.clocks.vector import Clock
-from crdtsync.kernels import row_dead, row_log_dots
+from crdtsync.kernels import TableChanges, table_rows
 from crdtsync.storage.bucket import Bucket
 from crdtsync.storage.layers import Layer
-from crdtsync.storage.maps import Changes, Pairs, Snapshot
-from crdtsync.storage.table import (
-    BUCKETS,
-    DEAD,
-    LOG,
-    LOG_KEY,
-    PLAIN_MAX,
-    ROWS,
-    encode_log,
-    encode_meta,
-    encode_row,
-    physical,
-    prefix,
-)
+from crdtsync.storage.maps import Changes, Snapshot
+from crdtsync.storage.table import BUCKETS, DEAD, LOG, ROWS, encode_meta, physical, prefix
 
 DROP_ROWS = 20_000  # rows of dropped buckets that one checkpoint deletes from each database
 DROPPABLE = (ROWS, LOG, DEAD)
-NO_DOTS: list[tuple[int, int]] = []
+SLICE = 500  # rows that one call encodes: a millisecond
 
 
 class Frozen(NamedTuple):
@@ -58,62 +46,19 @@ class Tally:
 
 def write_bucket(frozen: Frozen, changes: Changes) -> Tally:
     """Add a frozen bucket's rows, log entries and dead marks to a commit.  Runs without the store's lock."""
-    writing = _Writing(frozen.bucket.number)
-    origin = frozen.layer.origin
-    for rowkey, image in frozen.layer.rows.items():
-        writing.row(rowkey, image, origin[rowkey])
-    for database, keys in frozen.stale.items():
-        changes.delete(database, keys)
-    for database, keys, pairs in (
-        (ROWS, writing.gone, writing.rows),
-        (LOG, writing.stale, writing.log),
-        (DEAD, writing.alive, writing.marks),
-    ):
-        changes.delete(database, keys)
+    number, rows, origin = frozen.bucket.number, frozen.layer.rows, frozen.layer.origin
+    said, tally, keys = TableChanges([], [], [], [], [], []), Tally(), list(rows)
+    for at in range(0, len(keys), SLICE):  # slices, so that other threads get a turn in between
+        more, dead, size = table_rows(number, keys[at : at + SLICE], rows, origin, said, physical)
+        tally.rows, tally.dead, tally.size = tally.rows + more, tally.dead + dead, tally.size + size
+    for database, stale in frozen.stale.items():
+        changes.delete(database, stale)
+    for database, gone, pairs in (
+        (ROWS, said.gone, said.rows), (LOG, said.stale, said.log), (DEAD, said.alive, said.marks),
+    ):  # fmt: skip
+        changes.delete(database, gone)
         changes.put(database, pairs)
-    return writing.tally
-
-
-class _Writing:
-    """What a commit says of one bucket.  One call a row: this is most of what a checkpoint costs."""
-
-    def __init__(self, number: int) -> None:
-        self.number, self.head, self.tally = number, prefix(number), Tally()
-        self.rows: Pairs = []
-        self.log: Pairs = []
-        self.marks: Pairs = []
-        self.gone: list[bytes] = []
-        self.stale: list[bytes] = []
-        self.alive: list[bytes] = []
-
-    def row(self, rowkey: bytes, image: bytes | None, old: bytes | None) -> None:
-        """A row, and the image that the table has of it."""
-        tally = self.tally
-        key = self.head + rowkey if len(rowkey) <= PLAIN_MAX else physical(self.number, rowkey)
-        if image is None:
-            self.gone.append(key)
-            is_dead, dots = False, NO_DOTS
-        else:
-            value = encode_row(key, rowkey, image)
-            self.rows.append((key, value))
-            tally.size += len(rowkey) + len(image)
-            is_dead, dots = row_dead(image), row_log_dots(image)
-        if old is None:
-            tally.rows += image is not None
-            was_dead, known = False, NO_DOTS
-        else:
-            tally.rows -= image is None
-            was_dead, known = row_dead(old), row_log_dots(old)
-        for dot in known:
-            if dot not in dots:
-                self.stale.append(LOG_KEY.pack(self.number, *dot))
-        for dot in dots:
-            if dot not in known:
-                at = LOG_KEY.pack(self.number, *dot)
-                self.log.append((at, encode_log(at, key)))
-        if is_dead != was_dead:
-            tally.dead += is_dead - was_dead
-            (self.marks.append((key, b"")) if is_dead else self.alive.append(key))
+    return tally
 
 
 def write_record(frozen: Frozen, tally: Tally, digest: int | None, changes: Changes) -> None:

@@ -6,6 +6,7 @@ import time
 
 from crdtsync.clocks.vector import join
 from crdtsync.errors import CrdtsyncError, TableFailed
+from crdtsync.kernels import NUMBER
 from crdtsync.storage.bucket import DROPPED, Bucket
 from crdtsync.storage.checkpoint import Frozen, Tally, drop_some, freeze, write_bucket, write_record
 from crdtsync.storage.core import Core
@@ -13,7 +14,7 @@ from crdtsync.storage.facts import members_flat
 from crdtsync.storage.maps import Changes
 from crdtsync.storage.records import Position
 from crdtsync.storage.requests import Mark, Unsaved
-from crdtsync.storage.table import ACTORS, META, NUMBER, encode_meta
+from crdtsync.storage.table import ACTORS, META, encode_meta
 
 IDENTITY, POSITION, MEMBERS = b"identity", b"position", b"members"
 

@@ -18,26 +18,14 @@ from crdtsync.clocks.members import MemberRecord
 from crdtsync.clocks.vector import Clock
 from crdtsync.datatypes.rows import Row
 from crdtsync.errors import BackupExpired, Closed, CrdtsyncError, RowDamaged, StoreDamaged, WaitTimeout
-from crdtsync.kernels import row_log_dots
+from crdtsync.kernels import LOG_KEY, NUMBER, row_log_dots
 from crdtsync.storage.actors import Actors
 from crdtsync.storage.bucket import HIDDEN, LIVE
 from crdtsync.storage.checkpointing import MEMBERS, Checkpointing
 from crdtsync.storage.facts import members_of
 from crdtsync.storage.forks import Forks, check_fork
 from crdtsync.storage.maps import Snapshot
-from crdtsync.storage.table import (
-    BUCKETS,
-    LOG,
-    LOG_KEY,
-    META,
-    NUMBER,
-    ROWS,
-    decode_log,
-    decode_meta,
-    decode_row,
-    read_rows,
-    unflat,
-)
+from crdtsync.storage.table import BUCKETS, LOG, META, ROWS, decode_log, decode_meta, decode_row, read_rows, unflat
 
 SLICE = 1_000  # rows read in one hold of the cut's own lock
 GROWING = "Make the backup again; if that happens often, raise map_bytes."

@@ -6,6 +6,7 @@ from typing import Any
 
 from crdtsync.clocks.members import join_members
 from crdtsync.errors import StoreDamaged
+from crdtsync.kernels import NUMBER
 from crdtsync.storage import facts
 from crdtsync.storage.actors import PRIVATE
 from crdtsync.storage.bucket import DROPPED, LIVE
@@ -15,7 +16,7 @@ from crdtsync.storage.facts import members_of, rows_of
 from crdtsync.storage.maps import Snapshot
 from crdtsync.storage.records import HEADER_SIZE, Position, segment_number
 from crdtsync.storage.replay import Ending, describe, replay
-from crdtsync.storage.table import ACTORS, BUCKETS, META, NUMBER, REQUESTS, decode_meta, physical, unflat, unpack
+from crdtsync.storage.table import ACTORS, BUCKETS, META, REQUESTS, decode_meta, physical, unflat, unpack
 
 
 class Recovery(Checkpointing):

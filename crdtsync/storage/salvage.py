@@ -22,7 +22,7 @@ import lmdb
 import msgspec
 
 from crdtsync.errors import StoreDamaged
-from crdtsync.kernels import row_dead, row_log_dots
+from crdtsync.kernels import LOG_KEY, NUMBER, encode_log, row_dead, row_log_dots
 from crdtsync.storage.bucket import DROPPED, HIDDEN
 from crdtsync.storage.files import sync_directory
 from crdtsync.storage.lmdb_map import DATABASES
@@ -34,15 +34,12 @@ from crdtsync.storage.table import (
     DEAD,
     KEY_MAX,
     LOG,
-    LOG_KEY,
     META,
-    NUMBER,
     PREFIX,
     ROWS,
     decode_log,
     decode_meta,
     decode_row,
-    encode_log,
     encode_meta,
     rowkey_of,
 )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import struct
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from hashlib import blake2b
@@ -14,6 +13,7 @@ import msgspec
 
 from crdtsync.datatypes.rows import Row
 from crdtsync.errors import StoreDamaged
+from crdtsync.kernels import LENGTH, NUMBER, PLAIN, PLAIN_MAX
 from crdtsync.storage.maps import Snapshot
 
 META, ACTORS, BUCKETS, ROWS, LOG, DEAD = "meta", "actors", "buckets", "rows", "log", "dead"
@@ -22,11 +22,7 @@ KEY_MAX = 511  # of LMDB
 PREFIX = 4  # bytes of the bucket number that every key starts with
 DIGEST = 16
 STEM = KEY_MAX - PREFIX - DIGEST  # bytes that a long row key keeps before its digest: 491
-PLAIN_MAX = KEY_MAX - PREFIX - 1  # a full-length key always holds a digest, so no plain key can pose as one
-PLAIN, LONG = b"\0", b"\1"
-LOG_KEY = struct.Struct(">IIQ")  # bucket, actor, seq
-NUMBER = struct.Struct(">I")
-LENGTH = struct.Struct("<I")
+assert PLAIN_MAX == KEY_MAX - PREFIX - 1  # a full-length key always holds a digest, so no plain key can pose as one
 
 pack = msgspec.msgpack.Encoder().encode
 unpack = msgspec.msgpack.Decoder().decode
@@ -42,12 +38,6 @@ def physical(bucket: int, rowkey: bytes) -> bytes:
     if len(rowkey) <= PLAIN_MAX:
         return NUMBER.pack(bucket) + rowkey
     return NUMBER.pack(bucket) + rowkey[:STEM] + blake2b(rowkey, digest_size=DIGEST).digest()
-
-
-def encode_row(key: bytes, rowkey: bytes, image: bytes) -> bytes:
-    """The checked value of a row under its physical `key`."""
-    body = PLAIN + image if len(rowkey) <= PLAIN_MAX else LONG + LENGTH.pack(len(rowkey)) + rowkey + image
-    return LENGTH.pack(zlib.crc32(body, zlib.crc32(key))) + body
 
 
 def decode_row(key: bytes, value: bytes) -> Row | None:
@@ -66,11 +56,6 @@ def rowkey_of(key: bytes, value: bytes) -> bytes | None:
         return key[PREFIX:]
     rowkey = value[9 : 9 + LENGTH.unpack_from(value, 5)[0]] if len(value) > 9 else b""
     return rowkey if physical(NUMBER.unpack_from(key)[0], rowkey) == key else None
-
-
-def encode_log(key: bytes, row: bytes) -> bytes:
-    """The checked value of a log entry that leads to the row with the physical key `row`."""
-    return LENGTH.pack(zlib.crc32(row, zlib.crc32(key))) + row[PREFIX:]
 
 
 def decode_log(key: bytes, value: bytes) -> bytes | None:

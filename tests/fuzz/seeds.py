@@ -12,11 +12,12 @@ from crdtsync import kernels
 from crdtsync.clocks.tokens import make_token
 from crdtsync.datatypes import values
 from crdtsync.datatypes.rows import PackedRows
+from crdtsync.kernels import encode_row
 from crdtsync.replication.messages import Message, Part
 from crdtsync.sim import run
 from crdtsync.sim.disk import SimDisk
 from crdtsync.storage.rescue import encode_rescue
-from crdtsync.storage.table import encode_row, physical
+from crdtsync.storage.table import physical
 from crdtsync.transport.wire import encode
 
 SEED = 3  # of a simulated world with every kind of message

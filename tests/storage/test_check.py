@@ -10,6 +10,7 @@ import lmdb
 import pytest
 
 from crdtsync.errors import ForeignDirectory, StoreInUse
+from crdtsync.kernels import encode_log, encode_row
 from crdtsync.storage.check import check, counted
 from crdtsync.storage.table import (
     ACTORS,
@@ -20,9 +21,7 @@ from crdtsync.storage.table import (
     ROWS,
     decode_meta,
     decode_row,
-    encode_log,
     encode_meta,
-    encode_row,
     physical,
     prefix,
 )

@@ -1,0 +1,82 @@
+"""What the row table says of rows that have changed: checked values, log entries, marks of dead rows.
+
+crdtsync/storage/FORMAT.md, "Row table", is the text.
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from collections.abc import Callable
+from typing import NamedTuple
+
+from crdtsync.pure.rows import row_dead, row_log_dots
+
+PLAIN, LONG = b"\0", b"\1"
+PLAIN_MAX = 506  # bytes of a row key that is its own physical key, behind the bucket's number
+LOG_KEY = struct.Struct(">IIQ")  # bucket, actor, seq
+NUMBER = struct.Struct(">I")
+LENGTH = struct.Struct("<I")
+PREFIX = 4  # bytes of the bucket number that every key starts with
+NO_DOTS: list[tuple[int, int]] = []
+Pairs = list[tuple[bytes, bytes]]
+
+
+class TableChanges(NamedTuple):
+    """What a commit says of one bucket; lists that `table_rows` adds to."""
+
+    rows: Pairs
+    log: Pairs
+    marks: Pairs  # of dead rows
+    gone: list[bytes]  # keys of rows to delete
+    stale: list[bytes]  # of log entries
+    alive: list[bytes]  # of marks
+
+
+def encode_row(key: bytes, rowkey: bytes, image: bytes) -> bytes:
+    """The checked value of a row under its physical `key`."""
+    body = PLAIN + image if len(rowkey) <= PLAIN_MAX else LONG + LENGTH.pack(len(rowkey)) + rowkey + image
+    return LENGTH.pack(zlib.crc32(body, zlib.crc32(key))) + body
+
+
+def encode_log(key: bytes, row: bytes) -> bytes:
+    """The checked value of a log entry that leads to the row with the physical key `row`."""
+    return LENGTH.pack(zlib.crc32(row, zlib.crc32(key))) + row[PREFIX:]
+
+
+def table_rows(
+    number: int,
+    keys: list[bytes],
+    rows: dict[bytes, bytes | None],
+    origin: dict[bytes, bytes | None],
+    changes: tuple[Pairs, Pairs, Pairs, list[bytes], list[bytes], list[bytes]],
+    physical: Callable[[int, bytes], bytes],
+) -> tuple[int, int, int]:
+    """Add what becomes of the rows `keys` of bucket `number`: `rows` has their images, `origin` those of the table.
+
+    `changes` is a TableChanges; `physical` gives the keys of rows whose own are too long.  Gives by how many the rows
+    grow in number, and the dead ones among them, and the bytes of all keys and images written.
+    """
+    more = dead = size = 0
+    out = TableChanges(*changes)
+    for rowkey in keys:
+        image, old = rows[rowkey], origin[rowkey]
+        key = NUMBER.pack(number) + rowkey if len(rowkey) <= PLAIN_MAX else physical(number, rowkey)
+        if image is None:
+            out.gone.append(key)
+            is_dead, dots = False, NO_DOTS
+        else:
+            out.rows.append((key, encode_row(key, rowkey, image)))
+            size += len(rowkey) + len(image)
+            is_dead, dots = row_dead(image), row_log_dots(image)
+        was_dead, known = (False, NO_DOTS) if old is None else (row_dead(old), row_log_dots(old))
+        more += (image is not None) - (old is not None)
+        out.stale.extend(LOG_KEY.pack(number, *dot) for dot in known if dot not in dots)
+        for dot in dots:
+            if dot not in known:
+                at = LOG_KEY.pack(number, *dot)
+                out.log.append((at, encode_log(at, key)))
+        if is_dead != was_dead:
+            dead += is_dead - was_dead
+            (out.marks.append((key, b"")) if is_dead else out.alive.append(key))
+    return more, dead, size

@@ -1,0 +1,69 @@
+"""What checkpoints write of changed rows: both kernels say the same, and what they say is read back."""
+
+from __future__ import annotations
+
+import importlib
+import random
+from typing import Any
+
+from crdtsync.kernels import LOG_KEY, NUMBER, PLAIN_MAX, TableChanges, row_dead, row_log_dots
+from crdtsync.storage.table import decode_log, decode_row, physical
+from tests.kernels.golden import IDS, images
+from tests.laws import implementations, load
+
+
+def changed(rng: random.Random) -> tuple[dict[bytes, bytes | None], dict[bytes, bytes | None]]:
+    """Rows of every shape, some with keys too long for LMDB, and what each was before: nothing, the same kind, gone."""
+    k = load("pure")
+    shapes = list(images(k).values())
+    rows: dict[bytes, bytes | None] = {}
+    origin: dict[bytes, bytes | None] = {}
+    for _ in range(400):
+        image = rng.choice(shapes)
+        others = [other for other in shapes if k.row_kind(other) == k.row_kind(image)]
+        size = rng.choice((1, 30, PLAIN_MAX - 1, PLAIN_MAX, PLAIN_MAX + 1, 2000))
+        key = rng.randbytes(size)
+        rows[key] = rng.choice((image, image, image, None))
+        origin[key] = rng.choice((None, *others))
+        if rng.random() < 0.3 and rows[key] is not None and k.row_kind(image) != 3:
+            origin[key] = k.row_mend(rng.choice(others), image, IDS)
+    return rows, origin
+
+
+def said(which: str, number: int, keys: list[bytes], rows: Any, origin: Any) -> Any:
+    module = importlib.import_module("crdtsync._native" if which == "native" else "crdtsync.pure.table")
+    out = TableChanges([], [], [], [], [], [])
+    counts = module.table_rows(number, keys, rows, origin, out, physical)
+    return counts, out
+
+
+def test_both_say_the_same() -> None:
+    for seed in range(20):
+        rng = random.Random(seed)
+        rows, origin = changed(rng)
+        number = rng.choice((1, 2**32 - 1))
+        answers = [said(which, number, list(rows), rows, origin) for which in implementations()]
+        assert all(answer == answers[0] for answer in answers)
+
+
+def test_what_is_said_is_what_has_changed() -> None:
+    rng = random.Random(7)
+    rows, origin = changed(rng)
+    for which in implementations():
+        (more, dead, size), out = said(which, 9, list(rows), rows, origin)
+        new = {key: image for key, image in rows.items() if image is not None}
+        assert more == len(new) - sum(old is not None for old in origin.values())
+        assert dead == sum(map(row_dead, new.values())) - sum(row_dead(old) for old in origin.values() if old)
+        assert size == sum(len(key) + len(image) for key, image in new.items())
+        assert {decode_row(key, value) for key, value in out.rows} == set(new.items())
+        assert {key[:4] for key, _ in out.rows} == {NUMBER.pack(9)}
+        assert sorted(out.gone) == sorted(physical(9, key) for key in rows if rows[key] is None)
+        for key in rows:
+            now = set(row_log_dots(new[key])) if key in new else set()
+            before = set() if origin[key] is None else set(row_log_dots(origin[key]))  # type: ignore[arg-type]
+            for dot in now - before:
+                at = LOG_KEY.pack(9, *dot)
+                assert any(entry[0] == at and decode_log(*entry) == physical(9, key) for entry in out.log)
+            for dot in before - now:
+                assert LOG_KEY.pack(9, *dot) in out.stale
+        assert len(out.marks) - len(out.alive) == dead
