@@ -26,6 +26,7 @@ from crdtsync.security.x509 import (
 
 BACKDATED = dt.timedelta(hours=1)  # clocks that are a little behind take a new certificate at once
 COMMON_NAME_MAX = 64  # characters, says X.520
+ODD = (x509.InvalidVersion, x509.DuplicateExtension, x509.UnsupportedGeneralNameType)  # what X.509 does not know
 
 
 class Pair(msgspec.Struct, frozen=True):
@@ -74,7 +75,7 @@ def read_certificates(text: bytes) -> list[x509.Certificate]:
         certificates = x509.load_pem_x509_certificates(text)
         for each in certificates:  # cryptography decodes these only when they are asked for
             _ = each.extensions, each.issuer, each.subject, each.public_key(), each.not_valid_after_utc
-    except (ValueError, UnsupportedAlgorithm, x509.DuplicateExtension, x509.UnsupportedGeneralNameType):
+    except (ValueError, UnsupportedAlgorithm, *ODD):
         return []
     return certificates
 

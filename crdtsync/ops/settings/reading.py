@@ -46,12 +46,15 @@ def with_unit(setting: Setting, text: str) -> Any:
     if match is None:
         return text
     number, unit = match.groups()
-    if setting.unit == "seconds" and unit.lower() in SECONDS:
-        return float(number) * SECONDS[unit.lower()]
-    if setting.unit == "bytes" and unit.upper() in SIZES:
-        size = float(number) * SIZES[unit.upper()] if "." in number else int(number) * SIZES[unit.upper()]
-        if size == int(size):
-            return int(size)
+    try:
+        if setting.unit == "seconds" and unit.lower() in SECONDS:
+            return float(number) * SECONDS[unit.lower()]
+        if setting.unit == "bytes" and unit.upper() in SIZES:
+            size = float(number) * SIZES[unit.upper()] if "." in number else int(number) * SIZES[unit.upper()]
+            if size == int(size):
+                return int(size)
+    except (ValueError, OverflowError):  # "5_" is no number, and some are too long to be read
+        pass
     return text
 
 
