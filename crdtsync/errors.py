@@ -417,3 +417,7 @@ class Refused(PeerFault):
 
 class InvariantViolated(InternalError):
     """A check between two of our own layers failed."""
+
+
+# Errors of a node that is going away, coming up or full: another node, or the same one later, may do what it does not.
+PASSING = (Closed, Unavailable, ServerBusy, StartingOver, MembershipMisuse, NotOffered, Overloaded)

@@ -88,11 +88,10 @@ class AsyncWriteStream(AsyncBucket):
             return
         try:
             answer = await flow.next(self._line.caller.config.attempt_timeout)
+            await self._line.run(self._batching.take(flow.node, answer))
         except CallFailed as failure:
             await self._end()
             await self._line.run(self._batching.settle(flow.node, flow.name, failure))
-        else:
-            await self._line.run(self._batching.take(flow.node, answer))
 
     async def close(self) -> None:
         """Flush, and end the stream."""

@@ -7,16 +7,17 @@ from typing import Any, NamedTuple
 
 from crdtsync.client import requests
 from crdtsync.client.calls import Call, Caller, Sent
-from crdtsync.client.failures import CallFailed, rebuilt
+from crdtsync.client.failures import CallFailed, refused
 from crdtsync.client.nodes import Node
 from crdtsync.client.steps import Steps
 from crdtsync.datatypes.keys import Place
 from crdtsync.datatypes.txn import Verb
-from crdtsync.errors import Closed, CrdtsyncError, DeadlineExceeded, Denied, OutcomeUnknown, Unreachable, WaitTimeout
+from crdtsync.errors import PASSING, CrdtsyncError, DeadlineExceeded, Denied, OutcomeUnknown, Unreachable, WaitTimeout
 from crdtsync.transport.pb import data_pb2 as pb
 
 REFUSED_KEPT = 1000  # refused batches that a stream lists
-LASTING = (Closed, Denied, DeadlineExceeded, OutcomeUnknown, Unreachable)  # the node is the trouble, not the batch
+# The node is the trouble, not the batch, which is kept: a flush tries it again.
+LASTING = (*PASSING, Denied, DeadlineExceeded, OutcomeUnknown, Unreachable)
 
 
 class Batch(NamedTuple):
@@ -75,11 +76,22 @@ class Batching:
         self._operations, self._bytes = [], 0
 
     def take(self, node: Node, answer: bytes) -> Steps[None]:
-        """The answer of the batch that has waited longest."""
+        """The answer of the batch that has waited longest.
+
+        Raises CallFailed when the node cannot take it now: then it takes none of the later ones of this stream either,
+        so that they can be sent again in their order.
+        """
         response = self._caller.read(pb.ApplyResponse, answer)
         if response.HasField("error"):
-            self._refuse(rebuilt(response.error))
+            failure = refused(response.error)
+            if not failure.final:
+                raise failure
+            assert failure.error is not None  # it is what the node has told
+            self._refuse(failure.error)
             return
+        yield from self._accept(node, response)
+
+    def _accept(self, node: Node, response: pb.ApplyResponse) -> Steps[None]:
         self.answered += self.waiting.popleft().operations
         yield from self._caller.note(response.token, node)
 
@@ -93,7 +105,9 @@ class Batching:
     def settle(self, node: Node, name: str, failure: CallFailed) -> Steps[None]:
         """After the stream is lost: settle what waits, batch by batch, at the node that may have taken it.
 
-        `name` is that of the node when the stream began.  Raises OutcomeUnknown, Unreachable when it stays away.
+        What no node has taken goes to whichever node takes it, in the same order.  `name` is that of the node when the
+        stream began.  Raises OutcomeUnknown, Unreachable when it stays away, and what a node says that cannot take it
+        now, when that lasts for the time of a call.
         """
         caller = self._caller
         caller.lost(node, failure)
@@ -125,7 +139,7 @@ class Batching:
                     raise
                 self._refuse(error)
             else:
-                yield from self.take(there, answer)
+                yield from self._accept(there, caller.read(pb.ApplyResponse, answer))
 
     def check(self) -> None:
         """Raise the first refusal that has not been raised before."""

@@ -14,15 +14,13 @@ from google.protobuf.message import DecodeError
 
 from crdtsync import errors
 from crdtsync.client.answers import plain
-from crdtsync.errors import CrdtsyncError, Denied, Refused, Unreachable, ValueTooLarge
+from crdtsync.errors import PASSING, Closed, CrdtsyncError, Denied, Refused, Unreachable, ValueTooLarge
 from crdtsync.transport.pb import data_pb2 as pb
 
 TRAILER = "crdtsync-error-bin"
 # What gRPC says of a call for which no connection could be had: it never left this process.
 NO_CONNECTION = "failed to connect to all addresses"
 TOO_LARGE = ("message larger than max", "larger than max (")
-# Errors of a node that is going away, coming up or full: another node, or the same one later, may do what it does not.
-PASSING = ("Closed", "Unavailable", "ServerBusy", "StartingOver", "MembershipMisuse", "NotOffered")
 
 
 class CallFailed(Exception):
@@ -56,8 +54,15 @@ def _of_node(trailer: bytes, text: str) -> CallFailed:
         message = pb.Error.FromString(trailer)
     except DecodeError:
         return CallFailed(text)
+    return refused(message, text)
+
+
+def refused(message: pb.Error, text: str = "") -> CallFailed:
+    """The failure behind an error that a node tells of."""
+    error = rebuilt(message)
     # A node that was closed while it waited for the disk says so, too, after it has carried the write out.
-    return CallFailed(text, rebuilt(message), final=message.name not in PASSING, taken=message.name == "Closed")
+    taken = isinstance(error, Closed)
+    return CallFailed(text or str(error), error, final=not isinstance(error, PASSING), taken=taken)
 
 
 def _of_grpc(code: str, details: str, text: str) -> CallFailed:

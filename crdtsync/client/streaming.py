@@ -2,8 +2,9 @@
 
 Every batch has a request id.  When the stream is lost, the batches without an answer are sent again one by one, in
 their order, as single calls to the same node, which then tells those apart that it had carried out; after that a new
-stream goes on.  When the node stays away, OutcomeUnknown is raised, and `unanswered` lists what may or may not have
-been carried out.
+stream goes on.  So it is after a node has said that it cannot take a batch now, which holds for all later ones of the
+stream: none overtakes another.  When the node stays away, OutcomeUnknown is raised, and `unanswered` lists what may or
+may not have been carried out.
 """
 
 from __future__ import annotations
@@ -109,11 +110,10 @@ class WriteStream(RemoteBucket):
             return
         try:
             answer = flow.next(self._line.caller.config.attempt_timeout)
+            self._line.run(self._batching.take(flow.node, answer))
         except CallFailed as failure:
             self._end()
             self._line.run(self._batching.settle(flow.node, flow.name, failure))
-        else:
-            self._line.run(self._batching.take(flow.node, answer))
 
     def close(self) -> None:
         """Flush, and end the stream."""

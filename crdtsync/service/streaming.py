@@ -1,7 +1,9 @@
 """ApplyStream: batches that follow each other without waiting for answers.
 
 Requests are read ahead of the store up to `window_bytes`, carried out and answered in their order.  A refused one has
-its error in its response, and the next one is carried out all the same.  A caller that does not read its responses is
+its error in its response, and the next one is carried out all the same; unless it was refused for what passes, as by a
+node that is full or starts over.  Then so are all that follow it: the caller will send it again, and what came after
+it must not be carried out before.  A caller that does not read its responses is
 not read from either.
 """
 
@@ -11,7 +13,7 @@ import asyncio
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
-from crdtsync.errors import Unavailable
+from crdtsync.errors import PASSING, Unavailable
 from crdtsync.service.calls import CallerGone, Calls, read_on, write
 from crdtsync.transport.pb import data_pb2 as pb
 
@@ -30,6 +32,7 @@ class Stream:
         self._queue: deque[bytes] = deque()
         self._queued = 0  # bytes in the queue
         self._ended = False  # no more requests come
+        self._refusal: pb.ApplyResponse | None = None  # of all that still comes
         self._moved = asyncio.Event()  # the queue or `_ended` has changed
 
     async def run(self) -> None:
@@ -90,17 +93,25 @@ class Stream:
             await write(self._context, told.SerializeToString(), self._config.stall_max)
 
     async def _one(self, data: bytes) -> tuple[pb.ApplyResponse, bool]:
+        if self._refusal is not None:
+            return self._refusal, False
         try:
             return await self._applying.apply(data, self._context)
         except CallerGone:
             raise
         except Exception as error:
-            return pb.ApplyResponse(error=self._calls.noted(error)), False
+            return self._refused(error), False
+
+    def _refused(self, error: Exception) -> pb.ApplyResponse:
+        response = pb.ApplyResponse(error=self._calls.noted(error))
+        if isinstance(error, PASSING):
+            self._refusal = response
+        return response
 
     async def _durable(self) -> pb.ApplyResponse | None:
         """Wait for the disk; the response to give when it fails."""
         try:
             await self._workers.durable()
         except Exception as error:
-            return pb.ApplyResponse(error=self._calls.noted(error))
+            return self._refused(error)
         return None

@@ -51,7 +51,7 @@ def total(world: World) -> int:
     return sum(sum(node.carried_out.values()) for node in world.nodes.values())
 
 
-@pytest.mark.parametrize("fault", ["refused", "before", "after", "late", "StartingOver", "Unavailable", "ServerBusy"])
+@pytest.mark.parametrize("fault", ["refused", "before", "after", "late", "StartingOver", "ServerBusy", "Overloaded"])
 def test_a_read_goes_to_the_next_node(fault: str) -> None:
     world = World(2)
     world.fault = once(fault, "Read")
@@ -62,8 +62,8 @@ def test_a_read_goes_to_the_next_node(fault: str) -> None:
 
 @pytest.mark.parametrize(
     ("fault", "where"),
-    [("refused", "Apply"), ("StartingOver", "Apply"), ("Unavailable", "Apply"), ("before", "Describe"),
-     ("after", "Describe"), ("late", "Describe")],
+    [("refused", "Apply"), ("StartingOver", "Apply"), ("Unavailable", "Apply"), ("Overloaded", "Apply"),
+     ("before", "Describe"), ("after", "Describe"), ("late", "Describe")],
 )  # fmt: skip
 def test_a_write_that_nobody_has_goes_to_the_next_node(fault: str, where: str) -> None:
     world = World(2)

@@ -12,6 +12,7 @@ import grpc
 import pytest
 
 import crdtsync
+from crdtsync.errors import ServerBusy
 from crdtsync.service.calls import CallerGone, Calls
 from crdtsync.transport.pb import admin_pb2 as admin
 from crdtsync.transport.pb import data_pb2 as pb
@@ -256,6 +257,26 @@ def test_a_stream_takes_large_requests_and_broken_ones(node: crdtsync.Node, call
     responses = caller.call("ApplyStream", iter([large, b"\xff\xff", large]))
     assert [response.error.name for response in responses] == ["", "BadRequest", ""]
     assert node.pncounter("k7").value == 2
+
+
+def test_what_follows_a_batch_that_is_refused_for_now_is_not_carried_out_before_it(
+    node: crdtsync.Node, caller: Caller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left, carry_out = [ServerBusy("Not now.")], node.local.carry_out
+
+    def once(bucket: str, operations: Any, *rest: Any, **more: Any) -> Any:
+        if operations[0][1].name == "full" and left:
+            raise left.pop()
+        return carry_out(bucket, operations, *rest, **more)
+
+    monkeypatch.setattr(node.local, "carry_out", once)
+    names = ["before", "full", "after", "after"]
+    responses = caller.call("ApplyStream", iter([pb.ApplyRequest(operations=[add(name)]) for name in names]))
+    assert [response.error.name for response in responses] == ["", "ServerBusy", "ServerBusy", "ServerBusy"]
+    assert sorted(node.keys()) == ["before"]
+    assert node.status()["counters"]["server_busy"] == 1
+    anew = caller.call("ApplyStream", iter([pb.ApplyRequest(operations=[add("full")])]))
+    assert [response.error.name for response in anew] == [""]
 
 
 def test_a_stream_left_half_way_changes_only_what_came(node: crdtsync.Node, caller: Caller) -> None:
