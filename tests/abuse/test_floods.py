@@ -28,7 +28,6 @@ import pytest
 
 import crdtsync
 from crdtsync.security.handshake import client_context
-from crdtsync.transport.descriptors import raise_limit
 from crdtsync.transport.pb import data_pb2 as pb
 from tests.abuse import wire
 from tests.abuse.wire import Connect, call, frame, hung_up, message, push
@@ -91,7 +90,7 @@ class Victim:
     def serves(self) -> None:
         """An old client, a new one and a peer are served, and what they write is right."""
         self.client.pncounter("honest").increment()
-        with crdtsync.connect(self.addresses["admin"], timeout=60.0, **self.tls) as fresh:
+        with crdtsync.connect(self.addresses["admin"], timeout=60.0, connect_timeout=50.0, **self.tls) as fresh:
             fresh.pncounter("honest").increment()
             self.peer.pncounter("honest").increment()
             self.count += 3
@@ -108,7 +107,7 @@ class Victim:
 
 @pytest.fixture(scope="module", params=["plaintext", "tls"])
 def victim(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Victim]:
-    raise_limit()
+    wire.many_files()
     victim = Victim(tmp_path_factory.mktemp("victim"), request.param == "tls")
     victim.serves()
     yield victim

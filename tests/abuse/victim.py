@@ -13,7 +13,8 @@ from typing import Any
 import psutil
 
 import crdtsync
-from crdtsync.transport.descriptors import raise_limit
+from crdtsync.transport import descriptors
+from tests.abuse.wire import many_files
 
 SETTINGS: dict[str, Any] = {"connect_timeout": 2.0, "keepalive_interval": 2.0, "keepalive_timeout": 2.0}
 SERVED: dict[str, Any] = {
@@ -26,7 +27,8 @@ trim = getattr(ctypes.CDLL(None), "malloc_trim", lambda pad: 0)  # of glibc
 
 
 def main(directory: str, *files: str) -> None:
-    raise_limit()
+    many_files()
+    descriptors.LISTENERS = 1  # only one port is attacked at a time
     tls = dict(zip(("tls_ca", "tls_cert", "tls_key"), files, strict=False))
     with (
         crdtsync.open(

@@ -3,17 +3,28 @@
 from __future__ import annotations
 
 import contextlib
+import resource
 import select
 import socket
 import ssl
 import time
 from collections.abc import Callable, Iterator
 
+from crdtsync.transport.descriptors import raise_limit
+
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 DATA, HEADERS, RST_STREAM, SETTINGS, PING, GOAWAY, WINDOW_UPDATE, CONTINUATION = 0, 1, 3, 4, 6, 7, 8, 9
 END_STREAM, END_HEADERS, ACK = 1, 4, 1
 ENOUGH = 60.0  # s that a server has to react
 Connect = Callable[[], socket.socket]
+
+
+def many_files() -> None:
+    """Let this process open as many files as the attacks take; only root may where the hard limit is lower."""
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (100_000, 100_000))
+    except (OSError, ValueError):
+        raise_limit()
 
 
 def frame(kind: int, flags: int, stream: int, payload: bytes = b"") -> bytes:
