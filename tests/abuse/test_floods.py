@@ -305,11 +305,10 @@ def test_watches_without_end(victim: Victim, size: int) -> None:
                 watch = frame(wire.HEADERS, wire.END_HEADERS, stream, call("/crdtsync.v1.Data/Watch"))
                 if not push(line, watch + frame(wire.DATA, wire.END_STREAM, stream, request)):
                     break
-        until(lambda: victim.held()["watches"] == 64, 60)
+        until(lambda: victim.held()["counters"].get("server_busy", 0) > refused, 60)
         victim.serves()
-        assert victim.held()["watches"] <= 64
+        assert victim.held()["watches"] <= 64  # fewer where attackers have been cut off meanwhile: they answer no probe
     until(lambda: victim.held()["watches"] == 0, 60)
-    assert victim.held()["counters"]["server_busy"] > refused
 
 
 @pytest.mark.parametrize("port", PORTS)

@@ -25,6 +25,17 @@ CALLS = {  # gRPC and HTTP/2: programs, operators (the same calls on a listener 
     "a client's certificate between nodes": [
         "security/test_mutual.py::test_a_client_certificate_does_not_speak_node_to_node"
     ],
+    "10^4 idle connections, at every port, plaintext and TLS": ["abuse/test_floods.py::test_idle_connections"],
+    "slow-loris handshake": ["abuse/test_floods.py::test_a_handshake_byte_by_byte"],
+    "slow-loris body": ["abuse/test_floods.py::test_bodies_that_never_end"],
+    "ping flood": ["abuse/test_floods.py::test_pings"],
+    "SETTINGS flood": ["abuse/test_floods.py::test_settings_without_end"],
+    "RST_STREAM flood": ["abuse/test_floods.py::test_rapid_resets"],
+    "CONTINUATION flood": ["abuse/test_floods.py::test_headers_that_go_on_and_on"],
+    "headers that unpack to much": ["abuse/test_floods.py::test_metadata_of_a_megabyte"],
+    "stream never read, half-closed": ["abuse/test_floods.py::test_answers_that_are_never_read"],
+    "10^5 watches": ["abuse/test_floods.py::test_watches_without_end"],
+    "authority header tricks": ["abuse/test_floods.py::test_tricks_with_the_authority"],
     "pings, resets and headers at a node's port": [
         "transport/test_hostile.py::test_ping_flood",
         "transport/test_hostile.py::test_rapid_reset",
