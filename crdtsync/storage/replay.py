@@ -67,7 +67,9 @@ class _Reading:
             return self._unused(number)
         header = decode_header(data)
         if header is None:
-            return self._stop("its header does not check out", certain=True)
+            # Without a record behind it, it may be a header in whose writing the process ended: then nothing is lost.
+            named = number == self.at.segment and self.at.offset > 0
+            return self._stop("its header does not check out", certain=named or any(data[HEADER_SIZE:]))
         if header.major > MAJOR:
             raise UnsupportedFormat(f"{segment_name(number)} has journal format {header.major}.")
         self.synced = max(self.synced, header.synced)
