@@ -367,6 +367,7 @@ class Engine:
         if self.transfers.joining:
             self.entry.failed(asked, code)
         else:
+            self.repair.failed(asked, code)
             self.gossip.failed(asked, code)
 
     def _below_floor(self, bucket: str, peer: Peer) -> None:

@@ -139,6 +139,13 @@ class Repair:
             core.notify("repaired", bucket=part.bucket, rows=reply.keys.count)
         return verdict
 
+    def failed(self, asked: Asked, code: str) -> None:
+        """A pull has failed.  One that should have ended a repair was a scan: no member that far ahead can help."""
+        attempt = self.attempts.get(asked.pull.bucket)
+        if code == verdicts.DAMAGED and attempt is not None and attempt.link is asked.link:
+            self.unable.setdefault(asked.pull.bucket, {}).setdefault(attempt.peer.node, self.core.now)
+            del self.attempts[asked.pull.bucket]
+
     def lost(self, link: Link) -> None:
         """A link is gone, with the answers that were to come on it."""
         for bucket in [bucket for bucket, attempt in self.attempts.items() if attempt.link is link]:
