@@ -306,9 +306,14 @@ class Entry:
         """The whole list of a member.  A sponsor whose word of an end was lost would turn every pull away, for ever."""
         mine, name = self.core.me(), self.core.store.node
         told = next((record for record in records if record.node == name), None)
-        if mine is None or told is None or author != self.sponsor or told.epoch != mine.epoch:
+        if mine is None or author != self.sponsor or not records:
             return
-        if mine.state == JOINING and told.state in (EXPIRED, LEFT, EVICTED):
+        if mine.state == JOINING and (told is None or told.epoch < mine.epoch):
+            log.warning("%s: its sponsor, with another disk than before, does not count it; starting afresh", name)
+            self._afresh()
+        elif told is None or told.epoch != mine.epoch:
+            return
+        elif mine.state == JOINING and told.state in (EXPIRED, LEFT, EVICTED):
             log.warning("%s: is %s at its sponsor; starting afresh", name, told.state)
             self._afresh()
 
