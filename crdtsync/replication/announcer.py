@@ -26,6 +26,7 @@ WHOLE_EVERY = 16  # announcements on a link of which one is whole
 PASS_ON_EVERY = 4  # heartbeats between rounds of passing on, where everybody is linked to everybody
 AUTHORS_MAX = 64  # announcements of others passed on to one peer in one round
 
+NOTHING: tuple[Clock, Clock] = ({}, {})
 Clocks = dict[str, tuple[Clock, Clock]]  # bucket -> (everything held, what is on disk)
 
 
@@ -44,12 +45,14 @@ class Announcer:
         self._announce(link, self._clocks(), whole=True)
 
     def _clocks(self) -> Clocks:
-        """Clocks of all buckets that make claims; none before this node is whole."""
+        """Clocks of all buckets, empty ones of those that make no claims now; none before this node is whole."""
         core, store = self.core, self.core.store
         if not core.whole():
             return {}
-        names = [bucket for bucket in store.buckets() if core.replica.serves(bucket)]
-        return {bucket: (store.clock(bucket), store.synced_clock(bucket)) for bucket in names}
+        return {
+            bucket: (store.clock(bucket), store.synced_clock(bucket)) if core.replica.serves(bucket) else ({}, {})
+            for bucket in store.buckets()
+        }
 
     def _announce(self, link: Link, clocks: Clocks, whole: bool) -> None:
         """One announcement; nothing but its time of day when nothing has changed: the heartbeat."""
@@ -68,7 +71,9 @@ class Announcer:
         core.send(link, announce)
 
     def _change(self, link: Link, bucket: str, clock: Clock, synced: Clock, whole: bool) -> BucketClocks:
-        if whole or bucket not in link.told:
+        if not clock:  # said all the same: who waits for an event must not take it for lost, since it may be here
+            return BucketClocks(bucket, {}, {}, whole=False)
+        if whole or not link.told.get(bucket, NOTHING)[0]:
             return BucketClocks(bucket, clock, synced, whole=True)
         before, before_synced = link.told[bucket]
         return BucketClocks(bucket, missing(before, clock), missing(before_synced, synced), whole=False)

@@ -85,6 +85,7 @@ class Peer:
         self.synced: dict[str, Clock] = {}  # what it has announced as being on its disk
         self.uncounted: set[str] = set()  # buckets whose announcement I could not count yet
         self.clock: dict[str, Clock] = {}  # what it is known to hold
+        self.silent: set[str] = set()  # buckets that it has and makes no claims about: rows of theirs are damaged
         self.announce_seq = 0  # of the latest announcement of this start of its, on whatever link
         self.heard_at = float("-inf")  # when its last announcement came from itself
         self.word = (0, 0)  # start and seq of its latest announcement, from whomever
@@ -105,6 +106,7 @@ class Peer:
     def forget(self, now: float) -> None:
         """It has come back in a later life, or started over: it may hold less than it said."""
         self.clock, self.synced, self.uncounted, self.last_announce = {}, {}, set(), None
+        self.silent = set()
         self.new_session(now)
 
     def start_heard(self) -> int:
@@ -128,6 +130,10 @@ class Peer:
     def told(self, clocks: BucketClocks) -> None:
         """It has announced the clocks of a bucket itself."""
         bucket = clocks.bucket
+        if not (clocks.clock or clocks.synced or clocks.whole):
+            self.silent.add(bucket)
+            return
+        self.silent.discard(bucket)
         if clocks.whole:
             self.clock[bucket], self.synced[bucket] = dict(clocks.clock), dict(clocks.synced)
         else:

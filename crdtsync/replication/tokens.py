@@ -21,7 +21,7 @@ class Tokens:
         """True once it is known that some event of `clock` is nowhere.
 
         Its actor writes no more (it is not the current one of any member), every member has been heard since the
-        question was first asked, and nobody's clock covers the event.
+        question was first asked, and nobody's clock covers the event, or keeps silent about it until rows are repaired.
         """
         beyond = missing(self.core.store.clock(bucket), clock)
         return any(self._gone(bucket, actor, seq) for actor, seq in beyond.items())
@@ -38,6 +38,8 @@ class Tokens:
                 continue
             peer = core.peers.get(name)
             if peer is None or peer.link is None or not peer.announced or peer.heard_at <= asked_at:
+                return False
+            if bucket in peer.silent:
                 return False
             if peer.actor == actor or peer.clock.get(bucket, {}).get(actor, 0) >= seq:
                 return False
