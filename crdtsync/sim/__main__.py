@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import argparse
 import sys
-import time
-from collections import Counter
+from functools import partial
 from pathlib import Path
 
 import msgspec
 
-from crdtsync.sim.faults import TROUBLES, Plan, draw, without
+from crdtsync.sim.campaign import campaign
+from crdtsync.sim.plan import TROUBLES, Plan, draw, without
 from crdtsync.sim.shrinking import Case, shrink
 from crdtsync.sim.trial import Verdict, run
 
@@ -19,7 +19,9 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the seeds asked for; 0 when all are clean, 1 otherwise."""
     parser = argparse.ArgumentParser(prog="python -m crdtsync.sim", description=__doc__)
     parser.add_argument("--seed", type=int, help="run one seed")
-    parser.add_argument("--seeds", metavar="A:B", help="run seeds A to B - 1")
+    parser.add_argument("--seeds", metavar="A..B", help="run seeds A to B (A:B: to B - 1)")
+    parser.add_argument("--jobs", type=int, default=1, metavar="N", help="processes that run seeds side by side")
+    parser.add_argument("--report", type=Path, metavar="DIR", help="write what --seeds met there, as JSON and text")
     parser.add_argument("--case", type=Path, metavar="FILE", help="run a case that --shrink has saved")
     parser.add_argument("--trace", action="store_true", help="print every step as it happens")
     parser.add_argument("--without", action="append", default=[], metavar="TROUBLE", help="leave a trouble out")
@@ -32,11 +34,19 @@ def main(arguments: list[str] | None = None) -> int:
     if options.case is not None:
         return _case(options.case, options.trace)
     if options.seeds is not None:
-        first, _, last = options.seeds.partition(":")
-        return _many(int(first), int(last), options)
+        return _many(*_range(options.seeds, parser), options)
     if options.shrink:
         return _shrink(options.seed, _plan(options.seed, options), options.save)
     return _one(options.seed, _plan(options.seed, options), options.trace)
+
+
+def _range(text: str, parser: argparse.ArgumentParser) -> tuple[int, int]:
+    """First and last seed of "A..B" (B among them) or "A:B" (B not among them)."""
+    first, dots, last = text.partition("..") if ".." in text else text.partition(":")
+    try:
+        return int(first), int(last) - (dots == ":")
+    except ValueError:
+        parser.error(f"--seeds takes A..B or A:B, not {text!r}")
 
 
 def _plan(seed: int, options: argparse.Namespace) -> Plan:
@@ -84,20 +94,17 @@ def _told(verdict: Verdict, trace: bool) -> int:
 
 
 def _many(first: int, last: int, options: argparse.Namespace) -> int:
-    totals: Counter[str] = Counter()
-    failed: list[Verdict] = []
-    begun = time.perf_counter()
-    for seed in range(first, last):
-        verdict = run(seed, print if options.trace else None, _plan(seed, options))
-        totals.update(verdict.counters)
+    """Run seeds `first` to `last`, and say what they met."""
+
+    def told(verdict: Verdict) -> None:
         if not verdict.ok:
-            failed.append(verdict)
             print(verdict.summary(), flush=True)
-    for name, count in sorted(totals.items()):
-        print(f"  {count:9} {name}")
-    spent = (time.perf_counter() - begun) / max(1, last - first)
-    print(f"{last - first} seeds, {len(failed)} failed, {spent:.3f} s per seed")
-    return 1 if failed else 0
+
+    report = campaign(first, last, partial(_plan, options=options), options.jobs, told)
+    print(report.text(), end="")
+    if options.report is not None:
+        report.save(options.report)
+    return 1 if report.failed else 0
 
 
 if __name__ == "__main__":

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 from crdtsync.sim.disk import SimDisk
-from crdtsync.sim.faults import Plan
 from crdtsync.sim.network import Network
 from crdtsync.sim.node import SimNode
 from crdtsync.sim.oracles import Oracles
+from crdtsync.sim.plan import Plan
+from crdtsync.sim.sessions import Sessions
 from crdtsync.sim.settings import HEARTBEAT
 from crdtsync.sim.workload import choose
 from crdtsync.sim.world import Violation, World
 
 FIRST_PORT = 7400
 FOUNDER = "n0"
+PATIENCE = 3.0  # s by which a clock may have been ahead without anybody having to sleep until then
+AWAY = (1.5, 3.5)  # s for which a node is away that is evicted meanwhile
 
 
 class Cluster:
@@ -22,12 +27,17 @@ class Cluster:
         self.world, self.plan = world, plan
         self.network = Network(world, plan.weather.calmed())
         self.oracles = Oracles(world)
+        self.sessions = Sessions(world, self)
+        self.totals: Counter[str] = Counter()  # what the nodes have counted themselves
         self.nodes: dict[str, SimNode] = {}
         self.evicted: set[str] = set()  # names of all that ever were, or that came in through one of them
+        self.away: set[str] = set()  # gone for so long that they are evicted
+        self.clones: list[tuple[SimNode, SimNode]] = []  # a node, and another on a copy of its directory
         self.disks_replaced = 0
+        self.ahead = 0.0  # s by which some clock was ahead of the world's, at most
         self.operations = 0
         self._ports = FIRST_PORT
-        self._names = 0
+        self._names = self._stand_ins = 0
 
     # -- life
     def found(self) -> None:
@@ -39,12 +49,19 @@ class Cluster:
     def add(self, sponsor: SimNode | None) -> SimNode:
         """A new machine with an empty disk."""
         name = f"n{self._names}"
-        skew = self.plan.skews[self._names % len(self.plan.skews)]
+        skew, drift = (of[self._names % len(of)] for of in (self.plan.skews, self.plan.drifts))
         self._names += 1
-        node = SimNode(self, name, SimDisk(self.world.rng), skew, sponsor)
+        node = SimNode(self, name, SimDisk(self.world.rng), sponsor)
+        node.skew = skew
+        node.set_rate(drift)
         self.nodes[name] = node
         node.boot()
         return node
+
+    def stand_in(self) -> int:
+        """What stands for one more private actor, until it has an id."""
+        self._stand_ins -= 1
+        return self._stand_ins
 
     def seeds(self, sponsor: SimNode | None) -> tuple[str, ...]:
         """Where a node is told to look for others: its first sponsor, and the founder, which never moves or leaves."""
@@ -65,6 +82,10 @@ class Cluster:
         """Nodes whose process lives, in name order."""
         return [self.nodes[name] for name in sorted(self.nodes) if self.nodes[name].up]
 
+    def writable(self) -> list[SimNode]:
+        """Nodes that take writes, in name order."""
+        return [node for node in self.running() if node.writable()]
+
     def work(self) -> None:
         """Let users do the plan's operations, spread over its duration, in the plan's weather."""
         self.network.weather = self.plan.weather
@@ -72,7 +93,7 @@ class Cluster:
         rng = self.world.rng
 
         def one() -> None:
-            ready = [node for node in self.running() if node.writable()]
+            ready = self.writable()
             if ready:
                 self._operate(rng.choice(ready))
             if self.operations < self.plan.operations:
@@ -84,14 +105,19 @@ class Cluster:
         rng, plan = self.world.rng, self.plan
         bucket = rng.choice(plan.buckets)
         count = rng.randint(2, 6) if rng.random() < plan.batches else 1
-        operations = [choose(rng) for _ in range(count)]
-        if node.write(bucket, operations):
+        operations = [choose(rng, plan.cold) for _ in range(count)]
+        if plan.requests and rng.random() < plan.requests:
+            done = self.sessions.request(node, bucket, operations)
+        else:
+            done = node.write(bucket, operations) is not None
+        if done:
             self.operations += 1
+            self.sessions.wrote(node, bucket)
 
     def let_in(self, node: SimNode, sponsor: str) -> None:
         """A node is a member, and shares the fate of who let it in: the others may not know of either."""
         if sponsor in self.evicted:
-            self.evicted.add(node.name)
+            self.evicted.add(node.identity)
 
     # -- faults
     def power_off(self, node: SimNode) -> None:
@@ -109,8 +135,69 @@ class Cluster:
         node.power_off()
         self.disks_replaced += 1
         self.oracles.disk_lost(node)
-        node.disk = disk
+        node.new_disk(disk)
+        others = [other for other in self.writable() if other is not node]
+        if others and not disk.files:  # told whom to ask: an empty founder would found another cluster
+            node.sponsor = self.world.rng.choice(others)
         self.boot_later(node)
+
+    def wipe(self, node: SimNode) -> None:
+        """The operator of a node whose disk is beyond help gives it an empty one, once others can let it in."""
+        if any(other is not node for other in self.writable()):
+            self.world.count("damaged disk replaced")
+            self.replace_disk(node, SimDisk(self.world.rng))
+        else:
+            self.world.after(0.5, lambda: self.wipe(node))
+
+    def clone(self, node: SimNode) -> None:
+        """Start another process on a copy of a node's directory, under its name."""
+        copy = SimDisk(self.world.rng)
+        copy.copy_from(node.disk)
+        twin = SimNode(self, node.name + "'", copy, node.sponsor, identity=node.identity)
+        twin.skew = node.skew
+        self.nodes[twin.name] = twin
+        self.clones.append((node, twin))
+        self.disks_replaced += 1
+        twin.boot()
+
+    def end_clone(self) -> None:
+        """One of two nodes on the same directory is shut down for good; the other is started again, and goes on."""
+        for node, twin in self.clones:
+            kept, gone = self.world.rng.sample((node, twin), 2)
+            kept.kill()
+            gone.kill()
+            self.oracles.disk_lost(gone)
+            if kept is twin:  # the machine stays, with the other's directory
+                self.oracles.take_over(twin, node)
+                node.take_over(twin)
+            twin.retired = True
+            del self.nodes[twin.name]
+            self.boot_later(node)
+        self.clones.clear()
+
+    def send_away(self, node: SimNode) -> None:
+        """A node is gone until after the others have evicted it, which they soon do."""
+        node.kill()
+        self.away.add(node.name)
+        self.evicted.add(node.identity)
+        self.world.after(self.world.rng.uniform(0.2, 0.6), lambda: self._miss(node))
+        self.world.after(self.world.rng.uniform(*AWAY), lambda: self._come_back(node))
+
+    def _miss(self, node: SimNode) -> None:
+        """Some operator evicts who is away, as soon as that is possible."""
+        able = [other for other in self.writable() if other is not node]
+        if node.name in self.away and not (able and self.world.rng.choice(able).evict(node.identity, False)):
+            self.world.after(0.3, lambda: self._miss(node))
+
+    def _come_back(self, node: SimNode) -> None:
+        self.away.discard(node.name)
+        node.boot()
+
+    def sleep(self, seconds: float) -> None:
+        """All machines stand still for hours, and what was on the way for so long turns up when they are awake."""
+        self.world.note("----", f"asleep for {seconds:.0f} s")
+        self.world.skip(seconds)
+        self.network.turn_up()
 
     def movable(self) -> list[SimNode]:
         """Members that are not the founder, which alone may stand at an address that everybody knows."""
@@ -121,20 +208,21 @@ class Cluster:
 
         That is for who was evicted, or for who knows whom when a member's list was set back with its disk.
         """
-        if node.name not in self.evicted and not self.disks_replaced:
+        if node.identity not in self.evicted and not self.disks_replaced and not node.disk.flipped:
             raise Violation(f"floor: {node.name} was never evicted and is below the floor of {other}")
-
-    def pause(self, node: SimNode, time: float) -> None:
-        """A process stands still."""
-        node.pause(time)
 
     def boot_later(self, node: SimNode) -> None:
         """A node is started again after a while."""
-        self.world.after(self.world.rng.uniform(0.02, 0.8), node.boot)
+
+        def boot() -> None:
+            if node.name not in self.away:
+                node.boot()
+
+        self.world.after(self.world.rng.uniform(0.02, 0.8), boot)
 
     def join(self) -> bool:
         """A new node comes, by the address of some running member."""
-        members = [node for node in self.running() if node.writable()]
+        members = self.writable()
         if not members:
             return False
         self.add(self.world.rng.choice(members))
@@ -142,7 +230,7 @@ class Cluster:
 
     def leave(self) -> bool:
         """A member leaves in good order."""
-        members = [node for node in self.running() if node.writable()]
+        members = self.writable()
         able = self.movable()
         if not able or len(members) < 3:
             return False
@@ -151,38 +239,53 @@ class Cluster:
 
     def evict(self, force: bool = False) -> bool:
         """An operator evicts a member, from another one; several do at once, and each knows what its node knows."""
-        members = [node for node in self.running() if node.writable()]
+        members = self.writable()
         if len(members) < 3:
             return False
         operator, victim = self.world.rng.sample(members, 2)
-        if not operator.evict(victim.name, force):
+        if not operator.evict(victim.identity, force):
             return False
         self.oracles.forced |= force
         # Besides the victim: whom the operator's node has not heard of, because whoever let it in may be put out.
         known = operator.members()
-        self.evicted |= {victim.name, *(node.name for node in members if node.name not in known)}
+        self.evicted |= {victim.identity, *(node.identity for node in members if node.identity not in known)}
         return True
 
     # -- the end
     def calm(self) -> None:
-        """All faults stop: the network heals, disks have room and work, everybody is started."""
+        """All faults stop: the network heals, disks have room and work, clocks are set, everybody is started.
+
+        Where a clock was well ahead, the deletions that it stamped can be collected once that time has come: it comes,
+        for everybody is asleep until then; and whatever is still on its way from before is hours late.
+        """
         self.network.weather = self.plan.weather.calmed()
         self.network.heal()
+        self.end_clone()
+        ahead = self.ahead
         for node in list(self.nodes.values()):
-            node.disk.full = node.disk.fail_next_sync = False
+            node.disk.full = node.disk.fail_next_sync = node.disk.fail_next_write = False
             node.disk.end_after(0, power=False)
+            node.set_clock()
             node.resume()
-            if not node.up:
+            if not node.up and node.name not in self.away:
                 node.boot()
         self.world.note("----", "calm")
+        if self.network.stale or ahead > PATIENCE:
+            self.sleep(max(ahead, self.world.rng.uniform(1, 3) * 3600))
 
     def members(self) -> list[SimNode]:
         """Nodes that are to agree: all but those that left."""
         return [self.nodes[name] for name in sorted(self.nodes) if not self.nodes[name].has_left]
 
+    def waiting(self) -> str:
+        """Who waits for a token without an answer, now that everybody agrees."""
+        return self.sessions.waiting(self.members())
+
     def settled(self) -> str:
         """What is still missing to agreement."""
         members = self.members()
+        if self.network.stale:
+            return "messages are hours late"
         for node in members:
             if not node.writable():
                 return f"{node.name} is {node.state()}"
@@ -199,6 +302,7 @@ class Cluster:
         """Judge the end."""
         lost = self.oracles.finish(self.members())
         self.world.counters["events lost with their disk"] += lost
+        self.world.counters["tokens waited for"] += len(self.sessions.tokens)
 
     def close(self) -> None:
         """Let go of everything."""

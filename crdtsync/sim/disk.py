@@ -10,12 +10,17 @@ from __future__ import annotations
 import errno
 import random
 
+from sortedcontainers import SortedDict
+
 from crdtsync.errors import DiskFull
 from crdtsync.storage.disk import Segment
 from crdtsync.storage.maps import Changes, MemoryMap
+from crdtsync.storage.records import segment_number
+from crdtsync.storage.table import ACTORS, BUCKETS, LOG, META, REQUESTS, ROWS
 
 SECTOR = 512  # bytes that a disk writes whole
 ROOM = 1 << 40  # bytes free on a disk that is not full
+FLIPPED = {ROWS: 30, LOG: 5, META: 1, ACTORS: 1, BUCKETS: 1, REQUESTS: 2}  # weights: where a bit is turned over
 
 
 class Gone(BaseException):
@@ -85,6 +90,12 @@ class SimSegment:
 
     def write(self, offset: int, data: bytes) -> None:
         self._alive()
+        if self._disk.fail_next_write:
+            self._disk.fail_next_write = False
+            short = data[: self._disk.rng.randrange(len(data) // 2 + 1)]
+            if short:
+                self._file.write(offset, short)
+            raise OSError(errno.EIO, "simulated: the disk took less than it was given", self.name)
         self._file.write(offset, data)
         self._disk.step(self._file)
 
@@ -114,8 +125,9 @@ class SimDisk:
         self.files: dict[str, SimFile] = {}
         self.map = SimMap(self)
         self.full = False
-        self.fail_next_sync = False
+        self.fail_next_sync = self.fail_next_write = False
         self.failed_syncs = 0
+        self.flipped: list[str] = []  # where bits are others than were written
         self.life = 0  # counts the processes that have used it
         self._ghosts: dict[str, SimFile] = {}  # removed, but not yet durably
         self._steps_left = 0  # disk operations until the process ends; 0: it lives
@@ -154,8 +166,40 @@ class SimDisk:
     def copy_from(self, other: SimDisk) -> None:
         """Become a copy of another disk as it is now: a backup, a clone."""
         self.files = {name: SimFile(bytes(file.content)) for name, file in other.files.items()}
+        self.flipped = list(other.flipped)
         self.map.copy_from(other.map)
         self._ghosts.clear()
+
+    def flip_in_files(self) -> bool:
+        """Turn one bit of the journal over, on the platter and in what is read; False when there is none."""
+        used = [name for name, file in sorted(self.files.items()) if segment_number(name) is not None]
+        if not used:
+            return False
+        name = self.rng.choice(used)
+        file = self.files[name]
+        written = len(file.content.rstrip(b"\0"))
+        if not written:
+            return False
+        at, bit = self.rng.randrange(written), 1 << self.rng.randrange(8)
+        file.content[at] ^= bit
+        file.platter[at] ^= bit
+        self.flipped.append(f"{name} at {at}")
+        return True
+
+    def flip_in_table(self) -> bool:
+        """Turn one bit of a value of the table over; False when it is empty."""
+        databases = self.map.databases()
+        names = [name for name in FLIPPED if databases.get(name)]
+        if not names:
+            return False
+        name = self.rng.choices(names, [FLIPPED[name] for name in names])[0]
+        held = databases[name]
+        key = held.keys()[self.rng.randrange(len(held))]
+        value = bytearray(held[key])
+        value[self.rng.randrange(len(value))] ^= 1 << self.rng.randrange(8)
+        held[key] = bytes(value)
+        self.flipped.append(f"{name} {key.hex()}")
+        return True
 
     # -- Disk
     def list(self) -> list[str]:
@@ -224,8 +268,10 @@ class SimMap(MemoryMap):
         """Snapshots of a process that is gone hold nothing back."""
         self._snapshots.clear()
 
+    def databases(self) -> dict[str, SortedDict[bytes, bytes]]:
+        """What it holds, by name."""
+        return self._databases
+
     def copy_from(self, other: MemoryMap) -> None:
         """Take over another map's content."""
         self._databases = {name: held.copy() for name, held in other._databases.items()}
-
-

@@ -6,7 +6,8 @@ real wire would carry: encoded by the sender, decoded by the receiver.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 SILENCE = (0.2, 5.0)  # s until a link whose other end lost its power is given up
 DIAL_TIMEOUT = 0.5  # s until a dial into silence fails
+STALE_MAX = 200  # messages kept for hours in one run
 BREAK_DELAY = (0.05, 1.5)  # s until either end notices that its link is gone
 
 
@@ -31,10 +33,11 @@ class Weather(msgspec.Struct):
     doubled: float = 0.0
     reordered: float = 0.0
     breaks: float = 0.0  # share of losses that end the link, as a stream would; the others only miss a message
-    late: float = 0.0  # chance that a copy arrives long after, by another link
+    late: float = 0.0  # chance that a copy arrives seconds after, by another link
+    stale: float = 0.0  # chance that a copy arrives hours after
 
     def calmed(self) -> Weather:
-        """The same delays; nothing is lost, doubled or reordered."""
+        """The same delays; nothing is lost, doubled, reordered or late."""
         return Weather(delay=self.delay)
 
 
@@ -57,21 +60,27 @@ class Network:
         self.world, self.weather = world, weather
         self.listening: dict[str, SimTransport] = {}
         self.links: dict[int, Link] = {}
-        self.cut: set[tuple[str, str]] = set()  # (from, to): frames that way wait or vanish
+        self.cut: Counter[tuple[str, str]] = Counter()  # (from, to) -> cuts that way: frames wait or vanish
+        self.stale: list[tuple[SimTransport, SimTransport, bytes]] = []  # copies that will turn up hours later
         self.frames = self.bytes = 0
         self._numbers = 0
 
     # -- partitions
-    def separate(self, sender: str, receiver: str) -> None:
-        """Nothing gets from `sender` to `receiver` any more."""
-        self.cut.add((sender, receiver))
+    def separate(self, pairs: Iterable[tuple[str, str]]) -> None:
+        """Nothing gets from the first to the second of each pair any more."""
+        self.cut.update(pairs)
+
+    def rejoin(self, pairs: Iterable[tuple[str, str]]) -> None:
+        """The end of one `separate`."""
+        for pair in pairs:
+            self.cut[pair] -= 1
 
     def heal(self) -> None:
         """Everybody reaches everybody."""
         self.cut.clear()
 
     def passes(self, sender: SimTransport, receiver: SimTransport) -> bool:
-        return (sender.name, receiver.name) not in self.cut
+        return self.cut[sender.name, receiver.name] <= 0
 
     # -- links
     def dial(self, caller: SimTransport, address: str) -> None:
@@ -164,6 +173,8 @@ class Network:
             self._deliver_at(arrival + rng.uniform(0.0, 1.0), link, frame)
         if weather.late and link.far is not None and rng.random() < weather.late:
             self._replay_at(self.world.now + rng.expovariate(0.5), link.owner, link.far.owner, frame)
+        if weather.stale and link.far is not None and rng.random() < weather.stale and len(self.stale) < STALE_MAX:
+            self.stale.append((link.owner, link.far.owner, frame))
 
     def _deliver_at(self, time: float, link: Link, frame: bytes) -> None:
         def arrive() -> None:
@@ -186,15 +197,24 @@ class Network:
             self._deliver_at(link.ready, link, frame)
             link.ready += 1e-6
 
-    def _replay_at(self, time: float, sender: SimTransport, receiver: SimTransport, frame: bytes) -> None:
+    def turn_up(self) -> None:
+        """Hours have passed: what was lost on the way for so long arrives."""
+        stale, self.stale = self.stale, []
+        for sender, receiver, frame in stale:
+            self._replay_at(self.world.now + self.world.rng.uniform(0.0, 1.0), sender, receiver, frame, "hours late")
+
+    def _replay_at(
+        self, time: float, sender: SimTransport, receiver: SimTransport, frame: bytes, how: str = "replayed late"
+    ) -> None:
         """A copy of a frame turns up on whatever link the two have by then, from an earlier life perhaps."""
-        name = sender.name
+        name, address = sender.name, receiver.address
 
         def arrive() -> None:
-            for link in receiver.links.values():
+            there = self.listening.get(address, receiver)  # another start of it, perhaps
+            for link in there.links.values():
                 if link.far is not None and link.far.owner.name == name:
-                    self.world.count("message replayed late")
-                    receiver.arrived(link, frame)
+                    self.world.count(f"message {how}")
+                    there.arrived(link, frame)
                     return
 
         self.world.at(time, arrive)

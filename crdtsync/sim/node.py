@@ -7,6 +7,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from crdtsync.clocks.vector import join
+from crdtsync.datatypes import gcounter, pncounter
+from crdtsync.datatypes.keys import parse
 from crdtsync.datatypes.rows import Row
 from crdtsync.errors import EnvironmentFault, JournalFailed, MembershipMisuse, QuorumMissing, StoreDamaged
 from crdtsync.kernels import row_context, rows_unpack
@@ -20,16 +22,20 @@ from crdtsync.sim.history import Clock
 from crdtsync.sim.network import SimTransport
 from crdtsync.sim.oracles import Change
 from crdtsync.sim.reading import actor_bytes, row_name
+from crdtsync.sim.sessions import Written
 from crdtsync.sim.settings import node_config
 from crdtsync.sim.shortway import ShortWay
 from crdtsync.sim.workload import Operation, perform
-from crdtsync.sim.world import Event, Violation
+from crdtsync.sim.world import WALL_START_MS, Event, Violation
+from crdtsync.storage.requests import Request
 from crdtsync.storage.rescue import decode_rescue
 from crdtsync.storage.store import Store
+from crdtsync.storage.txn import Txn
 
 if TYPE_CHECKING:
     from crdtsync.sim.cluster import Cluster
 
+CELLS = (gcounter.CODE, pncounter.CODE)  # types whose rows belong to an actor each
 FLUSH_EVERY = (0.01, 0.2)  # s between flushes of the journal
 CHECKPOINT_EVERY = (0.3, 1.5)  # s between checkpoints
 JUDGED_SHARE = 0.15  # of operations whose effect on the value shown is compared with plain Python
@@ -39,17 +45,22 @@ WHOLE_CHECK_SHARE = 0.05  # of checkpoints that are followed by a judgement of e
 class SimNode:
     """A machine with a disk, and whatever process runs on it."""
 
-    def __init__(self, cluster: Cluster, name: str, disk: SimDisk, skew: float, sponsor: SimNode | None) -> None:
+    def __init__(self, cluster: Cluster, name: str, disk: SimDisk, sponsor: SimNode | None, identity: str = "") -> None:
+        """`identity`: what the node is called, when there are two with one name."""
         self.cluster, self.world = cluster, cluster.world
-        self.name, self.disk, self.skew, self.sponsor = name, disk, skew, sponsor
+        self.name, self.disk, self.sponsor, self.identity = name, disk, sponsor, identity or name
+        self.fixed = sponsor is None  # the founder stays where everybody looks for it
+        self.skew = 0.0  # s by which its wall clock is off
+        self._rate, self._offset = 1.0, 0.0  # its own clocks: seconds in a second of the world, and from where
+        self.accepting = False  # whether its operator goes on with what can be read of a damaged journal
         self.address = cluster.fresh_address()
         self.boots = 0
-        self.up = False
+        self.up = self.retired = False  # retired: never started again
         self.store: Store
         self.engine: Engine
         self.driver: Driver
         self.transport: SimTransport
-        self.private = -1 - len(cluster.nodes)  # stands for the private actor until it has an id
+        self.private = cluster.stand_in()  # stands for the private actor until it has an id
         self._durable: dict[str, Clock] = {}  # what was ever said to be on the disk, by bucket
         self.was_entering = False  # its last process ended while it took a member's state
         self._promised: dict[str, Clock] = {}  # what the next start must find
@@ -58,24 +69,27 @@ class SimNode:
         self.had: dict[str, dict[bytes, Clock]] = {}  # and the contexts of its rows, by bucket and name
         self.touched: dict[str, set[bytes]] = {}  # keys of rows that have changed since the oracles last looked
         self._short = ShortWay(self)
+        self._checkpointed: dict[str, Clock] = {}  # what its last checkpoint put into the table
+        self.unreadable: dict[str, set[bytes]] = {}  # rows that were set aside when it last had to start over
         self._wake: Event | None = None
+        self._due: float | None = None  # when it is to be woken, by its own clock
         self._timers: list[Event] = []
         self._paused_until = 0.0
 
     # -- process
     def boot(self) -> None:
         """Start a process on what the disk holds."""
-        if self.up:
+        if self.up or self.retired:
             return
         self.boots += 1
         self.disk.next_life()
-        if self.boots > 1 and self.sponsor is not None and self.world.rng.random() < 0.3:
+        if self.boots > 1 and not self.fixed and self.world.rng.random() < 0.3:
             self.address = self.cluster.fresh_address()
         self._guarded(self._start)
 
     def _start(self) -> None:
         world, seeds = self.world, self.cluster.seeds(self.sponsor)
-        config = node_config(self.cluster.plan, self.name, self.address, seeds)
+        config = node_config(self.cluster.plan, self.identity, self.address, seeds, self.accepting)
         chance = random.Random(world.rng.getrandbits(64))
         self.store = Store.open(
             None, config, disk=self.disk, maps=lambda: self.disk.map, random=chance, now_ms=self.wall_ms
@@ -83,8 +97,14 @@ class SimNode:
         self.up, self._looked, self.touched = True, {}, {}
         self.store.on_change.append(self._touch)
         world.note(self.name, f"boot {self.boots} at {self.address}")
-        self.cluster.oracles.restarted(self, dict(self._promised))
-        self.engine = Engine(self.store, config, chance, world.now, self.wall_ms())
+        if self.accepting:
+            self.accepting = False
+            self.cluster.oracles.damage_accepted(self, self._checkpointed)
+            self.cluster.sessions.forget(self)
+        else:
+            self.cluster.oracles.restarted(self, dict(self._promised))
+            self.cluster.sessions.restarted(self)
+        self.engine = Engine(self.store, config, chance, self.time(), self.wall_ms())
         self.transport = SimTransport(self.cluster.network, self.name, self.address)
         self.driver = Driver(self.transport, self.store.flush, self._told)
         self.transport.start(self)
@@ -115,18 +135,23 @@ class SimNode:
 
     def _stop(self, silent: bool) -> None:
         self.up = False
+        for counters in (self.engine.core.counters, self.store.counters):
+            self.cluster.totals.update(counters)
         self._paused_until = 0.0
         for timer in self._timers:
             timer.cancel()
         self._timers.clear()
         if self._wake is not None:
             self._wake.cancel()
+        self._wake = self._due = None
         self.transport.stop(silent)
 
     def _remember(self, power: bool) -> None:
         """Note what the next start must find, and excuse what it need not."""
         self._promised = {}
         self.was_entering = self.may_start_over()
+        if power:
+            self.cluster.sessions.power_lost(self)
         for bucket in self.buckets():
             synced = self._durable[bucket] = join(self._durable.get(bucket, {}), self.synced_clock(bucket))
             self._promised[bucket] = synced if power else join(synced, self.clock(bucket))
@@ -150,7 +175,7 @@ class SimNode:
             self.world.count("ended within a write")
             self._ended(gone.power)
         except StoreDamaged as damage:
-            raise Violation(f"damage: {self.name} finds its disk damaged, which it is not: {damage}") from damage
+            self._damaged(damage)
         except EnvironmentFault as fault:
             self._trouble(fault)
 
@@ -163,6 +188,19 @@ class SimNode:
         else:
             if power:
                 self.disk.crash()
+            self.cluster.boot_later(self)
+
+    def _damaged(self, damage: StoreDamaged) -> None:
+        """A start was refused: the operator accepts the damage, and if that does not help replaces the disk."""
+        if not self.disk.flipped:
+            raise Violation(f"damage: {self.name} finds its disk damaged, which it is not: {damage}") from damage
+        self.world.count("damage refused at a start")
+        self.world.note(self.name, f"refuses to start: {damage}")
+        if self.accepting:
+            self.accepting = False
+            self.cluster.wipe(self)
+        else:
+            self.accepting = True
             self.cluster.boot_later(self)
 
     def _trouble(self, fault: EnvironmentFault) -> None:
@@ -192,15 +230,23 @@ class SimNode:
 
     def _wake_up(self) -> None:
         due = self.engine.next_wakeup()
+        if due == self._due:
+            return
         if self._wake is not None:
             self._wake.cancel()
             self._wake = None
+        self._due = due
         if due is not None:
-            self._wake = self.world.at(due, lambda: self._step(self._tick))
+            self._wake = self.world.at((due - self._offset) / self._rate, self._woken)
+
+    def _woken(self) -> None:
+        self._step(self._tick)
 
     def _tick(self) -> None:
-        self._wake = None
-        self.engine.tick(self.world.now, self.wall_ms())
+        now, due = self.time(), self._due
+        self._wake = self._due = None
+        # A clock of another rate, read back, may be short of the very moment by a rounding.
+        self.engine.tick(now if due is None else max(now, min(due, now + 1e-6)), self.wall_ms())
 
     def _every(self, between: tuple[float, float], action: Callable[[], object]) -> None:
         slot = len(self._timers)
@@ -220,7 +266,9 @@ class SimNode:
         self._timers.append(self.world.after(self.world.rng.uniform(*between), due))
 
     def _checkpoint(self) -> None:
+        clocks = {bucket: self.clock(bucket) for bucket in self.buckets()}
         self.store.checkpoint()
+        self._checkpointed = clocks
         self.cluster.oracles.bounded(self)
         if self.world.rng.random() < WHOLE_CHECK_SHARE:
             for bucket in self.buckets():
@@ -235,32 +283,44 @@ class SimNode:
         """Whether a user may write here: a joiner writes nothing before it is whole."""
         return self.up and self.world.now >= self._paused_until and self.engine.writable
 
-    def write(self, bucket: str, operations: list[Operation]) -> bool:
-        """Do operations as one batch; False when the store refused it."""
+    def write(self, bucket: str, operations: list[Operation], request: Request | None = None) -> Written | None:
+        """Do operations as one batch; None when the store refused it, or ended in the middle."""
         changes: list[Change] = []
         judged = self.world.rng.random() < JUDGED_SHARE
-        done = False
+        done: Written | None = None
+
+        def ops(txn: Txn) -> None:
+            perform(txn, operations, changes, judged)
 
         def act() -> None:
             nonlocal done
             try:
-                self.store.transact(bucket, lambda txn: perform(txn, operations, changes, judged))
+                if request is None:
+                    self.store.transact(bucket, ops)
+                    done = Written(len(changes), None)
+                else:
+                    done = Written(len(changes), self.store.transact_once(bucket, request, ops))
             except Gone:
                 self.cluster.oracles.in_doubt(self, bucket, changes)
                 raise
             self.cluster.oracles.written(self, bucket, changes)
-            done = True
-            self.engine.local(self.world.now)
+            self._after_write()
 
         def act_short() -> None:
             nonlocal done
             self._short.perform(bucket, operations[0])
-            done = True
-            self.engine.local(self.world.now)
+            done = Written(1, None)
+            self._after_write()
 
-        self.world.note(self.name, f"{bucket}: {'; '.join(map(str, operations))}")
-        self._step(act_short if self._short.takes(bucket, operations) else act)
+        marked = f"{request.id}: " if request else ""
+        self.world.note(self.name, f"{bucket}: {marked}{'; '.join(map(str, operations))}")
+        self._step(act_short if request is None and self._short.takes(bucket, operations) else act)
         return done
+
+    def _after_write(self) -> None:
+        """The engine hears of it; and how far the clock that may have stamped it was ahead is not forgotten."""
+        self.cluster.ahead = max(self.cluster.ahead, (self.wall_ms() - self.world.wall_ms()) / 1000)
+        self.engine.local(self.time())
 
     @property
     def has_left(self) -> bool:
@@ -269,7 +329,7 @@ class SimNode:
 
     def leave(self) -> None:
         """Ask to leave."""
-        self._step(lambda: self.engine.leave(self.world.now))
+        self._step(lambda: self.engine.leave(self.time()))
 
     def evict(self, name: str, force: bool) -> bool:
         """Propose to evict another node, or do so by force; False when it is refused."""
@@ -278,7 +338,7 @@ class SimNode:
         def act() -> None:
             nonlocal done
             try:
-                self.engine.evict(name, force, self.world.now)
+                self.engine.evict(name, force, self.time())
                 done = True
             except (QuorumMissing, MembershipMisuse) as error:
                 self.world.count(f"refused: {error.counter}")
@@ -288,17 +348,17 @@ class SimNode:
 
     # -- TransportEvents
     def link_up(self, link: int, address: str, outgoing: bool, node: str = "") -> None:
-        self._step(lambda: self.engine.link_up(link, address, outgoing, self.world.now, node))
+        self._step(lambda: self.engine.link_up(link, address, outgoing, self.time(), node))
 
     def link_down(self, link: int, reason: str) -> None:
         self.world.note(self.name, f"link {link} down: {reason}")
-        self._step(lambda: self.engine.link_down(link, self.world.now))
+        self._step(lambda: self.engine.link_down(link, self.time()))
 
     def connect_failed(self, address: str, reason: str) -> None:
-        self._step(lambda: self.engine.connect_failed(address, self.world.now))
+        self._step(lambda: self.engine.connect_failed(address, self.time()))
 
     def message(self, link: int, message: Message) -> None:
-        self._step(lambda: self.engine.receive(link, message, self.world.now, self.wall_ms()))
+        self._step(lambda: self.engine.receive(link, message, self.time(), self.wall_ms()))
 
     def _told(self, event: str, details: dict[str, Any]) -> None:
         self.world.note(self.name, f"{event} {details}")
@@ -309,6 +369,7 @@ class SimNode:
         elif event == "state" and details["state"] == states.STARTING_OVER:
             self.collected = {bucket: self.store.floor(bucket) for bucket in self.buckets()}
             self.had = {bucket: self.contexts(bucket) for bucket in self.buckets()}
+            self.unreadable = {bucket: self.set_aside(bucket) for bucket in self.buckets()}
 
     # -- what oracles read
     def queues(self) -> dict[str, tuple[int, int]]:
@@ -342,6 +403,7 @@ class SimNode:
         """It has another state than its own of before, of which nothing need be found again."""
         self._durable.pop(bucket, None)
         self._promised.pop(bucket, None)
+        self._checkpointed.pop(bucket, None)
 
     def rescued(self, bucket: str) -> dict[bytes, Clock]:
         """Rows in the rescue files of a bucket: their names and contexts."""
@@ -372,9 +434,36 @@ class SimNode:
         """What is known to be on its disk."""
         return join(self._durable.get(bucket, {}), self.synced_clock(bucket) if self.up else {})
 
+    def time(self) -> float:
+        """Seconds by this machine's clock that only grows."""
+        return self.world.now * self._rate + self._offset
+
     def wall_ms(self) -> int:
         """This machine's idea of the time."""
-        return self.world.wall_ms() + int(self.skew * 1000)
+        return WALL_START_MS + int((self.time() + self.skew) * 1000)
+
+    def set_rate(self, rate: float) -> None:
+        """Let its clocks run at another rate, from where they are."""
+        self._offset = self.time() - self.world.now * rate
+        self._rate = rate
+        self._due = None
+
+    def set_clock(self) -> None:
+        """Its clocks run as they should from now on, and the one on the wall is right but for what it was off by."""
+        self.set_rate(1.0)
+        self.skew = self.world.now - self.time() + max(-2.0, min(self.skew, 0.5))
+
+    def new_disk(self, disk: SimDisk) -> None:
+        """Go on with another disk."""
+        self.disk, self._checkpointed, self.accepting = disk, {}, False
+        self.cluster.sessions.forget(self)
+
+    def take_over(self, twin: SimNode) -> None:
+        """Go on with the directory of a twin, where its process has left it."""
+        self.disk, self._durable, self._promised = twin.disk, twin._durable, twin._promised
+        self._checkpointed, self.was_entering = twin._checkpointed, twin.was_entering
+        self.boots += twin.boots
+        self.cluster.sessions.forget(self)
 
     def buckets(self) -> list[str]:
         return sorted(self.store.buckets())
@@ -421,12 +510,22 @@ class SimNode:
     def rows(self, bucket: str) -> list[Row]:
         """All rows, dead ones among them, in order."""
         held = self.store.bucket(bucket)
-        return list(held.all_rows()) if held is not None else []
+        return list(held.all_rows(skip_damaged=True)) if held is not None else []
 
     def image(self, bucket: str, key: bytes) -> bytes | None:
-        """Image of a row by its key here."""
+        """Image of a row by its key here; None, too, for one that was set aside."""
         held = self.store.bucket(bucket)
-        return held.get(key) if held is not None else None
+        return held.peek(key) if held is not None else None
+
+    def set_aside(self, bucket: str) -> set[bytes]:
+        """Names of rows that fail their checksums."""
+        held = self.store.bucket(bucket)
+        names: set[bytes] = set()
+        for key in held.damaged.values() if held is not None else ():
+            if key and parse(key).code in CELLS:
+                key = key[:-4] + actor_bytes(self.actor_id(int.from_bytes(key[-4:], "big")))
+            names.add(key)
+        return names
 
     def row(self, bucket: str, name: bytes, cell: bool) -> bytes | None:
         """Image of a row by its name in the history."""
@@ -439,6 +538,11 @@ class SimNode:
                 return None
             name = name[:-8] + index.to_bytes(4, "big")
         return held.get(name)
+
+    def holds_damage(self, bucket: str) -> bool:
+        """Whether rows of a bucket were set aside."""
+        held = self.store.bucket(bucket)
+        return held is not None and bool(held.damaged)
 
     def _index(self, owner: bytes) -> int | None:
         if owner == actor_bytes(self.private):

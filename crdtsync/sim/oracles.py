@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from crdtsync import kernels
 from crdtsync.clocks.vector import covers, join
 from crdtsync.datatypes.rows import Row
+from crdtsync.errors import RowDamaged
 from crdtsync.sim.history import Clock, History
 from crdtsync.sim.reading import fact_of, row_meaning, row_name
 from crdtsync.sim.world import Violation, World
@@ -126,6 +127,8 @@ class Oracles:
                 gone = had.get(fact.row, {}).get(actor, 0) < fact.seq <= collected.get(actor, 0)
                 if gone or self.history(bucket).overwritten(fact, before):
                     continue
+                if fact.row in node.unreadable.get(bucket, ()):
+                    continue
                 if rescued.get(fact.row, {}).get(actor, 0) < fact.seq:
                     event = f"event {fact.seq} of actor {actor:x} on {fact.row!r}"
                     raise Violation(f"rescue: {node.name} gave up {event}, it is in no rescue file")
@@ -138,13 +141,33 @@ class Oracles:
 
     def _alone(self, node: SimNode, bucket: str, before: Clock) -> Clock:
         """What a node held, and nobody else has on a disk, may be gone.  Gives what the others have."""
-        top: Clock = {}
+        top: Clock = dict(node.clock(bucket)) if node.accepting else {}
         for other in node.others():
             top = join(top, other.holding(bucket))
         for actor in before:
             self.history(bucket).excuse(actor, top.get(actor, 0))
         node.forget_promises(bucket)
         return top
+
+    def take_over(self, twin: SimNode, node: SimNode) -> None:
+        """A node goes on with the directory of another."""
+        self._judged[node.name] = self._judged.pop(twin.name, {})
+
+    def damage_accepted(self, node: SimNode, checkpointed: dict[str, Clock]) -> None:
+        """A node goes on with what could be read of its journal: no less than its table had, and the others hold."""
+        self._judged.pop(node.name, None)
+        for bucket in self.histories:
+            clock = node.clock(bucket)
+            if not covers(clock, checkpointed.get(bucket, {})):
+                raise Violation(f"damage: {bucket} at {node.name} is at {clock}, its table had {checkpointed[bucket]}")
+            self._alone(node, bucket, self._everything(bucket))
+            self.histories[bucket].truncate(node.private, clock.get(node.private, 0))
+        for bucket in node.buckets():
+            self.whole(node, bucket)
+
+    def _everything(self, bucket: str) -> Clock:
+        """All that was ever written in a bucket."""
+        return {actor: len(facts) for actor, facts in self.history(bucket).by_actor.items()}
 
     def whole(self, node: SimNode, bucket: str) -> None:
         """Judge all rows of a bucket: after a start, after a collection, and now and then."""
@@ -180,11 +203,21 @@ class Oracles:
 
     def _row(self, node: SimNode, bucket: str, row: bytes, clock: Clock) -> None:
         self.rows += 1
-        image = node.row(bucket, row, self.history(bucket).is_cell(row))
+        try:
+            image = node.row(bucket, row, self.history(bucket).is_cell(row))
+        except RowDamaged:
+            self._unreadable(node)
+            return
         found = row_meaning(image, node.actor_id) if image is not None else None
         expected = self.history(bucket).expected(row, clock)
         if found != expected:
             raise Violation(f"meaning: {bucket} at {node.name}: row {row!r} is {found}, should be {expected}")
+
+    def _unreadable(self, node: SimNode) -> None:
+        """A row was set aside: only where a bit was turned over."""
+        if not node.disk.flipped:
+            raise Violation(f"damage: {node.name} has set a row aside, and its disk is sound")
+        self.world.count("row unreadable when judged")
 
     def bounded(self, node: SimNode) -> None:
         """Nothing piles up."""
@@ -194,7 +227,7 @@ class Oracles:
 
     # -- the end
     def agreed(self, nodes: Sequence[SimNode]) -> str:
-        """"" when all replicas are equal and nothing dead is left, else what is still missing."""
+        """ "" when all replicas are equal and nothing dead is left, else what is still missing."""
         first = nodes[0]
         for node in nodes[1:]:
             if node.members() != first.members():
@@ -206,6 +239,8 @@ class Oracles:
                     return f"clock of {bucket} at {node.name} differs"
         for node in nodes:
             for bucket in first.buckets():
+                if node.holds_damage(bucket):
+                    return f"damaged rows of {bucket} at {node.name}"
                 dead = [key for key, image in node.rows(bucket) if kernels.row_dead(image)]
                 if dead:
                     return f"{len(dead)} dead rows of {bucket} at {node.name}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from crdtsync.config import KIB, ClusterSettings, Config
-from crdtsync.sim.faults import Plan
+from crdtsync.sim.plan import Plan
 
 CLUSTER = ClusterSettings(
     value_bytes_max=4 * KIB, key_bytes_max=255, depth_max=16, part_bytes_max=64 * KIB, batch_bytes_max=16 * KIB
@@ -28,13 +28,14 @@ BASE = Config(
 ).validate()
 
 
-def node_config(plan: Plan, name: str, address: str, join: tuple[str, ...]) -> Config:
+def node_config(plan: Plan, name: str, address: str, join: tuple[str, ...], accept_damage: bool = False) -> Config:
     """The Config of one simulated node.  (Not validated each time: BASE was, and what is replaced fits.)"""
     return msgspec.structs.replace(
         BASE,
         name=name,
         listen=address,
         join=join,
+        accept_damage=accept_damage,
         part_bytes=512 if plan.small_parts else 16 * KIB,
         transfer_bytes_max=KIB if plan.long_transfers else 64 * KIB,
         credit_parts=2 if plan.small_parts else 4,

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 
 import msgspec
 
-from crdtsync.sim.faults import NODES_MAX, Plan, draw
+from crdtsync.sim.plan import NODES_MAX, Plan, draw
 from crdtsync.sim.trial import Verdict, run
 
 SEEDS = 12  # tried for each simpler plan, the one that failed last first

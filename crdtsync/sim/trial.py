@@ -12,12 +12,14 @@ from contextlib import contextmanager
 import msgspec
 
 from crdtsync.sim.cluster import Cluster
-from crdtsync.sim.faults import Nemesis, Plan, draw
+from crdtsync.sim.faults import Nemesis
+from crdtsync.sim.plan import Plan, draw
 from crdtsync.sim.world import Violation, World
 
 FORMING_MAX = 60.0  # s of virtual time until the first nodes are one cluster
 WORKING_MAX = 120.0  # s until all operations are done, however much is down
 SETTLE_MAX = 90.0  # s from the end of the faults until all replicas agree and hold nothing dead
+ANSWER_MAX = 10.0  # s until who waits for a token that is lost knows it
 REST = 0.9  # s in which nothing happens at the end
 TAIL = 60  # lines of the trace that a failure shows
 
@@ -33,7 +35,8 @@ class Verdict(msgspec.Struct):
     nodes: int
     virtual_time: float  # s
     settled_in: float  # s of virtual time from the end of the faults
-    counters: Counter[str]
+    counters: Counter[str]  # faults and what came of them, as the world saw it
+    inside: Counter[str]  # what the nodes counted themselves
     tail: list[str]
 
     def summary(self) -> str:
@@ -86,9 +89,10 @@ def run(seed: int, trace: Callable[[str], None] | None = None, plan: Plan | None
         trace_hash=world.trace_hash(),
         operations=cluster.operations,
         nodes=len(cluster.nodes),
-        virtual_time=world.now,
+        virtual_time=world.awake,
         settled_in=settled_in,
         counters=world.counters,
+        inside=cluster.totals,
         tail=world.lines[-TAIL:] if problem else [],
     )
 
@@ -102,9 +106,10 @@ def _live(world: World, cluster: Cluster, plan: Plan) -> float:
     _wait(world, lambda: "" if cluster.operations >= plan.operations else "too slow", WORKING_MAX, "no progress")
     nemesis.stopped = True
     cluster.calm()
-    begun = world.now
+    begun = world.awake
     _wait(world, cluster.settled, SETTLE_MAX, "no agreement after the faults")
-    settled_in = world.now - begun
+    settled_in = world.awake - begun
+    _wait(world, cluster.waiting, ANSWER_MAX, "a token was waited for in vain")
     _rest(world, cluster)
     cluster.finish()
     return settled_in
@@ -123,8 +128,8 @@ def _rest(world: World, cluster: Cluster) -> None:
 
 def _wait(world: World, missing: Callable[[], str], most: float, what: str) -> None:
     """Let time pass until nothing is `missing`; a Violation when that takes longer than `most` seconds."""
-    end = world.now + most
+    end = world.awake + most
     while still := missing():
-        if world.now >= end:
+        if world.awake >= end:
             raise Violation(f"liveness: {what} within {most:.0f} s: {still}")
         world.run_until(world.now + 0.25)

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from functools import cache
+from itertools import accumulate
 from typing import Any, NamedTuple
 
 from crdtsync import kernels
@@ -23,7 +25,7 @@ PRODUCT = top("product", map.CODE)
 SIZES = PRODUCT.inside("sizes", map.CODE)
 VIEWS, VISITS = top("views", gcounter.CODE), PRODUCT.inside("visits", gcounter.CODE)
 STOCK, SOLD = top("stock", pncounter.CODE), SIZES.inside("sold", pncounter.CODE)
-SEEN = top("seen", gset.CODE)
+SEEN, COLOURS = top("seen", gset.CODE), SIZES.inside("colours", gset.CODE)
 TAGS, LABELS = top("tags", orset.CODE), PRODUCT.inside("tags", orset.CODE)
 OPEN, SHOWN = top("open", flag.CODE), SIZES.inside("", flag.CODE)
 PRICE, OWNER = top("price", lwwregister.CODE), top("owner", lwwregister.CODE)
@@ -70,7 +72,7 @@ CHOICES = (
     Choice(8, gcounter.INCREMENT, (VIEWS, VISITS), lambda rng: rng.randint(1, 5)),
     Choice(10, pncounter.ADD, (STOCK, SOLD), lambda rng: rng.choice((1, 2, 12, -1, -3))),
     Choice(4, pncounter.RESET, (STOCK, SOLD), _nothing),
-    Choice(5, gset.ADD, (SEEN,), _element),
+    Choice(5, gset.ADD, (SEEN, COLOURS), _element),
     Choice(14, orset.ADD, (TAGS, LABELS), _element),
     Choice(12, orset.DISCARD, (TAGS, LABELS), _element),
     Choice(1, orset.CLEAR, (TAGS, LABELS), _nothing),
@@ -82,21 +84,33 @@ CHOICES = (
     Choice(3, mvregister.RESOLVE, (NOTE, SIZE), _value),
     Choice(3, mvregister.CLEAR, (NOTE, SIZE), _nothing),
     Choice(2, map.REMOVE, (PRODUCT,), lambda rng: rng.choice((b"visits", b"tags", b"name", b"sizes"))),
-    Choice(1, map.REMOVE, (SIZES,), lambda rng: rng.choice((b"sold", b"", b"size"))),
+    Choice(1, map.REMOVE, (SIZES,), lambda rng: rng.choice((b"sold", b"", b"size", b"colours"))),
     Choice(1, map.CLEAR, (PRODUCT, SIZES), _nothing),
 )
-WEIGHTS = [choice.weight for choice in CHOICES]
+WEIGHTS = list(accumulate(choice.weight for choice in CHOICES))
 DELETE_SHARE = 0.01
+COLD_KEYS = 200  # keys of each kind that are seldom written to
+
+
+@cache
+def cold(place: Place, number: int) -> Place:
+    """The same object under one of the many keys that are seldom written to."""
+    found = top(f"{place.name}-{number}", map.CODE if place.fields else place.code)
+    for depth, field in enumerate(place.fields, 1):
+        found = found.inside(field, map.CODE if depth < len(place.fields) else place.code)
+    return found
 
 
 def _delete_key(txn: Txn, place: Place, nothing: None) -> None:
     remove_below(txn, place.name.encode() + b"\0")
 
 
-def choose(rng: random.Random) -> Operation:
-    """Some operation."""
-    choice = rng.choices(CHOICES, WEIGHTS)[0]
+def choose(rng: random.Random, cold_share: float = 0.0) -> Operation:
+    """Some operation, on one of the few hot keys or, with that chance, on one of the many cold ones."""
+    choice = rng.choices(CHOICES, cum_weights=WEIGHTS)[0]
     place = rng.choice(choice.places)
+    if cold_share and rng.random() < cold_share:
+        place = cold(place, rng.randrange(COLD_KEYS))
     if rng.random() < DELETE_SHARE:
         return Operation("delete", place, None, _delete_key)
     return Operation(choice.verb.name, place, choice.argument(rng), choice.verb.run, choice.verb)

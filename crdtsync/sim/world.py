@@ -35,7 +35,7 @@ class World:
     def __init__(self, seed: int, trace: Callable[[str], None] | None = None) -> None:
         self.seed = seed
         self.rng = random.Random(seed)
-        self.now = 0.0
+        self.now = self.slept = 0.0
         self.counters: Counter[str] = Counter()  # faults and operations, by name: the histogram of a run
         self.lines: list[str] = []
         self._trace = trace
@@ -54,11 +54,22 @@ class World:
         """Let `action` happen `delay` seconds from now."""
         return self.at(self.now + delay, action)
 
+    def skip(self, seconds: float) -> None:
+        """Let time pass in which nothing happens: everything due is put off until after it."""
+        self._events = [(time + seconds, number, event) for time, number, event in self._events]
+        self.now += seconds
+        self.slept += seconds
+
+    @property
+    def awake(self) -> float:
+        """Seconds from the start that were not skipped."""
+        return self.now - self.slept
+
     def run_until(self, time: float) -> None:
         """Let everything happen that is due up to `time`."""
-        events, busy = self._events, 0
-        while events and events[0][0] <= time:
-            due, _, event = heapq.heappop(events)
+        busy = 0
+        while self._events and self._events[0][0] <= time:
+            due, _, event = heapq.heappop(self._events)
             if event.action is not None:
                 busy = busy + 1 if due == self.now else 0
                 if busy > BUSY_MAX:

@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from crdtsync.sim import run
-from crdtsync.sim.faults import draw
+from crdtsync.sim.plan import draw
 
 SEEDS = range(500, 512)
 

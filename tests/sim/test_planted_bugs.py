@@ -14,7 +14,7 @@ from crdtsync.replication import replica as rules
 from crdtsync.replication.replica import APPLIED, STAGED, STALE_BASE, Incoming, Replica, split_rows
 from crdtsync.replication.transfers import Transfers
 from crdtsync.sim import run
-from crdtsync.sim.faults import Plan, draw
+from crdtsync.sim.plan import Plan, draw
 from crdtsync.sim.trial import Verdict
 from crdtsync.storage import recovery
 from crdtsync.storage.journal import Cut
@@ -163,7 +163,7 @@ BUGS: tuple[tuple[Callable[[Patch], None], int, str], ...] = (
     (reuse_an_actor_after_a_restart, 10, "dots"),
     (acknowledge_before_sync, 10, "lost|damage"),
     (forget_the_last_record, 10, "lost|meaning"),
-    (collect_without_stability, 10, "meaning|floor|liveness"),
+    (collect_without_stability, 10, "meaning|floor|liveness|rescue"),
     (collect_without_joiners, 30, "meaning|floor"),
     (stamp_by_the_wall_clock, 20, "operation|meaning"),
     (lose_count_of_the_digest, 10, "digest"),

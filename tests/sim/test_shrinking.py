@@ -8,7 +8,8 @@ import pytest
 from crdtsync import kernels
 from crdtsync.sim import __main__ as program
 from crdtsync.sim import run
-from crdtsync.sim.faults import TROUBLES, Nemesis, draw, without
+from crdtsync.sim.faults import Nemesis
+from crdtsync.sim.plan import CLOCKS, STRIKES, TROUBLES, WEATHER, draw, without
 from crdtsync.sim.shrinking import Case, kind_of, shrink, simpler
 from tests.sim.test_planted_bugs import skip_a_delta
 
@@ -43,13 +44,16 @@ def test_simpler_plans_have_less() -> None:
 
 
 def test_every_trouble_can_be_left_out() -> None:
-    drawn = {name for seed in range(300) for name in draw(seed).rates}
-    assert drawn <= TROUBLES
-    for name in drawn:
+    drawn = {name for seed in range(2_000) for name, rate in draw(seed).rates.items() if rate}
+    assert drawn == STRIKES, "what can go wrong does, in some seed"
+    for name in STRIKES:
         assert hasattr(Nemesis, "_" + name.replace(" ", "_"))
+    for name in WEATHER:
+        assert any(getattr(draw(seed).weather, name) for seed in range(100))
     for name in TROUBLES:
         plan = without(draw(3), name)
-        assert not plan.rates.get(name) and not getattr(plan.weather, name, 0)
+        assert not plan.rates.get(name) and (name not in WEATHER or not getattr(plan.weather, name))
+        assert name not in CLOCKS or {*plan.skews, *plan.drifts} <= {0.0, 1.0, *draw(3).skews, *draw(3).drifts}
 
 
 def test_the_command(tmp_path, capsys) -> None:

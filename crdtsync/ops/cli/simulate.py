@@ -13,8 +13,9 @@ def command(arguments: tuple[str, ...]) -> int:
     """Run clusters in virtual time, with every fault, from a seed.
 
     The same as `python -m crdtsync.sim`: production code in one process, on simulated networks and disks.
-    `crdtsync simulate --seed 7 --trace` tells one run, `--seeds 0:1000` judges many, `--without power` and
-    `--only loss` choose the troubles, `--shrink` makes a small case of a seed that fails.  `--help` has the rest.
+    `crdtsync simulate --seed 7 --trace` tells one run, `--seeds 0..999 --jobs 2 --report DIR` judges many and counts
+    what they met, `--without power` and `--only loss` choose the troubles, `--shrink` makes a small case of a seed that
+    fails.  `--help` has the rest.
     """
     from crdtsync.sim.__main__ import main
 

@@ -13,8 +13,8 @@ import msgspec
 from crdtsync.ops.bench.bench import Task
 from crdtsync.ops.bench.results import Check, Sample, Unit
 from crdtsync.sim.cluster import Cluster
-from crdtsync.sim.faults import Plan
 from crdtsync.sim.network import Weather
+from crdtsync.sim.plan import Plan
 from crdtsync.sim.settings import BASE
 from crdtsync.sim.trial import undisturbed
 from crdtsync.sim.world import World
