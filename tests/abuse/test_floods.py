@@ -150,7 +150,8 @@ def sizes(few: int, many: int) -> Any:
 @sizes(200, 10_000)
 def test_idle_connections(victim: Victim, port: str, size: int) -> None:
     with unharmed(victim, 64 * 1024 * size), lines(victim, port, size, wire.HELLO):
-        assert victim.held()["files"] > size // 2 or port == "node"  # there they may be closed by now: idle
+        if victim.context is None and port != "node":  # elsewhere some have been cut off by now: they answer no probe
+            assert victim.held()["files"] > size // 2
         victim.serves()
 
 
