@@ -90,11 +90,21 @@ class Scanning(Receiving):
             if hidden is not None and hidden.staged is not None and unflat(hidden.staged["t0"]) != t0:
                 self.drop_scan(bucket)
                 hidden = None
+            if hidden is not None:
+                self._go_on(hidden)
             if hidden is None:
                 hidden = self.add_bucket(self.new_bucket(bucket, HIDDEN))
                 # `direct` is for earlier versions, which put a scan in place whole only if it says so.
                 hidden.staged = {"t0": flat(t0), "resume": BEGINNING, "direct": False, "finish": None, "most": []}
             return hidden
+
+    def _go_on(self, hidden: Bucket) -> None:
+        """More is about to be taken in: what an attempt to finish has noted, which then failed, tells too little."""
+        # RULE: rows are never ahead of the clock; a start that finished by the earlier note would show such rows
+        if hidden.staged is not None and hidden.staged["finish"]:
+            state = {**hidden.staged, "finish": None}
+            self.journal.append(payload(facts.STAGED, hidden.number, state, []))
+            hidden.staged, hidden.meta_dirty = state, True
 
     def _note_most(self, hidden: Bucket, most: Clock) -> None:
         """The state counts rows before they are staged: after a crash in between they are staged anew."""
@@ -165,6 +175,8 @@ class Scanning(Receiving):
             self.add_actors(self.actors.unknown([*target, *floor, *(a for part in staged for a in part.actors)]))
             claim, low = self.actors.inward(target), self.actors.inward(floor)
         self._check_scan(hidden, claim)
+        with self.lock:
+            self._go_on(hidden)
         rows = self.local_rows(staged)
         for part in staged:
             self._note_most(hidden, self.actors.inward(part.most(self.actors.outward(t0))))

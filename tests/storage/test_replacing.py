@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from crdtsync.datatypes.rows import Applied
-from crdtsync.errors import BadTransfer, RowDamaged
+from crdtsync.errors import BadTransfer, DiskFull, RowDamaged
+from crdtsync.kernels import row_context
 from crdtsync.storage.bucket import DROPPED
 from crdtsync.storage.disk import MemoryDisk
 from crdtsync.storage.maps import MemoryMap
@@ -222,3 +223,25 @@ def test_a_bucket_given_up_stays_so_over_a_start_and_can_be_replaced_by_nothing(
     while old.checkpoint():
         pass
     assert all(bucket.state != DROPPED for bucket in old.numbered.values())
+
+
+def test_a_replacement_that_failed_and_took_in_more_is_not_finished_by_what_it_noted_first() -> None:
+    """A rescue file that finds no room ends the first attempt; a crash comes while a second scan is staged."""
+    disk, table = MemoryDisk(), MemoryMap()
+    old, member = two(disk, table)
+    old.give_up("default")
+    room, disk.capacity = disk.capacity, sum(map(len, disk.files.values())) + 10
+    with pytest.raises(DiskFull):
+        take(old, member)
+    disk.capacity = room
+    member.transact("default", lambda txn: [remove(txn, "theirs", n) for n in range(10)])
+    part, after = member.scan("default", b"", PART)
+    old.stage_scan("default", {}, old.stage("default", part), after or b"\xff")
+    old.abandon()
+    back = again(disk, table)
+    for image in rows_of(back).values():
+        assert all(seq <= bucket_of(back).clock.get(actor, 0) for actor, seq in row_context(image))
+    check_inner(back)
+    take(back, member)
+    assert back.clock("default") == member.clock("default")
+    check_inner(back)
