@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from crdtsync.bounds import INTEGER_MAX, MANY
 from crdtsync.errors import ConfigError, InsecureAddress
 
 KIB, MIB = 1024, 1024 * 1024
@@ -134,8 +135,6 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
             )
         if after and after < 5 * self.heartbeat_interval:
             raise ConfigError("cluster.evict_after must be at least five times heartbeat_interval.")
-        if self.cluster.key_bytes_max > 255 or self.cluster.depth_max > 64:
-            raise ConfigError("cluster.key_bytes_max must be at most 255, and cluster.depth_max at most 64.")
         if self.cluster.batch_bytes_max >= self.cluster.part_bytes_max:
             raise ConfigError("cluster.batch_bytes_max must be below cluster.part_bytes_max: a batch is never split.")
         if self.cluster.value_bytes_max > self.cluster.batch_bytes_max // 2:
@@ -335,6 +334,8 @@ def _check_positive(name: str, value: object) -> None:
         raise ConfigError(f"{name} is {value}; it must be a number above 0.")
     if isinstance(value, float) and value > SECONDS_MAX:
         raise ConfigError(f"{name} is {value:g}; it may be {SECONDS_MAX:,.0f} at most.")
+    if type(value) is int and value > (most := INTEGER_MAX.get(name, MANY)):
+        raise ConfigError(f"{name} is {value:,}; it may be {most:,} at most.")
 
 
 def milliseconds(seconds: float) -> int:

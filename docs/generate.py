@@ -38,7 +38,8 @@ value holds, control characters are printed as escapes. Colours stay off with `N
 SETTINGS_HEAD = """\
 Of `crdtsync start`. A setting comes from its default, a TOML file (`--config`), the environment, or a flag; what comes
 later in this list wins. A name that there is not is an error that says where it stands. Numbers are in the unit that
-the setting names; with a unit of its own it is a text: `"64MiB"`, `"20MB"`, `"500ms"`, `"2s"`, `"10min"`. Lists are
+the setting names; with a unit of its own it is a text: `"64MiB"`, `"20MB"`, `"500ms"`, `"2s"`, `"10min"`. What no
+machine could want is refused, with the largest that there may be. Lists are
 separated by commas in variables and flags. Names with a dot belong to a table of the file:
 """
 

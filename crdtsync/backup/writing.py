@@ -241,7 +241,7 @@ def write_pieces(
             file.flush()
             os.fsync(file.fileno())
         check(partial)
-        _name(partial, target, force)
+        give_name(partial, target, force)
     finally:
         with contextlib.suppress(FileNotFoundError):
             partial.unlink()
@@ -260,7 +260,7 @@ def check_free(target: Path, force: bool, parent: str | os.PathLike[str] | None 
         raise FileThere(f"{target} is the backup that the new one is to build on.", hint="Choose another place.")
 
 
-def _name(partial: Path, target: Path, force: bool) -> None:
+def give_name(partial: Path, target: Path, force: bool) -> None:
     """Give the complete file its name; a file that has come there meanwhile is not overwritten either."""
     if force:
         os.replace(partial, target)

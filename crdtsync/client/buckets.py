@@ -15,7 +15,7 @@ from crdtsync.handles import Backend, Item, Objects
 from crdtsync.handles.batches import CURRENT, BatchScope
 
 if TYPE_CHECKING:
-    from crdtsync.client.client import Line
+    from crdtsync.client.lines import Line
     from crdtsync.client.watching import RemoteWatcher
 
 

@@ -8,19 +8,18 @@ from contextlib import AbstractContextManager
 from typing import Any
 
 from crdtsync.client import verbs
-from crdtsync.client.blocking import Blocking
 from crdtsync.client.buckets import RemoteBucket
 from crdtsync.client.calls import Caller
+from crdtsync.client.lines import Line
 from crdtsync.client.nodes import Nodes
 from crdtsync.client.streaming import WriteStream
-from crdtsync.client.verbs import Answer
 from crdtsync.client.watching import RemoteWatcher
 from crdtsync.config import ConnectConfig, make_connect_config
 from crdtsync.datatypes import keys
 from crdtsync.datatypes.keys import Place
 from crdtsync.errors import CrdtsyncError
 from crdtsync.handles import Backend, Item, Objects
-from crdtsync.handles.batches import DEFAULT_BUCKET, BatchScope, Operation
+from crdtsync.handles.batches import DEFAULT_BUCKET, BatchScope
 
 
 def connect(addresses: str | Iterable[str], **settings: Any) -> Client:
@@ -30,42 +29,6 @@ def connect(addresses: str | Iterable[str], **settings: Any) -> Client:
     ConfigError, InsecureAddress, Unreachable, Denied.
     """
     return Client(addresses, make_connect_config(settings))
-
-
-class Line(Blocking):
-    """What the buckets of one client share; carries its batches out."""
-
-    @property
-    def batch_bytes_max(self) -> int:
-        """ClusterSettings.batch_bytes_max of the node."""
-        return int(self.caller.described.batch_bytes_max)
-
-    def refused(self, error: CrdtsyncError) -> CrdtsyncError:
-        """Count a refusal; gives it back, to be raised."""
-        return self.caller.counters.refused(error)
-
-    def carry_out(
-        self, bucket: str, operations: list[Operation], request_id: str | None = None, *, sync: bool = False
-    ) -> Answer:
-        """The operations of a batch, all or none."""
-        return self.run(verbs.write(self.caller, bucket, operations, request_id, sync))
-
-    def token_after(self, bucket: str, answer: Answer) -> str:
-        """A token of a batch; of where the bucket stands now when it changed nothing."""
-        return answer.token or self.run(verbs.position(self.caller, [bucket])).token
-
-    def wait_durable(self) -> None:
-        """The node has waited: `carry_out` asked it to."""
-
-    def watch(self, bucket: str | None, prefix: str, after: str | None, values: bool) -> RemoteWatcher:
-        """See Client.watch."""
-        try:
-            if bucket is not None:
-                keys.check_bucket(bucket)
-            keys.check_prefix(prefix)
-        except CrdtsyncError as error:
-            raise self.refused(error) from None
-        return RemoteWatcher(self, bucket, prefix, after, values)
 
 
 class Client(Objects):

@@ -27,7 +27,7 @@ from crdtsync.errors import BatchMisuse
 from crdtsync.handles.batches import BatchScope
 
 if TYPE_CHECKING:
-    from crdtsync.client.client import Line
+    from crdtsync.client.lines import Line
 
 
 class WriteStream(RemoteBucket):

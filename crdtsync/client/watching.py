@@ -21,7 +21,7 @@ from crdtsync.errors import Closed, CrdtsyncError
 from crdtsync.handles import Change
 
 if TYPE_CHECKING:
-    from crdtsync.client.client import Line
+    from crdtsync.client.lines import Line
 
 PUT_INTERVAL = 0.1  # s between two looks whether a reader that is behind has closed its watcher
 

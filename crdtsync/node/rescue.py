@@ -119,7 +119,8 @@ class Rescue:
         self._store.disk.remove(name)
 
     def _unknown(self, name: str) -> CrdtsyncError:
-        return self._local.refused(MembershipMisuse(f"There is no rescue file {name!r}.", hint="show() lists them."))
+        hint = "rescue.show() and `crdtsync rescue show` list them."
+        return self._local.refused(MembershipMisuse(f"There is no rescue file {name!r}.", hint=hint))
 
     def _read(self, name: str) -> Content:
         if name not in self.names():

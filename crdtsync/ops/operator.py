@@ -14,6 +14,7 @@ from google.protobuf.message import Message
 from crdtsync.client.answers import read
 from crdtsync.client.calls import Call
 from crdtsync.client.failures import CallFailed
+from crdtsync.client.lines import line_of
 from crdtsync.config import milliseconds
 from crdtsync.errors import BadFrame, Unreachable
 from crdtsync.transport.pb import admin_pb2 as pb
@@ -32,7 +33,7 @@ class Operator:
     """One node, as operators see it.  Every call raises what the node raises, Unreachable and Denied."""
 
     def __init__(self, client: Client) -> None:
-        self._line = client._line
+        self._line = line_of(client)
 
     def _call(self, method: str, request: Message, kind: type[M], timeout: float | None = None) -> M:
         """One call, made once; `timeout` is for those that wait in the node."""

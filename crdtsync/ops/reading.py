@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from crdtsync.client.answers import plain, read
 from crdtsync.client.calls import Call
+from crdtsync.client.lines import line_of
 from crdtsync.errors import BadFrame, InvalidToken, ValueTooLarge
 from crdtsync.transport.pb import data_pb2 as pb
 
@@ -70,7 +71,7 @@ def _read(bucket: RemoteBucket, queries: list[pb.Query]) -> Sequence[pb.Result]:
 
 
 def _call(bucket: RemoteBucket, call: Call) -> list[bytes]:
-    line = bucket._line
+    line = line_of(bucket)
     _, answers, _ = line.run(line.caller.make(call))
     return answers
 
@@ -94,7 +95,7 @@ def _page(bucket: RemoteBucket, prefix: str, cursor: bytes, limit: int, kind: st
     request = pb.ScanRequest(
         bucket=bucket.name, prefix=prefix, cursor=cursor, limit=limit, type=kind or "", packed=True
     )
-    line = bucket._line
+    line = line_of(bucket)
     _, answers, complete = line.run(line.caller.make(Call("Scan", request.SerializeToString(), pages=True)))
     responses = [read(pb.ScanResponse, answer) for answer in answers]
     items = [item for response in responses for item in response.items]

@@ -6,6 +6,7 @@ What they ask may take long and is worked off on threads of its own, so that it 
 from __future__ import annotations
 
 import json
+import os
 import tempfile
 import threading
 from collections.abc import Callable
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import msgspec
 
 from crdtsync.datatypes import jsonform
-from crdtsync.errors import BadRequest, DiskFull, NotOffered, ValueTooLarge
+from crdtsync.errors import BadRequest, CrdtsyncError, DiskFull, NotOffered, ValueTooLarge
 from crdtsync.service.calls import Calls, read, read_on, write
 from crdtsync.transport.pb import admin_pb2 as pb
 
@@ -166,7 +167,11 @@ class Admin:
         """Merge backup files into the running node; they are kept in a directory for temporary files until then."""
         with tempfile.TemporaryDirectory(prefix="crdtsync-restore-") as directory:
             paths = await self._received(context, Path(directory))
-            merged = await self._workers.operate(self._node.restore, paths)
+            try:
+                merged = await self._workers.operate(self._node.restore, paths)
+            except CrdtsyncError as error:  # the caller knows no such path, and its files by their order
+                error.message = error.message.replace(f"{directory}{os.sep}", "of what was sent, ")
+                raise
         return pb.RestoreResponse(json=json.dumps(msgspec.structs.asdict(merged))).SerializeToString()
 
     async def _received(self, context: Any, directory: Path) -> list[Path]:
@@ -183,7 +188,7 @@ class Admin:
                         f"A restore takes at most {self._config.restore_bytes_max:,} bytes in {FILES_MAX:,} files."
                     )
                 if file is None:
-                    paths.append(directory / f"{len(paths)}.backup")
+                    paths.append(directory / f"file {len(paths) + 1}")
                     file = paths[-1].open("wb")
                 await self._workers.operate(file.write, chunk.data)
                 if chunk.last:

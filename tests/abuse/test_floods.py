@@ -100,9 +100,10 @@ class Victim:
     def close(self) -> None:
         self.client.close()
         self.peer.close()
-        assert self.process.stdin is not None
+        assert self.process.stdin is not None and self.process.stdout is not None
         self.process.stdin.close()
         assert self.process.wait(60) == 0
+        self.process.stdout.close()
 
 
 @pytest.fixture(scope="module", params=["plaintext", "tls"])

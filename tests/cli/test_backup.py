@@ -148,6 +148,7 @@ def test_what_a_running_node_refuses(served: Process, directory: Path, tmp_path:
     (tmp_path / "b").write_bytes(data[:-1])
     done = run("backup", "merge", "--node", str(directory), str(tmp_path / "b"))
     assert done.code == 5 and "cut off" in done.err
+    assert "of what was sent, file 1: " in done.err and "crdtsync-restore" not in done.err  # no path of another machine
     done = run("backup", "create", "--node", served.addresses["programs"], str(tmp_path / "c"))
     assert done.code == 3 and "operators" in done.err
     assert run("backup", "create", "a", "b", "c").code == 2

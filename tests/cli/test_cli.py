@@ -140,6 +140,8 @@ def test_check_of_a_sound_store(tmp_path: Path) -> None:
     done = crdtsync("check", str(tmp_path / "store"))
     assert (done.returncode, done.stderr) == (0, "")
     assert "is sound" in done.stdout and "2 rows" in done.stdout
+    told = json.loads(crdtsync("check", str(tmp_path / "store"), "--output", "json").stdout)
+    assert told["ok"] is True and told["problems"] == [] and told["figures"]["rows"] == 2
 
 
 def test_check_of_a_damaged_store_says_what_is_wrong(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from pathlib import Path
@@ -10,7 +11,8 @@ from unittest import mock
 import msgspec
 import pytest
 
-from crdtsync.config import ClusterSettings, Config
+from crdtsync.bounds import INTEGER_MAX
+from crdtsync.config import ClusterSettings, Config, ConnectConfig, make_connect_config
 from crdtsync.errors import ConfigError, InsecureAddress
 from crdtsync.ops.settings.reading import checked, from_text
 from crdtsync.ops.settings.service import ServiceSettings
@@ -110,6 +112,34 @@ def test_a_file_that_the_parser_cannot_take_is_told(text: str, tmp_path: Path) -
 def test_a_time_beyond_its_range_is_refused(name: str, text: str) -> None:
     with pytest.raises(ConfigError, match=name.removeprefix("server.")):
         effective(gather(flags={name: text}))
+
+
+INTEGERS = [name for name, setting in settings().items() if setting.type is int]
+
+
+@pytest.mark.parametrize("name", INTEGERS)
+def test_a_whole_number_beyond_its_largest_is_refused(name: str) -> None:
+    plain = name.removeprefix("server.")
+    largest = INTEGER_MAX[plain]
+    assert settings()[name].default <= largest
+    for value in (largest + 1, 2**63, 10**30, 10**400):
+        with pytest.raises(ConfigError, match=plain.rpartition(".")[2] + ".* may be ") as caught:
+            effective(gather(flags={name: str(value)}))
+        assert f"{largest:,}" in caught.value.message
+    with contextlib.suppress(ConfigError):  # which may not fit with others, and is not too much by itself
+        effective(gather(flags={name: str(largest)}))
+        return
+    with pytest.raises(ConfigError) as caught:
+        effective(gather(flags={name: str(largest)}))
+    assert " at most." not in caught.value.message or "may be" not in caught.value.message
+
+
+def test_every_whole_number_has_its_largest() -> None:
+    known = {name.removeprefix("server.") for name in INTEGERS}
+    known |= {field.name for field in msgspec.structs.fields(ConnectConfig) if field.type is int}
+    assert known == set(INTEGER_MAX)
+    with pytest.raises(ConfigError, match=r"attempts is .* may be 1,000,000 at most"):
+        make_connect_config({"attempts": 10**30})
 
 
 @pytest.mark.parametrize(
@@ -240,3 +270,12 @@ def test_help_shows_the_main_settings_and_help_all_every_one() -> None:
 )
 def test_line_of_a_setting(text: str, name: str, line: int) -> None:
     assert line_of(text, name) == line
+
+
+@pytest.mark.parametrize("form", ["json", "ndjson"])
+def test_a_verdict_on_a_file_can_be_read_by_a_program(form: str, tmp_path: Path) -> None:
+    done = crdtsync("config", "validate", str(toml(tmp_path, 'lisen = "x"\nflush_bytes = "many"\n')), "-o", form)
+    told = json.loads(done.out)
+    assert done.code == 5 and told["ok"] is False and len(told["problems"]) == 2 and "line 1" in told["problems"][0]
+    done = crdtsync("config", "validate", str(toml(tmp_path, "fan_out = 3\n")), "-o", form)
+    assert done.code == 0 and json.loads(done.out) == {"ok": True, "problems": []}

@@ -39,6 +39,13 @@ def test_counters_go_up_and_down(run: Run) -> None:
     assert run("get", "stock", "--type", "pncounter").out == "8\n"
 
 
+def test_what_begins_with_a_dash_goes_behind_two(run: Run) -> None:
+    done = run("set", "temperature", "-5")
+    assert done.code == 2 and "set KEY -- -5" in done.err
+    quiet(run("set", "temperature", "--", "-5"))
+    assert run("get", "temperature", "--type", "lwwregister").out == "-5\n"
+
+
 def test_sets_gain_and_lose_elements(run: Run) -> None:
     quiet(run("add", "tags", "sale", "new", "12"))
     quiet(run("discard", "tags", "new", "absent"))

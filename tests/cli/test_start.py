@@ -32,14 +32,27 @@ def test_interrupt_is_status_130(tmp_path: Path) -> None:
 
 
 def test_what_was_written_is_pushed_before_the_end(tmp_path: Path) -> None:
-    quiet = {"pull_interval": 600.0, "heartbeat_interval": 600.0}
-    with crdtsync.open(tmp_path / "b", listen="127.0.0.1:0", **quiet) as peer:
-        late = ("--push-delay", "10min", "--pull-interval", "10min", "--heartbeat-interval", "10min")
-        with started(tmp_path / "a", "--join", peer.address, *late) as node:
-            with Caller(node.addresses["programs"]) as caller:
-                caller.apply(add("last", 7))
-            assert node.end() == 0  # left to itself it would have waited for minutes, most often
-        assert peer.pncounter("last").value == 7
+    """The only peer stands still while more is written than connections hold: the last of it has not been sent when the
+    node is told to end, and arrives all the same once the peer goes on.
+    """
+    with started(tmp_path / "b", "--pull-interval", "10min") as peer:
+        never = ("--push-delay", "10min", "--pull-interval", "10min", "--heartbeat-interval", "10min")
+        patient = ("--close-timeout", "50s", "--stop-timeout", "55s", "--keepalive-timeout", "10min")
+        with started(tmp_path / "a", "--join", peer.addresses["peers"], *never, *patient) as node:
+            peer.send(signal.SIGSTOP)
+            try:
+                with crdtsync.connect(node.addresses["programs"]) as client:
+                    for number in range(48):
+                        client.lwwregister(f"k{number:02d}").set(bytes([number]) * 2**19)
+                    client.pncounter("last").increment(7)
+                node.send(signal.SIGTERM)
+                node.wait_for("stopping on SIGTERM")
+            finally:
+                peer.send(signal.SIGCONT)
+            assert node.wait() == 0
+        assert peer.end(signal.SIGKILL) == -signal.SIGKILL  # what it has now it got before the end
+    with crdtsync.open(tmp_path / "b") as again:
+        assert again.pncounter("last").value == 7
 
 
 def test_a_retry_after_a_kill_is_answered_as_before(tmp_path: Path) -> None:

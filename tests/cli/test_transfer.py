@@ -14,19 +14,21 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 from uuid import UUID
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
 import crdtsync
-from crdtsync.errors import InvalidValue
+from crdtsync.errors import FileThere, InvalidValue
 from crdtsync.ops.files.importing import BATCH_BYTES, Importer, batches, pieces
-from crdtsync.ops.files.position import ImportPosition
+from crdtsync.ops.files.position import ExportPosition, ImportPosition, save
 from crdtsync.ops.files.rows import Line, Source, Wide, check_head, from_cell, from_ndjson, to_cell, to_csv, to_ndjson
+from crdtsync.ops.files.whole import go_on, write_whole
 from crdtsync.ops.reading import Object
 from tests.cli.conftest import Run
 from tests.cli.running import PATIENCE, Process, command, environment
@@ -265,7 +267,6 @@ def test_a_killed_export_goes_on_where_it_was(run: Run, served: Process, tmp_pat
     assert run("import", str(file)).code == 0
     arguments = ("export", "--to", str(out), "--resume", str(position))
     from crdtsync.ops.files import exporting
-    from crdtsync.ops.files.position import ExportPosition, save
 
     kept: list[ExportPosition] = []
 
@@ -273,7 +274,8 @@ def test_a_killed_export_goes_on_where_it_was(run: Run, served: Process, tmp_pat
         if at > COUNT // 2:
             raise KeyboardInterrupt
 
-    with crdtsync.connect(served.addresses["programs"]) as client, out.open("wb") as half:
+    partial = tmp_path / "out.ndjson.partial"
+    with crdtsync.connect(served.addresses["programs"]) as client, partial.open("wb") as half:
         where = ExportPosition(prefix="", bucket=os.environ["CRDTSYNC_BUCKET"], format="ndjson")
         interval, exporting.SAVE_INTERVAL = exporting.SAVE_INTERVAL, 0.0
         try:
@@ -282,18 +284,111 @@ def test_a_killed_export_goes_on_where_it_was(run: Run, served: Process, tmp_pat
         finally:
             exporting.SAVE_INTERVAL = interval
     save(position, kept[-1])
-    with out.open("ab") as half:
+    with partial.open("ab") as half:
         half.write(b'{"key":"k01500')  # of a page that the position does not know of
     assert run(*arguments, "--bucket", "another").code == 2
-    whole = out.read_bytes()
-    out.write_bytes(whole[:100])
+    whole = partial.read_bytes()
+    partial.write_bytes(whole[:100])
     done = run(*arguments)
     assert done.code == 5 and "fewer bytes" in done.err
-    out.write_bytes(whole)
+    partial.write_bytes(whole)
+    assert not out.exists()
     done = run(*arguments)
     assert done.code == 0 and "Going on behind" in done.err
     assert out.read_bytes() == file.read_bytes()
-    assert not position.exists()
+    assert not position.exists() and not partial.exists()
+
+
+def failing(at: int) -> Callable[[BinaryIO], None]:
+    """Writes some of a file, and fails there."""
+
+    def write(file: BinaryIO) -> None:
+        file.write(b"x" * at)
+        raise KeyboardInterrupt
+
+    return write
+
+
+def test_an_export_that_fails_leaves_the_file_that_is_there_and_nothing_else(tmp_path: Path) -> None:
+    target = tmp_path / "e"
+    target.write_text("precious")
+    target.chmod(0o640)
+    with pytest.raises(KeyboardInterrupt):
+        write_whole(target, True, failing(100_000))
+    assert [path.name for path in tmp_path.iterdir()] == ["e"] and target.read_text() == "precious"
+    write_whole(target, True, lambda file: None)
+    assert target.read_bytes() == b"" and target.stat().st_mode & 0o777 == 0o640
+    with pytest.raises(FileThere):  # it has come there while the export ran
+        write_whole(tmp_path / "new", False, lambda file: (tmp_path / "new").write_text("another's") and None)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["e", "new"]
+
+
+def test_an_export_is_gone_on_with_wherever_it_ended(run: Run, tmp_path: Path) -> None:
+    """Before the first position, with all written but no name given, and with a name but the position left."""
+    run("incr", "a")
+    out, kept = tmp_path / "out", tmp_path / "position"
+    partial = tmp_path / "out.partial"
+    arguments = ("export", "--to", str(out), "--resume", str(kept))
+    fresh = ExportPosition(prefix="", bucket=os.environ["CRDTSYNC_BUCKET"], format="ndjson")
+    with pytest.raises(KeyboardInterrupt):
+        go_on(out, False, fresh, False, lambda at: save(kept, at), failing(50))
+    assert kept.exists() and partial.exists() and not out.exists()
+    kept.unlink()
+    done = run(*arguments)
+    assert done.code == 2 and "out.partial" in done.err  # whose is it?
+    assert run(*arguments, "--force").code == 0
+    expected = out.read_bytes()
+    assert expected == b'{"key":"a","type":"pncounter","value":1}\n' and not partial.exists()
+
+    done_with = msgspec.structs.replace(fresh, done=True, end=len(expected))
+    save(kept, done_with)  # killed behind the name
+    assert run(*arguments).code == 0 and out.read_bytes() == expected and not kept.exists()
+    save(kept, done_with)  # killed between the two names
+    partial.hardlink_to(out)
+    assert run(*arguments).code == 0 and out.read_bytes() == expected and not partial.exists()
+    save(kept, done_with)  # killed before the name
+    out.rename(partial)
+    assert run(*arguments).code == 0 and out.read_bytes() == expected and not partial.exists()
+
+
+def test_an_export_with_force_writes_into_a_device_and_does_not_replace_it(run: Run, tmp_path: Path) -> None:
+    run("incr", "a")
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with open(os.open(pipe, os.O_RDWR | os.O_NONBLOCK), "rb", buffering=0) as reader:
+        assert run("export", "--to", str(pipe), "--force").code == 0
+        assert reader.read(1000) == b'{"key":"a","type":"pncounter","value":1}\n'
+    assert pipe.is_fifo()
+
+
+@pytest.mark.parametrize("head", ["", "key,field,type,value\n"])
+def test_an_object_without_end_is_refused_and_not_held(run: Run, tmp_path: Path, head: str) -> None:
+    """A line break is missing, or a quote open."""
+    file = tmp_path / ("f.csv" if head else "f.ndjson")
+    good = "a,,pncounter,1\n" if head else '{"key":"a","type":"pncounter","value":1}\n'
+    endless = 'b,,lwwregister,"' + "x,y\n" * 400 if head else '{"key":"' + "x" * 2000
+    file.write_text(head + good + endless)
+    done = run("import", str(file), "--line-bytes-max", "1000")
+    assert done.code == 5 and "--line-bytes-max" in done.err, done.err
+    assert f"{file}, line " in done.err and "more than 1,000 bytes" in done.err
+    assert run("keys").out in ("a\n", "")  # as with any wrong line
+    assert run("import", str(file), "--line-bytes-max", "0").code == 2
+    assert run("import", str(file), "--dry-run", "--line-bytes-max", "1000").code == 5
+    read = Counted(file.read_bytes())
+    source = Source(read, "f", line_bytes_max=1000)
+    with pytest.raises(InvalidValue, match="line_bytes_max"):
+        list(source.csv(source.head(), None) if head else source.ndjson())
+    assert read.largest <= 1001
+
+
+class Counted(io.BytesIO):
+    """Knows how much was asked for at once."""
+
+    largest = 0
+
+    def readline(self, size: int | None = -1, /) -> bytes:
+        self.largest = max(self.largest, 2**62 if size is None or size < 0 else size)
+        return super().readline(size)
 
 
 # ---- the parts

@@ -46,18 +46,19 @@ def show(config: Path | None, changed: bool, output: str, **flags: Any) -> None:
 
 @command.command("validate")
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path), metavar="FILE")
-def validate(file: Path) -> int:
+@output_option
+def validate(file: Path, output: str) -> int:
     """Check a TOML file of settings: names, types, ranges, and how they fit together.
 
     Nothing is read but the file.  Exit status 5 when something is wrong with it, with a line for each problem.
     """
     from crdtsync.ops.settings.sources import gather, problems
 
-    found = problems(gather(file))
-    for problem in found:
-        say(" ".join(part for part in (problem.message, problem.hint) if part))
-    if not found:
-        say(f"{file} is right.")
+    found = [" ".join(part for part in (each.message, each.hint) if part) for each in problems(gather(file))]
+    for line in found or [f"{file} is right."]:
+        say(line)
+    if output != "table":
+        Printer(output).one({"ok": not found, "problems": found}, ())
     return INVALID if found else 0
 
 

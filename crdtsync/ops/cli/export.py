@@ -6,7 +6,7 @@ import os
 import sys
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 import click
 
@@ -39,37 +39,42 @@ def command(
     Those whose key starts with PREFIX, in order, a line for each; a map is told field by field.  NDJSON holds every
     type and value exactly; CSV has no place for maps in maps.  Each object is of one state; what others write meanwhile
     may or may not be told.  docs/data-format.md has both forms.
+
+    FILE is there once it is whole; until then what has been written is beside it.  With --resume that is FILE.partial,
+    which an export that was cut off goes on with when it is started again with the same arguments.
     """
-    from crdtsync.errors import InvalidValue
     from crdtsync.ops.cli.progress import Progress
     from crdtsync.ops.files.exporting import export
     from crdtsync.ops.files.position import ExportPosition, load, save
+    from crdtsync.ops.files.whole import go_on, is_stream, write_whole
 
-    plain = str(to) == "-"
+    plain = str(to) == "-" or (force and is_stream(to))
     if resume is not None and plain:
         raise click.UsageError("--resume needs --to FILE.")
     kind = form or ("csv" if to.suffix.lower() == ".csv" else "ndjson")
     begun = load(resume, ExportPosition) if resume is not None else None
     position = begun or ExportPosition(prefix=prefix, bucket=bucket, format=kind)
-    check(position, (prefix, bucket, kind), to, plain or force or begun is not None)
+    check(position, (prefix, bucket, kind), to, plain or force or position.done)
     with ExitStack() as stack:
         client = stack.enter_context(remote.client())
         within = remote.bucket(client, bucket, after)
-        if plain:
-            file = sys.stdout.buffer
-        else:
-            file = stack.enter_context(to.open("r+b" if begun is not None else "wb"))
-            if file.seek(0, os.SEEK_END) < position.end:
-                raise InvalidValue(
-                    f"{to} has fewer bytes than {resume} tells of.", hint="Begin anew without that file."
-                )
-            file.truncate(position.end)
-            file.seek(position.end)
         if begun is not None:
             say(f"Going on behind {begun.objects:,} objects, of which {resume} tells.")
         progress = stack.enter_context(Progress("Exporting", "Exported", None))
         keep = None if resume is None else (lambda at: save(resume, at))
-        export(within, file, position, keep, progress.update)
+
+        def write(file: BinaryIO) -> None:
+            export(within, file, position, keep, progress.update)
+
+        if str(to) == "-":
+            write(sys.stdout.buffer)
+        elif plain:
+            with to.open("wb") as file:
+                write(file)
+        elif keep is None:
+            write_whole(to, force, write)
+        else:
+            go_on(to, force, position, begun is not None, keep, write)
     if resume is not None:
         resume.unlink(missing_ok=True)
 

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 from uuid import uuid4
 
 import click
@@ -34,12 +34,14 @@ FORMATS = ("ndjson", "csv")
 @click.option(
     "--json", "as_json", is_flag=True, help="Cells of such a table are in the JSON form where they read as it."
 )
+@click.option("--line-bytes-max", type=click.IntRange(1, 2**32), metavar="BYTES", show_default=False,
+              help="Most bytes that an object may have in FILE.  [268435456]")  # fmt: skip
 @click.option("--dry-run", is_flag=True, help="Read the whole file, say what is wrong with it, and write nothing.")
 @bucket_option
 @remote_options
 def command(
     remote: Remote, file: Path, form: str | None, resume: Path | None, key_column: str | None, key_prefix: str,
-    as_json: bool, dry_run: bool, bucket: str,
+    as_json: bool, line_bytes_max: int | None, dry_run: bool, bucket: str,
 ) -> None:  # fmt: skip
     """Write objects from a file: NDJSON, or CSV for flat data.
 
@@ -49,22 +51,23 @@ def command(
     With --resume an import that was cut off, whatever cut it off, goes on exactly where it was when it is started again
     with the same arguments: no line is left out, and none is counted twice.  It then stays with one node.
     """
-    from crdtsync.ops.files.rows import Wide
+    from crdtsync.ops.files.rows import LINE_BYTES_MAX, Wide
 
     kind = form or ("csv" if file.suffix.lower() == ".csv" else "ndjson")
     if key_column is not None and kind != "csv":
         raise click.UsageError("--key-column is for CSV.")
     wide = None if key_column is None else Wide(key_column, key_prefix, as_json)
+    told = Told(file, kind, wide, line_bytes_max or LINE_BYTES_MAX)
     with ExitStack() as stack:
         stack.enter_context(named(file))
         source = sys.stdin.buffer if str(file) == "-" else stack.enter_context(file.open("rb"))
         if dry_run:
             from crdtsync.ops.files.importing import check
 
-            count = check(lines_of(source, str(file), kind, wide, None))
+            count = check(told.lines(source))
             say(f"{count:,} objects can be read; nothing was written.")
         else:
-            transfer(remote, source, file, kind, wide, resume, bucket)
+            transfer(remote, source, told, resume, bucket)
 
 
 @contextmanager
@@ -78,16 +81,15 @@ def named(file: Path) -> Iterator[None]:
         raise
 
 
-def transfer(
-    remote: Remote, source: BinaryIO, file: Path, kind: str, wide: Wide | None, resume: Path | None, bucket: str
-) -> None:
+def transfer(remote: Remote, source: BinaryIO, told: Told, resume: Path | None, bucket: str) -> None:
     """Write what the source holds, from the position on."""
+    from crdtsync.client.lines import line_of
     from crdtsync.ops.cli.progress import Progress
     from crdtsync.ops.files.importing import Importer
     from crdtsync.ops.files.position import save
 
     with remote.one_client() as client:
-        position = begin(resume, client.name, bucket, client._line.batch_bytes_max)
+        position = begin(resume, client.name, bucket, line_of(client).batch_bytes_max)
         if resume is not None:
             save(resume, position)
             if position.line:
@@ -96,7 +98,7 @@ def transfer(
         with Progress("Importing", "Imported", total, position.end) as progress:
             keep = (lambda at: save(resume, at)) if resume is not None else (lambda at: None)
             importer = Importer(client, position, keep, progress.update)
-            importer.run(lines_of(source, str(file), kind, wide, position))
+            importer.run(told.lines(source, position))
 
 
 def begin(resume: Path | None, node: str, bucket: str, batch_bytes_max: int) -> ImportPosition:
@@ -118,19 +120,25 @@ def begin(resume: Path | None, node: str, bucket: str, batch_bytes_max: int) -> 
     return position
 
 
-def lines_of(
-    source: BinaryIO, name: str, kind: str, wide: Wide | None, position: ImportPosition | None
-) -> Iterator[Line]:
-    """The objects of a file, behind the position."""
-    from crdtsync.ops.files.importing import only_once, skip
-    from crdtsync.ops.files.rows import Source, check_head
+class Told(NamedTuple):
+    """What a file holds, as it was told."""
 
-    lines = Source(source, name)
-    head: list[str] = []
-    if kind == "csv":
-        head = lines.head()
-        check_head(head, wide)
-    if position is not None and position.end:
-        skip(source, position, lines.end)
-        lines = Source(source, name, position.line, position.end)
-    return only_once(lines.csv(head, wide) if kind == "csv" else lines.ndjson())
+    file: Path
+    kind: str
+    wide: Wide | None
+    line_bytes_max: int
+
+    def lines(self, source: BinaryIO, position: ImportPosition | None = None) -> Iterator[Line]:
+        """The objects of the file, behind the position.  Raises InvalidValue."""
+        from crdtsync.ops.files.importing import only_once, skip
+        from crdtsync.ops.files.rows import Source, check_head
+
+        lines = Source(source, str(self.file), line_bytes_max=self.line_bytes_max)
+        head: list[str] = []
+        if self.kind == "csv":
+            head = lines.head()
+            check_head(head, self.wide)
+        if position is not None and position.end:
+            skip(source, position, lines.end)
+            lines = Source(source, str(self.file), position.line, position.end, self.line_bytes_max)
+        return only_once(lines.csv(head, self.wide) if self.kind == "csv" else lines.ndjson())

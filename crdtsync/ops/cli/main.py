@@ -111,6 +111,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return status if isinstance(status, int) else 0
     except click.ClickException as error:  # usage
         error.show(sys.stderr)
+        if isinstance(error, click.NoSuchOption) and error.option_name[1:2].isdigit():
+            click.echo("What begins with - and is no option goes behind --, as in: crdtsync set KEY -- -5", err=True)
         return error.exit_code
     except CrdtsyncError as error:
         complain(str(error.message), error.hint)

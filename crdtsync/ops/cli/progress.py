@@ -48,4 +48,5 @@ class Progress:
         if self._bar is not None:
             self._bar.stop()
         seconds = time.monotonic() - self._began
-        say(f"{self._done} {self.objects:,} object{'' if self.objects == 1 else 's'} in {seconds:.1f} s.")
+        end = "." if kind is None else ", and stopped."
+        say(f"{self._done} {self.objects:,} object{'' if self.objects == 1 else 's'} in {seconds:.1f} s{end}")

@@ -30,7 +30,7 @@ class ImportPosition(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class ExportPosition(msgspec.Struct, forbid_unknown_fields=True):
-    """What of an export is in its file."""
+    """What of an export is in NAME.partial."""
 
     prefix: str
     bucket: str
@@ -39,6 +39,7 @@ class ExportPosition(msgspec.Struct, forbid_unknown_fields=True):
     end: int = 0  # bytes of the file that are done
     cursor: str = ""
     objects: int = 0
+    done: bool = False  # all of it; only the name was still to be given
 
 
 def load(path: Path, kind: type[P]) -> P | None:

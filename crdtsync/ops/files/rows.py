@@ -7,7 +7,7 @@ import io
 import json
 import zlib
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 from crdtsync.datatypes import jsonform
 from crdtsync.errors import CrdtsyncError, InvalidValue
@@ -15,7 +15,7 @@ from crdtsync.ops.reading import SETS, Object
 
 TYPES = ("flag", "gcounter", "gset", "lwwregister", "mvregister", "orset", "pncounter")
 COLUMNS = ("key", "field", "type", "value")
-CELL_MAX = 2**28  # characters of one cell: far more than a value may have, where Python's own bound is 131,072
+LINE_BYTES_MAX = 2**28  # bytes of one object in a file, unless `--line-bytes-max` says otherwise: it is held in memory
 
 
 class Line(NamedTuple):
@@ -156,18 +156,27 @@ def _checked(one: Object) -> Object:
 class Source:
     """The lines of a file, counted: of each row, where it ends and what bytes it was."""
 
-    def __init__(self, file: Iterable[bytes], name: str, number: int = 0, end: int = 0) -> None:
-        """`number` lines, `end` bytes, have been read before."""
-        self._file, self._name = file, name
+    def __init__(
+        self, file: BinaryIO, name: str, number: int = 0, end: int = 0, line_bytes_max: int = LINE_BYTES_MAX
+    ) -> None:
+        """`number` lines, `end` bytes, have been read before; no object may have more than `line_bytes_max` bytes."""
+        self._file, self._name, self._line_bytes_max = file, name, line_bytes_max
         self.number, self.end = number, end
         self._length = self._crc = 0
 
     def texts(self) -> Iterator[str]:
-        """Its lines.  Raises InvalidValue for what is not UTF-8."""
-        for raw in self._file:
+        """Its lines.  Raises InvalidValue for what is not UTF-8, or too long: a CSV row may have several of them."""
+        while raw := self._file.readline(self._line_bytes_max - self._length + 1):
             self.number += 1
             self.end += len(raw)
             self._length += len(raw)
+            if self._length > self._line_bytes_max:
+                raise self.wrong(
+                    InvalidValue(
+                        f"An object of more than {self._line_bytes_max:,} bytes, line_bytes_max.",
+                        hint="A quote may be open, or a line break missing; else allow more with --line-bytes-max.",
+                    )
+                )
             self._crc = zlib.crc32(raw, self._crc)
             try:
                 yield raw.decode("utf-8")
@@ -203,7 +212,7 @@ class Source:
         return [head[0].removeprefix("\ufeff"), *head[1:]]
 
     def _rows(self) -> Iterator[list[str]]:
-        csv.field_size_limit(CELL_MAX)
+        csv.field_size_limit(self._line_bytes_max)
         return csv.reader(self.texts(), strict=True)
 
     def _next(self, rows: Iterator[list[str]]) -> list[str] | None:
