@@ -163,13 +163,17 @@ class Network:
 
     def leave(self, timeout: float | None) -> None:
         """Leave the cluster in good order."""
-        if self.state != states.LEFT:
+        if self.state not in (states.LEAVING, states.LEFT):  # else it is under way, and only waited for
             self._ask(lambda engine, now, wall: engine.leave(now))
         with self._state_changed:
-            if not self._state_changed.wait_for(lambda: self.state != states.LEAVING, timeout):
+            # The engine answers before its change of state is told here: that this is a member still means nothing.
+            underway = (states.MEMBER, states.LEAVING)
+            if not self._state_changed.wait_for(lambda: self.state not in underway, timeout):
                 raise self._local.refused(
                     WaitTimeout("No member has taken over all that was written here yet.", hint="Call leave() again.")
                 )
+            if self.state != states.LEFT:  # evicted meanwhile, or started elsewhere
+                raise self._local.refused(MembershipMisuse(f"The node is {self.state}, and has not left."))
 
     def found(self) -> None:
         """Belong to a cluster from now on, if only as its one member."""

@@ -409,6 +409,17 @@ def test_leaving_in_good_order(cluster: Any) -> None:
     assert a.pncounter("c").value == 7
 
 
+def test_nobody_has_left_before_another_holds_everything(cluster: Any) -> None:
+    """The only peer is gone: what was written since is nowhere else, and each call says so."""
+    a, b = cluster("a", "b")
+    a.close()
+    b.pncounter("c").increment()
+    for _ in range(2):
+        with pytest.raises(WaitTimeout):
+            b.leave(timeout=0.5)
+        assert b.status()["state"] == "leaving"
+
+
 def test_coming_back_after_leaving(cluster: Any, open_node: Any) -> None:
     a, b = cluster("a", "b")
     b.pncounter("c").increment()
