@@ -162,6 +162,7 @@ class Bucket(BucketState):
             if rowkey in self.active.rows or (self.frozen is not None and rowkey in self.frozen.rows):
                 return  # repaired, and not yet written to the table: a scan still meets the broken image there
             self.damaged[key] = rowkey
+            self.cache.clear()  # what it has of the row would be written to, and the repair would undo that
             self.meta_dirty = True
             self.on_damage(self)
 
@@ -172,10 +173,12 @@ class Bucket(BucketState):
             found: dict[bytes, Clock] = {key: {} for key in self.damaged}
             head, end = NUMBER.pack(self.number), NUMBER.pack(self.number + 1)
             for at, value in self._snapshot().range(LOG, head, end):
-                dots = found.get(decode_log(at, value) or b"")
-                if dots is not None:
-                    _, actor, seq = LOG_KEY.unpack(at)
-                    dots[actor] = max(seq, dots.get(actor, 0))
+                _, actor, seq = LOG_KEY.unpack(at)
+                row = decode_log(at, value)
+                # A damaged entry may be of any of these rows: who has its event has what it led to.
+                for key in found if row is None else [row]:
+                    if key in found:
+                        found[key][actor] = max(seq, found[key].get(actor, 0))
             self._dots = found
         clock: Clock = {}
         for key in self.damaged:

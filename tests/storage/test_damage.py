@@ -7,10 +7,11 @@ import random
 import pytest
 
 from crdtsync.errors import RowDamaged
+from crdtsync.kernels import LOG_KEY
 from crdtsync.storage.disk import MemoryDisk
 from crdtsync.storage.maps import MemoryMap
 from crdtsync.storage.store import Store
-from crdtsync.storage.table import LOG, ROWS, physical
+from crdtsync.storage.table import LOG, ROWS, decode_log, physical
 from tests.storage.helpers import (
     NO_BOUND,
     PART,
@@ -134,6 +135,37 @@ def test_a_transfer_from_who_has_all_mends_what_it_brings() -> None:
     repair(a, b)
     assert a.damaged("default") == []
     check_inner(a)
+
+
+def test_a_row_set_aside_is_not_written_to_by_what_was_remembered_of_it() -> None:
+    key = element("s", 3)
+    disk, table = MemoryDisk(), MemoryMap()
+    store = on_seams(disk, table, seed=1, name="a")
+    publish(store)
+    store.transact("default", lambda txn: [add(txn, "s", n) for n in range(10)])
+    store.checkpoint()
+    assert bucket_of(store).get(key) is not None  # from the table, into the cache
+    rows, at = table.database(ROWS), physical(1, key)
+    rows[at] = rows[at][:-1] + bytes((rows[at][-1] ^ 1,))
+    with pytest.raises(RowDamaged):
+        bucket_of(store).scan(b"s\0")
+    with pytest.raises(RowDamaged):
+        store.transact("default", lambda txn: add(txn, "s", 3))
+
+
+def test_a_row_whose_log_entries_are_damaged_too_is_sought_where_all_of_them_are() -> None:
+    key = element("s", 3)
+    a, _, (_, table) = damaged_pair([key])
+    log, rows = table.database(LOG), physical(1, key)
+    leading = {at for at, value in log.items() if decode_log(at, value) == rows}
+    assert leading
+    for at in leading:
+        log[at] = b"\0\0\0\0" + log[at][4:]
+    with pytest.raises(RowDamaged):
+        bucket_of(a).get(key)
+    wanted = bucket_of(a).damaged_clock()
+    for _, actor, seq in map(LOG_KEY.unpack, leading):
+        assert wanted[actor] >= seq
 
 
 def test_a_damaged_log_is_read_around() -> None:

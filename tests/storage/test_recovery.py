@@ -9,7 +9,7 @@ import pytest
 from crdtsync.errors import CrdtsyncError, JournalFailed, StoreDamaged
 from crdtsync.storage.disk import MemoryDisk, MemorySegment
 from crdtsync.storage.maps import MemoryMap
-from crdtsync.storage.records import segment_name
+from crdtsync.storage.records import HEADER_SIZE, segment_name, segment_number
 from crdtsync.storage.requests import DIGEST_BYTES, Request
 from crdtsync.storage.store import Store
 from tests.storage.helpers import add, batch, check_inner, on_seams, requests_of, rows_of, set_register, state_of
@@ -115,6 +115,17 @@ def test_a_missing_segment_is_damage() -> None:
         if any(cut.files.pop(name)):
             with pytest.raises(StoreDamaged):
                 on_seams(cut, rows, segment_bytes=SMALL)
+
+
+def test_a_header_that_was_half_written_ends_the_journal() -> None:
+    """A process that ends, or a disk that fails, while a segment is begun: nothing was in it yet."""
+    disk, table, states = written(synced=True)
+    last = max(name for name, content in disk.files.items() if any(content))
+    following = segment_name((segment_number(last) or 0) + 1)
+    for at in range(1, HEADER_SIZE):
+        torn, rows = copy_of(disk, table)
+        torn.files[following] = bytearray(disk.files[last][:at] + bytes(SMALL - at))
+        assert not opens_to_a_prefix(torn, rows, states, synced=True)
 
 
 def test_a_segment_of_another_store_is_damage() -> None:
