@@ -2,14 +2,16 @@
 
 cdef enum:
     LONG_WAY = 0  # only Verb.run knows how
-    GROW = 1
-    STEP = 2
-    ELEMENT = 3
-    OBJECT = 4
-    ONE_VALUE = 5
-    ALL_VALUES = 6
-    ROW_OVERHEAD = 300
-    ELEMENT_KEY_MAX = 65536
+    BY_GROWTH = 1
+    BY_STEP = 2
+    BY_ELEMENT = 3
+    BY_PRESENCE = 4
+    BY_VALUE = 5
+    BY_VALUES = 6
+    WRITE_FACT = 1  # of storage.facts
+    RUN_FACT = 13
+    ROW_OVERHEAD = 300  # of storage.layers
+    ELEMENT_KEY_MAX = 65536  # datatypes.keys.ROW_KEY_MAX
 
 cdef uint64_t FORKS = 0  # that lead to this process
 
@@ -110,22 +112,18 @@ cdef class Writer:
         return True
 
     cdef int stepped(self, uint64_t seq, uint64_t ups, uint64_t downs) except -1:
-        """Put a step into the open run.  False: it is not known to be there."""
+        """Put a step into the open run.  False: it is not known to be there, and the long way says why."""
         try:
             self.tail.put_step(seq, ups, downs)
-        except Exception as error:
-            self.failed(error)
+        except OSError as error:
+            self.core.journal.fail(error)
+            return False
+        except Exception:
             return False
         self.seq = seq
         self.ups = ups
         self.downs = downs
         return True
-
-    cdef int failed(self, error) except -1:
-        """The long way says it: it finds a journal that takes nothing any more, or meets the same refusal again."""
-        if isinstance(error, OSError):
-            self.core.journal.fail(error)
-        return 0
 
     # -- with the lock
 
@@ -160,27 +158,27 @@ cdef class Writer:
             rowkey = self.rowkey_of(way, place, argument, actor)
             before = self.find(bucket, rowkey)
             image = self.changed(way, bucket, before, actor, seq, argument)
-            if way <= STEP and self.goes_on(bucket, rowkey, actor):
+            if way <= BY_STEP and self.goes_on(bucket, rowkey, actor):
                 record = self.step_on(image, seq)
             else:
-                record = self.append(bucket, actor, seq, rowkey, image, way <= STEP, &journaled)
-        except Exception as error:
-            self.failed(error)
+                record = self.append(bucket, actor, seq, rowkey, image, way <= BY_STEP, &journaled)
+        except Exception:
             return 0
         if record == 0:
             return 0
         self.install(bucket, actor, seq, rowkey, before, image, journaled)
         if self.listeners:
             self.core.tell(bucket, [rowkey], True)
-        if self.tail.run and self.tail.alone and not self.each and self.held == 1 and way <= STEP:
+        # Listeners may have written: then the last record is another one.
+        if way <= BY_STEP and self.goes_on(bucket, rowkey, actor) and self.tail.alone and not self.each and self.held == 1:
             self.place = place
         return record
 
     cdef bytes rowkey_of(self, int way, PlaceState place, argument, uint64_t actor):
         cdef bytes rowkey
-        if way <= STEP:
+        if way <= BY_STEP:
             return place.cell(<uint32_t>actor)
-        if way != ELEMENT:
+        if way != BY_ELEMENT:
             return place.prefix
         rowkey = place.prefix + <bytes?>argument
         if PyBytes_GET_SIZE(rowkey) > ELEMENT_KEY_MAX:
@@ -198,13 +196,13 @@ cdef class Writer:
 
     cdef bytes changed(self, int way, BucketState bucket, bytes before, uint64_t actor, uint64_t seq, argument):
         """The row after the event."""
-        if way <= STEP:
+        if way <= BY_STEP:
             if argument > 0:
                 return cell_add(before, actor, seq, argument, 0)
             return cell_add(before, actor, seq, 0, -argument)
-        if way <= OBJECT:
+        if way <= BY_PRESENCE:
             return presence_add(before, actor, seq)
-        if way == ALL_VALUES:
+        if way == BY_VALUES:
             return values_set(before, actor, seq, argument)
         after = 0 if before is None else row_latest(before)[0]
         return latest_set(before, actor, seq, self.hybrid.stamp(max(after, bucket.stamp_floor)), argument)
@@ -239,7 +237,7 @@ cdef class Writer:
         try:
             reserve(&out, PyBytes_GET_SIZE(rowkey) + PyBytes_GET_SIZE(image) + 64)
             put_byte(&out, 0x95)  # an array of five
-            put_number(&out, 13 if run else 1)
+            put_number(&out, RUN_FACT if run else WRITE_FACT)
             put_number(&out, bucket.number)
             put_number(&out, actor)
             if not run:
@@ -257,6 +255,9 @@ cdef class Writer:
                 self.seq, self.ups, self.downs = seq, row.cell.p, row.cell.n
             else:
                 record = self.tail.add(out.data, out.size, 0)
+        except OSError as error:
+            self.core.journal.fail(error)
+            return 0
         finally:
             close_buffer(&out)
         self.last_row = rowkey if step else None

@@ -296,3 +296,29 @@ def test_another_write_in_between_goes_after_the_steps_before_it(tmp_path: Path)
 
 def verb_run(txn: Any) -> None:
     orset.ADD.run(txn, top("o", orset.CODE), values.encode(1))
+
+
+@COMPILED
+def test_a_listener_that_writes_ends_the_run_it_was_told_of(tmp_path: Path) -> None:
+    """The step that it was told of is not the last record any more: the next one must not go into another's run."""
+    store = open_store(tmp_path / "s")
+    handle, _ = counter(store)
+    other, _ = counter(store, "other")
+    told: list[bytes] = []
+
+    def listen(bucket: str, keys: list[bytes], local: bool) -> None:
+        told.extend(keys)
+        if keys[0].startswith(b"c\0") and len(told) < 40:
+            other.increment()
+            other.increment()
+
+    store.on_change.append(listen)
+    for _ in range(30):
+        handle.increment()
+    with store.lock:
+        assert value(store) == 30 and value(store, "other") > 0
+    seen = value(store, "other")
+    store.abandon()
+    again = open_store(tmp_path / "s")
+    assert value(again) == 30 and value(again, "other") == seen
+    check_inner(again)
