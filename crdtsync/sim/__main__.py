@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 
 from crdtsync.sim.campaign import campaign
-from crdtsync.sim.plan import TROUBLES, Plan, draw, without
+from crdtsync.sim.plan import TROUBLES, Plan, chosen
 from crdtsync.sim.shrinking import Case, shrink
 from crdtsync.sim.trial import Verdict, run
 
@@ -36,8 +36,8 @@ def main(arguments: list[str] | None = None) -> int:
     if options.seeds is not None:
         return _many(*_range(options.seeds, parser), options)
     if options.shrink:
-        return _shrink(options.seed, _plan(options.seed, options), options.save)
-    return _one(options.seed, _plan(options.seed, options), options.trace)
+        return _shrink(options.seed, chosen(options.seed, _left_out(options)), options.save)
+    return _one(options.seed, chosen(options.seed, _left_out(options)), options.trace)
 
 
 def _range(text: str, parser: argparse.ArgumentParser) -> tuple[int, int]:
@@ -49,16 +49,12 @@ def _range(text: str, parser: argparse.ArgumentParser) -> tuple[int, int]:
         parser.error(f"--seeds takes A..B or A:B, not {text!r}")
 
 
-def _plan(seed: int, options: argparse.Namespace) -> Plan:
-    """The plan of a seed, less the troubles that are not wanted."""
-    plan = draw(seed)
+def _left_out(options: argparse.Namespace) -> frozenset[str]:
+    """The troubles that are not wanted."""
     unknown = {*options.without, *options.only} - TROUBLES
     if unknown:
         raise SystemExit(f"There is no trouble {sorted(unknown)[0]!r}; there are {', '.join(sorted(TROUBLES))}.")
-    for name in TROUBLES:
-        if name in options.without or (options.only and name not in options.only):
-            plan = without(plan, name)
-    return plan
+    return frozenset(options.without) | (TROUBLES - {*options.only} if options.only else frozenset())
 
 
 def _case(file: Path, trace: bool) -> int:
@@ -100,7 +96,8 @@ def _many(first: int, last: int, options: argparse.Namespace) -> int:
         if not verdict.ok:
             print(verdict.summary(), flush=True)
 
-    report = campaign(first, last, partial(_plan, options=options), options.jobs, told)
+    planner = partial(chosen, leave_out=_left_out(options))
+    report = campaign(first, last, planner, options.jobs, told)
     print(report.text(), end="")
     if options.report is not None:
         report.save(options.report)

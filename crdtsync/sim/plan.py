@@ -146,3 +146,11 @@ def without(plan: Plan, trouble: str) -> Plan:
     if trouble == "drift":
         return replace(plan, drifts=(1.0,) * NODES_MAX)
     return replace(plan, rates={**plan.rates, trouble: 0.0})
+
+
+def chosen(seed: int, leave_out: frozenset[str] = frozenset()) -> Plan:
+    """The plan of a seed, less some of TROUBLES."""
+    plan = draw(seed)
+    for trouble in sorted(leave_out):
+        plan = without(plan, trouble)
+    return plan

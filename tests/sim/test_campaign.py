@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import msgspec
 import pytest
 
@@ -55,3 +58,10 @@ def test_a_range_that_is_none_is_refused(capsys) -> None:
     with pytest.raises(SystemExit):
         program.main(["--seeds", "3"])
     assert "A..B" in capsys.readouterr().err
+
+
+def test_the_module_runs_seeds_side_by_side() -> None:
+    """As people start it: then its own module has no name by which other processes could find what is in it."""
+    args = [sys.executable, "-m", "crdtsync.sim", "--seeds", "0..1", "--jobs", "2", "--without", "power"]
+    done = subprocess.run(args, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0 and "seeds 0 to 1: " in done.stdout, done.stderr
