@@ -38,8 +38,8 @@ ARROWS = {
                             "transport.addresses", "transport.descriptors", "transport.loop", "__init__"},
     "sim": DATATYPES | {"handles", "replication", "storage", "transport.memory", "transport.wire", "transport.base"},
     "ops": DATATYPES | {"node", "service", "client", "handles", "security", "storage.check", "storage.directory",
-                         "storage.files", "backup", "sim", "transport", "replication.messages", "replication.peers",
-                         "__init__"},
+                         "storage.files", "storage.whole", "backup", "sim", "transport", "replication.messages",
+                         "replication.peers", "__init__"},
     "ops.bench": DATATYPES | {"ops", "node", "storage", "sim", "__init__"},  # measures the store alone, too
     "__init__": LEAVES | {"node", "handles", "service", "client", "aio"},
     "aio": {"node", "client"},

@@ -26,13 +26,13 @@ import msgspec
 from crdtsync.backup.chain import Chain, Path, as_list
 from crdtsync.backup.content import Summary
 from crdtsync.backup.reading import Backup, Rows
-from crdtsync.backup.writing import Progress, sync_directory
+from crdtsync.backup.writing import Progress
 from crdtsync.clocks.members import JOINING, MEMBER, MemberRecord
 from crdtsync.config import Config
 from crdtsync.datatypes.keys import BUCKET_MAX, check_name
 from crdtsync.errors import BackupMismatch, FileThere
 from crdtsync.storage.directory import LOCK, MARKER, TABLE, check_marker, check_path, lock_file, make_directory
-from crdtsync.storage.files import full_disk
+from crdtsync.storage.files import full_disk, sync_directory
 from crdtsync.storage.store import Store
 from crdtsync.storage.trust import NOTE
 

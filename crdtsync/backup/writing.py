@@ -20,8 +20,8 @@ from crdtsync.datatypes.keys import after_object, object_prefix
 from crdtsync.datatypes.rows import PackedRows, Row
 from crdtsync.errors import BackupMismatch, FileThere, MembershipMisuse, StartingOver
 from crdtsync.kernels import CELL, row_kind, row_log_dots
+from crdtsync.storage import whole
 from crdtsync.storage.cutting import CutBucket
-from crdtsync.storage.files import full_disk
 from crdtsync.storage.store import Store
 
 Clocks = dict[str, Clock]  # bucket -> {actor id: seq}
@@ -233,19 +233,7 @@ def write_pieces(
     """
     target = Path(path)
     check_free(target, force)
-    partial = target.with_name(f"{target.name}.{secrets.token_hex(4)}.partial")
-    try:
-        with full_disk(str(target)), open(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-            for piece in pieces:
-                file.write(piece)
-            file.flush()
-            os.fsync(file.fileno())
-        check(partial)
-        give_name(partial, target, force)
-    finally:
-        with contextlib.suppress(FileNotFoundError):
-            partial.unlink()
-    sync_directory(target.parent)
+    whole.write_whole(target, force, lambda file: file.writelines(pieces), check)
 
 
 def check_free(target: Path, force: bool, parent: str | os.PathLike[str] | None = None) -> None:
@@ -253,31 +241,6 @@ def check_free(target: Path, force: bool, parent: str | os.PathLike[str] | None 
 
     `parent` is the file of the backup to build on: without it the new one could not be restored.
     """
-    if target.is_dir() or (os.path.lexists(target) and not force):
-        what = "a directory" if target.is_dir() else "there already"
-        raise FileThere(f"{target} is {what}.")
+    whole.check_free(target, force)
     if parent is not None and os.path.exists(target) and os.path.samefile(target, parent):
         raise FileThere(f"{target} is the backup that the new one is to build on.", hint="Choose another place.")
-
-
-def give_name(partial: Path, target: Path, force: bool) -> None:
-    """Give the complete file its name; a file that has come there meanwhile is not overwritten either."""
-    if force:
-        os.replace(partial, target)
-        return
-    try:
-        os.link(partial, target)
-    except FileExistsError:
-        raise FileThere(f"{target} is there already.") from None
-    except OSError:  # a file system without links
-        check_free(target, force)
-        os.replace(partial, target)
-
-
-def sync_directory(path: Path) -> None:
-    """Make names in a directory durable."""
-    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)

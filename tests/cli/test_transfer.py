@@ -28,7 +28,7 @@ from crdtsync.errors import FileThere, InvalidValue
 from crdtsync.ops.files.importing import BATCH_BYTES, Importer, batches, pieces
 from crdtsync.ops.files.position import ExportPosition, ImportPosition, save
 from crdtsync.ops.files.rows import Line, Source, Wide, check_head, from_cell, from_ndjson, to_cell, to_csv, to_ndjson
-from crdtsync.ops.files.whole import go_on, write_whole
+from crdtsync.ops.files.whole import go_on, write_export
 from crdtsync.ops.reading import Object
 from tests.cli.conftest import Run
 from tests.cli.running import PATIENCE, Process, command, environment
@@ -314,12 +314,12 @@ def test_an_export_that_fails_leaves_the_file_that_is_there_and_nothing_else(tmp
     target.write_text("precious")
     target.chmod(0o640)
     with pytest.raises(KeyboardInterrupt):
-        write_whole(target, True, failing(100_000))
+        write_export(target, True, failing(100_000))
     assert [path.name for path in tmp_path.iterdir()] == ["e"] and target.read_text() == "precious"
-    write_whole(target, True, lambda file: None)
+    write_export(target, True, lambda file: None)
     assert target.read_bytes() == b"" and target.stat().st_mode & 0o777 == 0o640
     with pytest.raises(FileThere):  # it has come there while the export ran
-        write_whole(tmp_path / "new", False, lambda file: (tmp_path / "new").write_text("another's") and None)
+        write_export(tmp_path / "new", False, lambda file: (tmp_path / "new").write_text("another's") and None)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["e", "new"]
 
 

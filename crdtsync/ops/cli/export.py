@@ -46,7 +46,7 @@ def command(
     from crdtsync.ops.cli.progress import Progress
     from crdtsync.ops.files.exporting import export
     from crdtsync.ops.files.position import ExportPosition, load, save
-    from crdtsync.ops.files.whole import go_on, is_stream, write_whole
+    from crdtsync.ops.files.whole import go_on, is_stream, write_export
 
     plain = str(to) == "-" or (force and is_stream(to))
     if resume is not None and plain:
@@ -72,7 +72,7 @@ def command(
             with to.open("wb") as file:
                 write(file)
         elif keep is None:
-            write_whole(to, force, write)
+            write_export(to, force, write)
         else:
             go_on(to, force, position, begun is not None, keep, write)
     if resume is not None:

@@ -1,20 +1,19 @@
-"""Files that get their name when they are whole: until then what is written stands beside it, as NAME.partial."""
+"""Exports as files: named when they are whole, and gone on with when they were cut off."""
 
 from __future__ import annotations
 
 import contextlib
 import os
-import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
 
-from crdtsync.backup.writing import give_name, sync_directory
 from crdtsync.errors import FileThere, InvalidValue
 from crdtsync.ops.files.position import ExportPosition
-from crdtsync.storage.files import full_disk
+from crdtsync.storage.files import sync_directory
+from crdtsync.storage.whole import Write, give_name, opened, write_whole
 
-Write = Callable[[BinaryIO], None]
+RIGHTS = 0o666  # less the umask, as of any file that a command writes
 
 
 def is_stream(target: Path) -> bool:
@@ -27,20 +26,12 @@ def partial_of(target: Path) -> Path:
     return target.with_name(f"{target.name}.partial")
 
 
-def write_whole(target: Path, force: bool, write: Write) -> None:
+def write_export(target: Path, force: bool, write: Write) -> None:
     """Have `write` fill a file that is then named `target`; nothing stays when it raises.
 
     Raises FileThere without `force`, DiskFull, OSError.
     """
-    partial = target.with_name(f"{target.name}.{secrets.token_hex(4)}.partial")
-    try:
-        with opened(partial, target, os.O_EXCL) as file:
-            write(file)
-        give_name(partial, target, force)
-    finally:
-        with contextlib.suppress(FileNotFoundError):
-            partial.unlink()
-    sync_directory(target.parent)
+    write_whole(target, force, keeping_rights(target, write), rights=RIGHTS)
 
 
 def go_on(
@@ -56,14 +47,14 @@ def go_on(
         raise FileThere(f"{partial} is there, of an export without this position.", hint="Remove it, or give --force.")
     if not position.done:
         save(position)  # before there is a file: whatever is found later belongs to a position
-        with opened(partial, target) as file:
+        with opened(partial, target, RIGHTS) as file:
             if file.seek(0, os.SEEK_END) < position.end:
                 raise InvalidValue(
                     f"{partial} has fewer bytes than the position tells of.", hint="Remove both, and begin anew."
                 )
             file.seek(position.end)
             file.truncate()
-            write(file)
+            keeping_rights(target, write)(file)
         position.done = True
         save(position)
     if partial.exists():  # else it has been named before, and only the position was left
@@ -76,14 +67,12 @@ def go_on(
     sync_directory(target.parent)
 
 
-@contextlib.contextmanager
-def opened(partial: Path, target: Path, flags: int = 0) -> Iterator[BinaryIO]:
-    """The file to write to, with the rights of the one that it will replace; on the disk at the end."""
-    with full_disk(str(target)):
-        fd = os.open(partial, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | flags, 0o666)
-        with open(fd, "r+b") as file:
-            if target.is_file():
-                os.fchmod(fd, target.stat().st_mode & 0o777)
-            yield file
-            file.flush()
-            os.fsync(fd)
+def keeping_rights(target: Path, write: Write) -> Write:
+    """`write`, with the rights of the file that is replaced."""
+
+    def begin(file: BinaryIO) -> object:
+        if target.is_file():
+            os.fchmod(file.fileno(), target.stat().st_mode & 0o777)
+        return write(file)
+
+    return begin
