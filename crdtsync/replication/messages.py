@@ -43,6 +43,7 @@ class Refuse(Message, frozen=True):
     code: str  # see replication/peers.py
     text: str
     hint: str = ""
+    start: int = 0  # with "old_start": the later start that has been heard
 
 
 class BucketClocks(msgspec.Struct, frozen=True):

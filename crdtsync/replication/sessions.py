@@ -16,6 +16,7 @@ Both sides open with Hello and judge the other's by the table `_JUDGES`; a Refus
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import msgspec
 
@@ -28,6 +29,16 @@ from crdtsync.replication.peers import Link, Peer
 
 KINDS = (0, 1, 2, 3)  # row kinds that this version holds
 DOUBLE_WINDOW = 2.0  # s between two links to one peer within which both sides may have dialled at once
+PATIENCE = 4.0  # times connect_timeout + reconnect_max in which a later start that is alive would have come back
+
+
+class Refusal(NamedTuple):
+    """Why a Hello is not taken; the fields are those of `Refuse`."""
+
+    code: str
+    text: str
+    hint: str = ""
+    start: int = 0
 
 
 class Sessions:
@@ -40,6 +51,7 @@ class Sessions:
         self.on_evicted: Callable[[Hello], None] = lambda hello: None  # somebody who is out greets as a member
         self.gossiped = False  # whether anybody has accepted this start
         self.heard_start = 0  # the latest start of this node that others have heard of
+        self.called_old: tuple[float, float] | None = None  # since when, and when last, others have called it old
 
     # -- beginning
     def link_up(self, number: int, address: str, outgoing: bool, node: str = "") -> None:
@@ -118,40 +130,43 @@ class Sessions:
         store = self.core.store
         log.warning("%s: start %d is not later than start %d, heard by others", store.node, store.start, start)
         store.raise_start(start)
+        self.called_old = None
         self.core.counters["start_raised"] += 1
         self.core.persist()
         for link in list(self.core.links.values()):
             self.drop(link, "counting on from a later start")
 
-    # -- judging; each gives (code, text, hint) or None
-    def _judge_identity(self, link: Link, hello: Hello) -> tuple[str, str, str] | None:
+    # -- judging; each gives a Refusal or None
+    def _judge_identity(self, link: Link, hello: Hello) -> Refusal | None:
         """Nobody speaks in the name of another node than its certificate is for."""
         if link.node and link.node != hello.node:
             text = f"the certificate is for node {link.node!r}, and the name told is {hello.node!r}"
-            return ("identity", text, "Give every node the certificate that was made for it.")
+            return Refusal("identity", text, "Give every node the certificate that was made for it.")
         return None
 
-    def _judge_versions(self, link: Link, hello: Hello) -> tuple[str, str, str] | None:
+    def _judge_versions(self, link: Link, hello: Hello) -> Refusal | None:
         if hello.protocol_max < PROTOCOL_MIN or hello.protocol_min > PROTOCOL_MAX:
-            return ("protocol", f"this node speaks protocol {PROTOCOL_MIN} to {PROTOCOL_MAX}", "Upgrade the older one.")
+            text = f"this node speaks protocol {PROTOCOL_MIN} to {PROTOCOL_MAX}"
+            return Refusal("protocol", text, "Upgrade the older one.")
         if set(hello.kinds) != set(KINDS):
-            return ("kinds", f"this node holds rows of the kinds {KINDS}", "Run one version of crdtsync on both.")
+            text = f"this node holds rows of the kinds {KINDS}"
+            return Refusal("kinds", text, "Run one version of crdtsync on both.")
         mine = msgspec.structs.asdict(self.core.settings.cluster)
         for name in sorted(mine):
             if hello.settings.get(name) != mine[name]:
                 text = f"cluster.{name} is {mine[name]} here and {hello.settings.get(name)} there"
-                return ("settings", text, "Give all members the same cluster settings.")
+                return Refusal("settings", text, "Give all members the same cluster settings.")
         return None
 
-    def _judge_cluster(self, link: Link, hello: Hello) -> tuple[str, str, str] | None:
+    def _judge_cluster(self, link: Link, hello: Hello) -> Refusal | None:
         mine, theirs = self.core.store.cluster(), hello.cluster
         getting_in = states.JOINING in (hello.state, self.core.state)
         if (mine and theirs and mine != theirs) or ((not mine or not theirs) and not getting_in):
             hint = "Start one of them from an empty directory with join=."
-            return ("cluster", f"cluster {mine:016x} here, {theirs:016x} there", hint)
+            return Refusal("cluster", f"cluster {mine:016x} here, {theirs:016x} there", hint)
         return None
 
-    def _judge_life(self, link: Link, hello: Hello) -> tuple[str, str, str] | None:
+    def _judge_life(self, link: Link, hello: Hello) -> Refusal | None:
         """Of two lives of one node the later one counts; the earlier, if it is alive, is told."""
         core = self.core
         alive = core.peers.get(hello.node)
@@ -162,12 +177,12 @@ class Sessions:
             and alive.link is not None
             and alive.instance != hello.instance  # itself, dialling again: its link is replaced
         ):
-            return ("name_taken", f"a node named {hello.node} is alive", "Give every node a name of its own.")
+            return Refusal("name_taken", f"a node named {hello.node} is alive", "Give every node a name of its own.")
         if twin:
             if (hello.start, hello.instance) > (core.store.start, core.store.instance):
                 self.superseded()
-                return ("old_start", "", "")
-            return ("superseded", "this node is the later start", f"{hello.start}:{hello.instance}")
+                return Refusal("old_start", "")
+            return Refusal("superseded", "this node is the later start", f"{hello.start}:{hello.instance}")
         peer = core.peers.get(hello.node)
         if peer is None:
             return None
@@ -179,19 +194,21 @@ class Sessions:
                 self.refuse(peer.link, "superseded", "a later start has come", f"{known[0]}:{known[1]}")
             return None
         if peer.link is not None and core.phi(peer) < core.settings.suspect_phi:
-            return ("superseded", "a later start is alive", f"{hello.start}:{hello.instance}")
+            return Refusal("superseded", "a later start is alive", f"{hello.start}:{hello.instance}")
         heard = max(core.replica.heard.get(hello.node, 0), peer.start)
-        return ("old_start", f"start {heard} of this node has been heard", f"{hello.start}:{hello.instance}")
+        text = f"start {heard} of this node has been heard"
+        return Refusal("old_start", text, f"{hello.start}:{hello.instance}", heard)
 
-    def _judge_actor(self, link: Link, hello: Hello) -> tuple[str, str, str] | None:
+    def _judge_actor(self, link: Link, hello: Hello) -> Refusal | None:
         """Nobody writes under an actor that somebody else is writing under: one of the two is a copy of a process."""
         core = self.core
         writers = {peer.actor: peer.node for peer in core.ready_peers()} | {core.store.actor(): core.store.node}
         if hello.actor and writers.get(hello.actor, hello.node) != hello.node:
-            return ("actor", f"{writers[hello.actor]} writes under the same actor", "Start one of the two again.")
+            text = f"{writers[hello.actor]} writes under the same actor"
+            return Refusal("actor", text, "Start one of the two again.")
         return None
 
-    def _judge_membership(self, link: Link, hello: Hello) -> tuple[str, str, str] | None:
+    def _judge_membership(self, link: Link, hello: Hello) -> Refusal | None:
         if hello.state != states.MEMBER or self.core.state in (states.JOINING, states.STARTING_OVER):
             return None
         own = next((record for record in hello.members if record.node == hello.node), None)
@@ -199,9 +216,10 @@ class Sessions:
         record = self.core.record(hello.node)
         if self.core.is_out(hello.node, epoch):
             self.on_evicted(hello)
-            return ("evicted", f"{hello.node} was evicted, or is a copy from before it came back", "It starts over.")
+            text = f"{hello.node} was evicted, or is a copy from before it came back"
+            return Refusal("evicted", text, "It starts over.")
         if record is not None and record.state == RECORD_LEFT and epoch <= record.epoch:
-            return ("left", f"{hello.node} has left", "It joins again.")
+            return Refusal("left", f"{hello.node} has left", "It joins again.")
         return None
 
     # -- the outcome
@@ -248,14 +266,14 @@ class Sessions:
         ours, theirs = (old, new) if old.outgoing else (new, old)
         return theirs if self.core.store.node < node else ours
 
-    def refuse(self, link: Link, code: str, text: str, hint: str = "") -> None:
+    def refuse(self, link: Link, code: str, text: str, hint: str = "", start: int = 0) -> None:
         """End a link with a reason."""
         self.core.counters["refused_" + code] += 1
         if text:
             log.info("%s: link %d refused: %s: %s", self.core.store.node, link.number, code, text)
             self.core.notify("refused", address=link.address, code=code, text=text, hint=hint)
             if link.number in self.core.links:
-                self.core.send(link, Refuse(code=code, text=text, hint=hint))
+                self.core.send(link, Refuse(code=code, text=text, hint=hint, start=start))
         self.drop(link, code)
 
     def refused(self, link: Link, message: Refuse) -> None:
@@ -267,10 +285,25 @@ class Sessions:
         about_me = message.hint == f"{store.start}:{store.instance}"  # else it was meant for an earlier life
         if message.code == "superseded" and about_me:
             self.superseded()
-        elif message.code == "old_start" and about_me and not self.gossiped:
-            self._raise_start(max(store.start, self.heard_start))
+        elif message.code == "old_start" and about_me and (not self.gossiped or self._outlived()):
+            self._raise_start(max(store.start, self.heard_start, message.start))
         else:
             self.drop(link, "refused")
+
+    def _outlived(self) -> bool:
+        """Whether the later start that others have heard of is gone for good.
+
+        Once a member has taken this start, it counts on only after others have called it old for longer than a later
+        start, if it were alive, would be away: that one is linked again by then, and they say "superseded" instead.
+        Two living copies would else outbid each other.
+        """
+        core, config = self.core, self.core.settings
+        patience = PATIENCE * (config.connect_timeout + config.reconnect_max)
+        since, last = self.called_old or (core.now, core.now)
+        if core.now - last > patience:
+            since = core.now
+        self.called_old = (since, core.now)
+        return core.now - since > patience
 
     def superseded(self) -> None:
         """A later start of this node is alive: stop gossiping.  Reads and writes go on, here only."""
@@ -333,7 +366,7 @@ CODES = frozenset({
     "protocol", "kinds", "settings", "cluster", "evicted", "left", "superseded", "name_taken", "old_start", "actor",
     "identity", "fault", "busy",
 })  # fmt: skip
-_JUDGES: tuple[Callable[[Sessions, Link, Hello], tuple[str, str, str] | None], ...] = (
+_JUDGES: tuple[Callable[[Sessions, Link, Hello], Refusal | None], ...] = (
     Sessions._judge_versions,
     Sessions._judge_cluster,
     Sessions._judge_life,

@@ -113,6 +113,7 @@ def _hello(message: m.Hello, settings: Config) -> None:
 
 def _refuse(message: m.Refuse, settings: Config) -> None:
     _text("A refusal", message.code + message.text + message.hint, 16_384)
+    _range(BadFrame, "a start", message.start, 0, SEQ_MAX)
 
 
 def _announce(message: m.Announce, settings: Config) -> None:

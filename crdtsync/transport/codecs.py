@@ -78,7 +78,7 @@ def read_hello(b: pb.Hello, limits: Limits) -> m.Hello:
 
 
 def put_refuse(x: m.Refuse) -> pb.Refuse:
-    return pb.Refuse(code=x.code, text=cut_text(x.text), hint=cut_text(x.hint))
+    return pb.Refuse(code=x.code, text=cut_text(x.text), hint=cut_text(x.hint), start=x.start)
 
 
 def read_refuse(b: pb.Refuse, limits: Limits) -> m.Refuse:
@@ -86,6 +86,7 @@ def read_refuse(b: pb.Refuse, limits: Limits) -> m.Refuse:
         code=read_name(b.code, "refuse.code", CODE_BYTES),
         text=read_text(b.text, "refuse.text"),
         hint=read_text(b.hint, "refuse.hint"),
+        start=read_number(b.start, "refuse.start"),
     )
 
 

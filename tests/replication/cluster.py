@@ -44,7 +44,7 @@ class Node:
     """A machine: its disk, and the process that runs on it, if one does."""
 
     def __init__(self, cluster: Cluster, name: str, disk: MemoryDisk, table: MemoryMap, /, **settings: object) -> None:
-        self.cluster, self.name = cluster, name
+        self.cluster, self.name, self.machine = cluster, name, name
         self.disk, self.table, self.settings = disk, table, settings
         self.boots = 0
         self.up = self.flushing = False
@@ -171,6 +171,7 @@ class Cluster:
         for database in TABLES:
             table.database(database).update(original.table.database(database))
         node = self.nodes[new] = Node(self, name, disk, table, **original.settings)
+        node.machine = new
         return node
 
     # -- time
@@ -275,14 +276,14 @@ class Cluster:
 
     # -- partitions
     def is_cut(self, one: Node, two: Node) -> bool:
-        return frozenset((one.name, two.name)) in self.cuts
+        return frozenset((one.machine, two.machine)) in self.cuts
 
     def cut(self, one: str, two: str) -> None:
         self.cuts.add(frozenset((one, two)))
         for link, node in list(self.ends.items()):
             far = node.links.get(link)
             other = self.ends.get(far) if far is not None else None
-            if other is not None and {node.name, other.name} == {one, two}:
+            if other is not None and {node.machine, other.machine} == {one, two}:
                 self.close(link)
 
     def heal(self) -> None:

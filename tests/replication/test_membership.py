@@ -281,7 +281,7 @@ def test_an_expiry_at_a_restored_sponsor_throws_no_member_out() -> None:
     joiner.add("k", "written as a member")
     cluster.until(lambda: cluster.equal("n0", "j"))
     nodes[0].kill()
-    cluster.cut("n0", "j")
+    cluster.cut("copy", "j")
     copy.start()
     cluster.until(lambda: copy.store.members()["j"].state == EXPIRED)
     cluster.heal()

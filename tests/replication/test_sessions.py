@@ -11,7 +11,7 @@ from crdtsync.errors import InvariantViolated, MembershipMisuse
 from crdtsync.replication import messages as m
 from crdtsync.replication import peers as states
 from crdtsync.replication.effects import Disconnect, Send
-from tests.replication.cluster import Cluster
+from tests.replication.cluster import Cluster, Node
 from tests.replication.test_gossip import mesh
 
 
@@ -155,6 +155,45 @@ def test_of_two_lives_with_one_start_one_goes_on() -> None:
     loser = nodes[1] if nodes[1].engine.state == "superseded" else copy
     assert loser.engine.core.links == {}
     assert loser.engine.next_wakeup() is not None
+
+
+def a_clone_under_a_later_start() -> tuple[Cluster, list[Node], Node]:
+    """n1 greets only n0, and a clone of it, whose clock was far ahead, only n2: each has been taken by somebody."""
+    cluster, nodes = mesh(3)
+    clone = cluster.copy("n1", "clone")
+    for pair in (("n1", "n2"), ("clone", "n0"), ("clone", "n1")):
+        cluster.cut(*pair)
+    cluster.until(lambda: nodes[2].engine.reachable() == ["n0"], 10.0)
+    clone.start()
+    clone.store.raise_start(nodes[1].store.start + 1_000)
+    cluster.until(lambda: nodes[2].engine.reachable() == ["n0", "n1"], 10.0)
+    return cluster, nodes, clone
+
+
+def test_a_node_outlives_a_clone_of_a_later_start_that_some_have_met() -> None:
+    cluster, nodes, clone = a_clone_under_a_later_start()
+    clone.kill()
+    cluster.run(5.0)
+    cluster.heal()
+    cluster.until(lambda: nodes[2].engine.core.counters["refused_old_start"] > 0, 10.0)
+    assert nodes[1].store.start < clone.store.start
+    cluster.until(lambda: nodes[2].engine.reachable() == ["n0", "n1"], 60.0)
+    assert nodes[1].store.start == clone.store.start + 1
+    assert nodes[1].engine.core.counters["start_raised"] == 1
+    nodes[1].remove("k", "first")
+    cluster.until(lambda: all(not node.rows() for node in nodes), 30.0)
+
+
+def test_two_living_copies_do_not_outbid_each_other() -> None:
+    """The link of the later one breaks for a while; the earlier one, called old meanwhile, waits for its return."""
+    cluster, nodes, clone = a_clone_under_a_later_start()
+    cluster.cut("clone", "n2")
+    cluster.cuts.discard(frozenset(("n1", "n2")))
+    cluster.until(lambda: nodes[2].engine.core.counters["refused_old_start"] >= 3, 10.0)
+    cluster.heal()
+    cluster.until(lambda: nodes[1].engine.state == "superseded", 30.0)
+    assert clone.engine.state == "member"
+    assert all(node.engine.core.counters["start_raised"] == 0 for node in (nodes[1], clone))
 
 
 @pytest.mark.parametrize("own_comes", [False, True], ids=["own Hello lost", "own Hello second"])

@@ -178,14 +178,16 @@ class Hello(_message.Message):
     def __init__(self, node: _Optional[str] = ..., cluster: _Optional[int] = ..., start: _Optional[int] = ..., instance: _Optional[int] = ..., actor: _Optional[int] = ..., address: _Optional[str] = ..., state: _Optional[_Union[NodeState, str]] = ..., protocol_min: _Optional[int] = ..., protocol_max: _Optional[int] = ..., kinds: _Optional[_Iterable[int]] = ..., settings: _Optional[_Iterable[_Union[Setting, _Mapping]]] = ..., wall_ms: _Optional[int] = ..., members: _Optional[_Iterable[_Union[MemberRecord, _Mapping]]] = ...) -> None: ...
 
 class Refuse(_message.Message):
-    __slots__ = ("code", "text", "hint")
+    __slots__ = ("code", "text", "hint", "start")
     CODE_FIELD_NUMBER: _ClassVar[int]
     TEXT_FIELD_NUMBER: _ClassVar[int]
     HINT_FIELD_NUMBER: _ClassVar[int]
+    START_FIELD_NUMBER: _ClassVar[int]
     code: str
     text: str
     hint: str
-    def __init__(self, code: _Optional[str] = ..., text: _Optional[str] = ..., hint: _Optional[str] = ...) -> None: ...
+    start: int
+    def __init__(self, code: _Optional[str] = ..., text: _Optional[str] = ..., hint: _Optional[str] = ..., start: _Optional[int] = ...) -> None: ...
 
 class Bye(_message.Message):
     __slots__ = ("reason",)
