@@ -178,7 +178,7 @@ class ServeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     wait_max: float = 300.0  # s that a call without a sooner deadline may wait for a token, or for a leave
     stall_max: float = 60.0  # s that a response may wait for its reader before the call is ended
     page_bytes: int = 256 * KIB  # size that pages of a scan, of elements and of changes aim at
-    restore_bytes_max: int = 16 * 1024 * MIB  # backup files of one restore, in the directory for temporary files
+    restore_bytes_max: int = 16 * 1024 * MIB  # backup files of one restore, in the node's directory until merged
     window_bytes: int = MIB  # requests of one ApplyStream that are read ahead of the store
     heartbeat: float = 10.0  # s of silence after which a watch without a wish of its own is told its token
 

@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("crdtsync.node")
 SCRATCH = ".merging"  # where a chain is restored before it is merged, inside the node's directory
+RECEIVED = ".received-"  # begins the name of a directory in there for what is sent to be merged
 PathName = str | os.PathLike[str]
 
 
@@ -53,7 +54,8 @@ class Backups:
         self._path = None if opened.path is None else Path(opened.path)
         self._merging = threading.Lock()
         if self._path is not None:
-            shutil.rmtree(self._path / SCRATCH, ignore_errors=True)  # of a process that was killed
+            for left in [self._path / SCRATCH, *self._path.glob(f"{RECEIVED}*")]:  # by a process that was killed
+                shutil.rmtree(left, ignore_errors=True)
 
     # -- making
 
@@ -101,7 +103,7 @@ class Backups:
             with self._merging, self._scratch() as place:
                 chain = Chain(as_list(paths))
                 config = msgspec.structs.replace(chain.last.config, durability="os")
-                source = open_loaded(chain, place, config, progress)
+                source = open_loaded(chain, place, config, self._watched(progress))
                 try:
                     done = self._merge(source, chain.last)
                 finally:
@@ -112,6 +114,27 @@ class Backups:
         self._store.counters["backups_merged"] += 1
         log.info("%s: backup merged: %s", self._store.node, done)
         return done
+
+    def receive(self) -> tempfile.TemporaryDirectory[str]:
+        """An empty directory for files that are to be merged; the next open removes what a kill leaves of it."""
+        if self._path is None:
+            return tempfile.TemporaryDirectory(prefix="crdtsync-restore-")
+        return tempfile.TemporaryDirectory(prefix=RECEIVED, dir=self._path)
+
+    def close(self) -> None:
+        """A merge under way stops at its next part; wait for that, as its scratch store goes with it."""
+        if self._merging.acquire(timeout=self._local.config.close_timeout):
+            self._merging.release()
+
+    def _watched(self, progress: Progress | None) -> Progress:
+        """Tells `progress`, and stops when the node is closed meanwhile."""
+
+        def told(done: int, total: int | None) -> None:
+            self._local.check_writable()
+            if progress is not None:
+                progress(done, total)
+
+        return told
 
     @contextmanager
     def _scratch(self) -> Iterator[Path]:

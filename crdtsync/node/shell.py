@@ -73,7 +73,7 @@ class Node(Objects):
         self._aio: AioNode | None = None
         self._rescue = Rescue(self.local)
         self.attached: list[Attached] = []
-        self._backups = Backups(self.local, self.sessions, self._opened, self._net)
+        self.backups = Backups(self.local, self.sessions, self._opened, self._net)
         _OPEN.add(self)
         try:
             self.rescue.settle()
@@ -294,14 +294,14 @@ class Node(Objects):
         `progress(done, total)` is told rows.  Raises BackupMismatch for a `since` that this node does not hold,
         InvalidToken, BackupExpired, RowDamaged, StartingOver, DiskFull, OSError; `path` then is as it was.
         """
-        return self._backups.write(path, since, force, progress)
+        return self.backups.write(path, since, force, progress)
 
     def backup_stream(self, *, since: str | os.PathLike[str] | None = None, parent: str = "") -> Stream:
         """The same as an iterator over the bytes of the file, with its `summary` at the end; to be closed (`with`).
 
         `parent` is the id of the backup whose token `since` is, for people who read the file later.
         """
-        return self._backups.stream(since, parent)
+        return self.backups.stream(since, parent)
 
     def restore(
         self,
@@ -316,7 +316,7 @@ class Node(Objects):
         Returns the numbers of rows changed, conflicts, registers rewritten and cells deleted again.  Raises
         BackupMismatch, BackupDamaged, and what a write raises.
         """
-        return self._backups.merge(paths, progress)
+        return self.backups.merge(paths, progress)
 
     def _net(self) -> Network:
         self.local.check()
@@ -372,6 +372,7 @@ class Node(Objects):
             with ExitStack() as rest:  # each step is taken whatever the ones before it raise
                 rest.callback(_OPEN.discard, self)
                 rest.callback(self._opened.close)
+                rest.callback(self.backups.close)
                 rest.callback(setattr, self.local, "refusal", _closed)
                 rest.callback(self.hub.close)
                 if self.tls is not None:

@@ -5,9 +5,9 @@ What they ask may take long and is worked off on threads of its own, so that it 
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
-import tempfile
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -17,10 +17,12 @@ import msgspec
 
 from crdtsync.datatypes import jsonform
 from crdtsync.errors import BadRequest, CrdtsyncError, DiskFull, NotOffered, ValueTooLarge
-from crdtsync.service.calls import Calls, read, read_on, write
+from crdtsync.service.calls import Calls, confirm, read, read_on, write
 from crdtsync.transport.pb import admin_pb2 as pb
 
 if TYPE_CHECKING:
+    from tempfile import TemporaryDirectory
+
     from crdtsync.backup.writing import Stream
     from crdtsync.config import ServeConfig
     from crdtsync.node.shell import Node
@@ -164,15 +166,33 @@ class Admin:
             threading.Thread(target=pieces.close, name="crdtsync-backup").start()
 
     async def restore(self, context: Any) -> bytes:
-        """Merge backup files into the running node; they are kept in a directory for temporary files until then."""
-        with tempfile.TemporaryDirectory(prefix="crdtsync-restore-") as directory:
-            paths = await self._received(context, Path(directory))
+        """Merge backup files into the running node.  Once all have come, the merge goes on without its caller."""
+        self._node.local.check()
+        room = self._node.backups.receive()
+        try:
+            paths = await self._received(context, Path(room.name))
+            await confirm(context)
+        except BaseException:
+            threading.Thread(target=room.cleanup, name="crdtsync-restore").start()  # a thread may be writing there
+            raise
+        merged = await self._calls.outlast("Admin.Restore", self._merged(paths, room))
+        return pb.RestoreResponse(json=merged).SerializeToString()
+
+    async def _merged(self, paths: list[Path], room: TemporaryDirectory[str]) -> str:
+        try:
+            return await self._workers.operate(self._merge, paths, room)
+        except asyncio.CancelledError:  # the server has stopped before a thread was free
+            room.cleanup()
+            raise
+
+    def _merge(self, paths: list[Path], room: TemporaryDirectory[str]) -> str:
+        """What was applied and skipped, as JSON."""
+        with room:
             try:
-                merged = await self._workers.operate(self._node.restore, paths)
+                return json.dumps(msgspec.structs.asdict(self._node.restore(paths)))
             except CrdtsyncError as error:  # the caller knows no such path, and its files by their order
-                error.message = error.message.replace(f"{directory}{os.sep}", "of what was sent, ")
+                error.message = error.message.replace(f"{room.name}{os.sep}", "of what was sent, ")
                 raise
-        return pb.RestoreResponse(json=json.dumps(msgspec.structs.asdict(merged))).SerializeToString()
 
     async def _received(self, context: Any, directory: Path) -> list[Path]:
         """The files that a caller sends, in their order.  Raises BadRequest, ValueTooLarge."""
@@ -197,7 +217,7 @@ class Admin:
             if file is not None:
                 raise BadRequest("The last file has no end.", hint="The last chunk of each file has last=true.")
         except OSError as error:
-            raise DiskFull(f"The directory for temporary files takes no more: {error.strerror}.") from error
+            raise DiskFull(f"There is no room for what is sent: {error.strerror}.") from error
         finally:
             if file is not None:
                 file.close()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import grpc
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("crdtsync.service")
 M = TypeVar("M", bound=Message)
+T = TypeVar("T")
 Unary = Callable[[bytes, Any], Awaitable[bytes]]
 Stream = Callable[[Any], Awaitable[None]]
 ServerStream = Callable[[bytes, Any], Awaitable[None]]
@@ -46,6 +47,7 @@ class Calls:
         self.operations = 0  # carried out
         self.stopping = False
         self.on_stop: set[Callable[[], None]] = set()
+        self._left: set[asyncio.Future[Any]] = set()  # work that goes on without its caller
         self.tallies: dict[str, Tally] = {}
 
     def stop(self) -> None:
@@ -53,6 +55,13 @@ class Calls:
         self.stopping = True
         for end in list(self.on_stop):
             end()
+
+    async def drain(self, deadline: float) -> None:
+        """Wait for work that goes on without its caller, until `deadline` on the loop's clock at most."""
+        if self._left:
+            await asyncio.wait(self._left, timeout=max(0.0, deadline - asyncio.get_running_loop().time()))
+        if self._left:
+            log.warning("%d calls whose callers have left still run; they end with the node.", len(self._left))
 
     # -- handlers
 
@@ -119,6 +128,32 @@ class Calls:
             raise
         finally:
             self._end(tally)
+
+    async def outlast(self, name: str, work: Coroutine[Any, Any, T]) -> T:
+        """Work of a call of method `name` that goes on when the caller leaves: the call then runs until it is done."""
+        task = asyncio.get_running_loop().create_task(work)
+        try:
+            return await asyncio.shield(task)
+        except asyncio.CancelledError:
+            log.info("%s: the caller has left; what it asked for goes on", name)
+            self._leave(self.tallies[name], task)
+            raise
+
+    def _leave(self, tally: Tally, task: asyncio.Task[Any]) -> None:
+        """Count work as a running call until its end, and tell its error to the log, as nobody else hears of it."""
+
+        def ended(_: Any) -> None:
+            self._left.discard(task)
+            self._end(tally)
+            error = None if task.cancelled() else task.exception()
+            if error is not None:
+                tally.errors += 1
+                self.noted(error)
+
+        tally.running += 1
+        self.running += 1
+        self._left.add(task)
+        task.add_done_callback(ended)
 
     # -- bounds and figures
 
@@ -206,3 +241,15 @@ async def read_on(context: Any) -> bytes | None:
     except Exception as error:
         raise CallerGone from error
     return None if request is grpc.aio.EOF else request
+
+
+async def confirm(context: Any) -> None:
+    """Tell the caller that all of its requests have come.  Raises CallerGone.
+
+    To a server a stream of requests ends the same way when its caller is done and when it is killed; only an answer
+    shows which.
+    """
+    try:
+        await context.send_initial_metadata(())
+    except Exception as error:
+        raise CallerGone from error

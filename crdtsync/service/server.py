@@ -161,9 +161,11 @@ class Server:
             self._await(self._shut_down(seconds), seconds + LOOP_TIMEOUT)
 
     async def _shut_down(self, grace: float) -> None:
+        deadline = self._loop.time() + grace
         self._calls.stop()
         await self._tell_health(False)
         await asyncio.gather(*(server.stop(grace) for server in self._servers))
+        await self._calls.drain(deadline)
         for listener in self._listeners:
             listener.remove()
         self._workers.stop()

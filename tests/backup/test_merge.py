@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import shutil
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 
 from crdtsync import Node
 from crdtsync.backup import restore
-from crdtsync.errors import BackupDamaged, BackupMismatch
+from crdtsync.errors import BackupDamaged, BackupMismatch, Closed
 from crdtsync.storage.check import check
 from tests.backup.helpers import SECONDS, clean, contents, fill, opened
 from tests.backup.test_cluster import agree, listening
@@ -236,3 +237,24 @@ def test_damage_and_nonsense_change_nothing(tmp_path: Path) -> None:
             node.restore(tmp_path / "absent")
         assert contents(node) == before
         assert not (tmp_path / "a" / ".merging").exists()
+
+
+def test_a_node_that_is_closed_stops_a_merge_and_waits_for_its_end(tmp_path: Path) -> None:
+    begun = threading.Event()
+    with lost_write(tmp_path) as node:
+
+        def progress(done: int, total: int | None) -> None:
+            begun.set()
+            until(lambda: node.closed, SECONDS)
+
+        def merge() -> None:
+            with pytest.raises(Closed):
+                node.restore(tmp_path / "b", progress=progress)
+
+        merging = threading.Thread(target=merge)
+        merging.start()
+        assert begun.wait(SECONDS)
+        node.close()
+        assert not (tmp_path / "copy" / ".merging").exists()
+        merging.join(SECONDS)
+        assert not merging.is_alive()
