@@ -19,7 +19,8 @@ from crdtsync.ops.cli.main import EXIT_CODES, SECTIONS, crdtsync
 from crdtsync.ops.settings.service import LISTEN, SERVE
 from crdtsync.ops.settings.table import OTHER_VARIABLES, Setting, settings
 
-SHARED = ("node", "timeout", "insecure", "tls_ca", "tls_cert", "tls_key", "output")
+CONNECTION = {"node", "timeout", "insecure", "tls_ca", "tls_cert", "tls_key"}
+SHARED = CONNECTION | {"output"}
 FILE = Path(__file__).parent / "cli.md"
 HEAD = f"""# The command line
 
@@ -103,12 +104,12 @@ def options_of(command: click.Command, context: click.Context) -> Iterator[str]:
     options = [
         each for each in command.params if isinstance(each, click.Option) and not isinstance(each, SettingOption)
     ]
-    shared = [each for each in options if each.name in SHARED]
-    own = [each for each in options if each not in shared or len(shared) < len(SHARED)]
-    if own:
+    names = {each.name for each in options}
+    remote = names >= CONNECTION
+    if own := [each for each in options if not (remote and each.name in SHARED)]:
         yield from table(("option", "meaning"), (option_row(option, context) for option in own))
-    if len(shared) == len(SHARED):
-        yield "Besides, the [shared options](#shared-options).\n"
+    if remote:
+        yield f"Besides, the [shared options](#shared-options){'' if names >= SHARED else ' but the last'}.\n"
     if any(isinstance(each, SettingOption) for each in command.params):
         yield "Besides, every [setting](#settings) has its flag.\n"
 

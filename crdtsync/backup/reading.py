@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Callable, Iterator
 from typing import Any, BinaryIO, NamedTuple, TypeVar
 
@@ -45,6 +46,8 @@ class Backup:
     def __init__(self, path: str | os.PathLike[str]) -> None:
         """Raises BackupDamaged, UnsupportedFormat, OSError."""
         self.path = os.fspath(path)
+        if not stat.S_ISREG(os.stat(self.path).st_mode):  # what is no file may keep us waiting for ever
+            raise BackupDamaged(f"{self.path} is not a crdtsync backup: it is no plain file.")
         self._file: BinaryIO = open(self.path, "rb")  # noqa: SIM115 - closed by close()
         try:
             self.bytes = os.fstat(self._file.fileno()).st_size

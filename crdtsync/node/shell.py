@@ -54,16 +54,25 @@ class Node(Objects):
     """
 
     def __init__(
-        self, path: str | os.PathLike[str] | None, config: Config, transport: TransportFactory | None = None
+        self,
+        path: str | os.PathLike[str] | None,
+        config: Config,
+        transport: TransportFactory | None = None,
+        on_name: Callable[[str], object] = lambda name: None,
     ) -> None:
+        """`on_name` is told the node's name as soon as certificate or directory tell it, which is long before the node
+        is a member."""
         if config.name:
             keys.check_name(config.name, "A node name", keys.BUCKET_MAX)
         self.tls = load_tls(config)
         self.config = config = named(config, self.tls)
         self._closing = threading.Lock()
         self._closed = False
+        if config.name:
+            on_name(config.name)
         self._opened = open_store(path, config)
         self._store = self._opened.store
+        on_name(self.name)
         self.local = Local(self._store, config)
         self.hub = Hub(self._store)
         self.sessions = self.local.sessions = Sessions(self.local, self.hub)

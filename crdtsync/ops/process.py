@@ -110,11 +110,13 @@ def end_at_once(status: int) -> None:
     os._exit(status)
 
 
-def run(settings: Effective, directory: Path, tell: Callable[[Node, Addresses], None]) -> int:
+def run(
+    settings: Effective, directory: Path, tell: Callable[[Node, Addresses], None], on_name: Callable[[str], object]
+) -> int:
     """Run a node until it is stopped; the exit code of the process.
 
-    `tell` is called once it can be reached.  Raises ConfigError, StoreInUse, ListenFailed, JoinError and what else
-    opening a node raises; OSError.
+    `on_name` is called with its name as soon as that is known, `tell` once it can be reached.  Raises ConfigError,
+    StoreInUse, ListenFailed, JoinError and what else opening a node raises; OSError.
     """
     serve, admin = settings.service.serve, settings.service.admin or f"unix:{directory / ADMIN_SOCKET}"
     for what, address in (("serve", serve), ("admin", admin)):  # before anything is made on the disk
@@ -125,7 +127,7 @@ def run(settings: Effective, directory: Path, tell: Callable[[Node, Addresses], 
     with Signals() as signals, Deadline(settings.service.stop_timeout) as deadline:
         try:
             with ExitStack() as stack:
-                node, addresses = _open(stack, settings, directory, admin, signals)
+                node, addresses = _open(stack, settings, directory, admin, signals, on_name)
                 signals.ready()
                 tell(node, addresses)
                 notify("READY=1")
@@ -138,13 +140,14 @@ def run(settings: Effective, directory: Path, tell: Callable[[Node, Addresses], 
 
 
 def _open(
-    stack: ExitStack, settings: Effective, directory: Path, admin: str, signals: Signals
-) -> tuple[Node, Addresses]:
+    stack: ExitStack, settings: Effective, directory: Path, admin: str, signals: Signals,
+    on_name: Callable[[str], object],
+) -> tuple[Node, Addresses]:  # fmt: skip
     """Open the node and serve it; `stack` undoes that."""
     from crdtsync.service import serve
 
     last = stack.enter_context(ExitStack())  # what ends after the node: health is asked for until then
-    node = stack.enter_context(Node(directory, settings.config))
+    node = stack.enter_context(Node(directory, settings.config, on_name=on_name))
     metrics = _serve_metrics(last, node, settings)
     server = stack.enter_context(serve(node, on_stop=signals.stop.set, **{**settings.server, "admin": admin}))
     reached = Addresses(node.address, server.address, server.admin_address, metrics, server.admin_address)

@@ -80,6 +80,8 @@ def _read(paths: Paths) -> dict[str, bytes]:
 
 def _read_file(setting: str, path: str) -> bytes:
     try:
+        if Path(path).is_fifo():  # its writer may never come, and the files are read again and again
+            raise ValueError("it is a named pipe")
         with Path(path).open("rb") as file:
             text = file.read(FILE_BYTES_MAX + 1)
     except (OSError, ValueError) as error:

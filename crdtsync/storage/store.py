@@ -92,7 +92,8 @@ class Store(Replacing, Collecting, Loading, Merging, Restamping, Cutting, Answer
             self._journal.close()
             self.renew_reader()
             raise
-        log.info("%s: store open, start %d, %d journal records replayed", self.node, self.start, ending.records)
+        text = "%s: store open, start %d, %d journal records replayed"
+        log.info(text, self.node, self.start, ending.records, extra={"node": self.node})
 
     def _take_name(self) -> None:
         """The node's name: the one of the first open, for ever once a peer has heard it."""

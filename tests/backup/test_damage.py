@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 from collections.abc import Callable
 from pathlib import Path
@@ -32,6 +33,12 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
         summary = node.backup(place / "more", since=place / "full")
         assert summary.kept and summary.rows
     return place / "full", place / "more"
+
+
+def test_what_is_no_file_is_refused_and_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "pipe", tmp_path, Path("/dev/zero")):
+        refused(path, [])
 
 
 def refused(path: Path, others: list[Path]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -275,8 +276,8 @@ class Watching:
         assert self.process.stdout is not None
         return self.process.stdout.readline()
 
-    def end(self) -> tuple[int, str]:
-        self.process.send_signal(signal.SIGINT)
+    def end(self, number: int = signal.SIGINT) -> tuple[int, str]:
+        self.process.send_signal(number)
         _, err = self.process.communicate(timeout=PATIENCE)
         self._killer.cancel()
         return self.process.returncode, err
@@ -301,7 +302,43 @@ def test_watch_tells_changes_and_resumes(run: Run) -> None:
     (again,) = rows(run("watch", "w:", "--after", token, "--limit", "1", "-o", "ndjson"))
     assert (again["key"], again["path"], again["value"]) == ("w:b", ["field"], "x")
     shown = run("watch", "w:", "--after", token, "--limit", "1")
-    assert shown.out == "w:b/field  lwwregister  x\n"
+    assert shown.out == "w:b/field  lwwregister  x\n" and f"--after {again['token']}" in shown.err
+
+
+def test_watch_says_where_to_go_on_when_it_is_terminated(run: Run) -> None:
+    begin = run("token").out.strip()
+    watching = Watching("t:", "--after", begin)
+    for name in ("t:a", "t:b"):
+        run("incr", name)
+        assert watching.line() == f"{name}  pncounter  1\n"
+    code, err = watching.end(signal.SIGTERM)
+    assert code == 143 and "terminated" in err and "Traceback" not in err
+    token = re.search(r"Go on with --after (\S+)", err)[1]  # type: ignore[index]
+    run("incr", "t:c")
+    again = run("watch", "t:", "--after", token, "--limit", "1").out  # the last one may be told again
+    assert again in ("t:b  pncounter  1\n", "t:c  pncounter  1\n")
+
+
+# ---- where the locale has ASCII alone
+
+
+ASCII = {"LC_ALL": "C", "LANG": "", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+
+
+def test_keys_and_values_are_utf8_in_any_locale(run: Run) -> None:
+    variables = {**ASCII, **{name: os.environ[name] for name in ("CRDTSYNC_NODE", "CRDTSYNC_BUCKET")}}
+    assert command("set", "ключ", "значение", **variables) == (0, "", "")
+    assert command("get", "ключ", "--type", "lwwregister", **variables).out == "значение\n"
+    (found,) = rows(command("scan", "-o", "ndjson", **variables))
+    assert (found["key"], found["value"]) == ("ключ", "значение") and rows(run("scan", "-o", "ndjson")) == [found]
+
+
+@pytest.mark.parametrize("arguments", [["get", "\udcff"], ["set", "k", "\udcff"], ["add", "s", "ok", "\udcff"]])
+def test_bytes_that_are_not_utf8_are_refused(run: Run, arguments: list[str]) -> None:
+    variables = {**ASCII, **{name: os.environ[name] for name in ("CRDTSYNC_NODE", "CRDTSYNC_BUCKET")}}
+    done = command(*arguments, **variables)
+    assert done.code == 5 and "UTF-8" in done.err, done.err
+    assert run("scan").out == ""
 
 
 # ---- as processes: streams, colours, broken pipes

@@ -14,9 +14,9 @@ import pytest
 
 from crdtsync import open as open_node
 from crdtsync.backup.restoring import STAGE
-from crdtsync.errors import InvalidKey
+from crdtsync.errors import DiskFull, InvalidKey
 from tests.cli.conftest import Run
-from tests.cli.running import Process, call
+from tests.cli.running import Process, call, command
 
 FREE = ("--listen", "127.0.0.1:0", "--serve", "127.0.0.1:0")
 FORGED = "x\n2026-01-01 00:00:00,000 INFO crdtsync.node: all is well\r\x1b[2J"
@@ -162,3 +162,66 @@ def test_names_write_no_lines_into_the_log(tmp_path: Path, form: str) -> None:
             json.loads(line)
     shape = r"\{" if form == "json" else r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} [A-Z]+ \S+: |crdtsync: \S+ is ready: "
     assert [line for line in lines if not re.match(shape, line)] == []
+
+
+# ---- a full disk
+
+
+@pytest.mark.parametrize("size", ["4k", "16k", "64k", "1m"])
+def test_a_start_that_the_disk_had_no_room_for_works_when_there_is_some(tmp_path: Path, size: str) -> None:
+    place = tmp_path / "full"
+    place.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(place)]
+    done = subprocess.run(mount, capture_output=True, text=True, check=False)
+    if done.returncode:
+        pytest.skip(f"mount is not permitted here: {done.stderr.strip()}")
+    try:
+        for _ in range(2):
+            with pytest.raises(DiskFull, match="There is no room"):
+                open_node(place / "store")
+        subprocess.run(["mount", "-o", "remount,size=64m", str(place)], check=True)
+        fill(place / "store")
+        assert not list(place.rglob("*.new*"))
+    finally:
+        subprocess.run(["umount", "-l", str(place)], check=True)
+
+
+# ---- pipes
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["backup", "verify", "PIPE"],
+        ["backup", "restore", "PIPE", "new"],
+        ["config", "validate", "PIPE"],
+        ["config", "show", "--config", "PIPE"],
+        ["tls", "inspect", "PIPE"],
+        ["import", "-", "--resume", "PIPE"],
+        ["export", "--to", "new", "--resume", "PIPE"],
+    ],
+)
+@pytest.mark.parametrize("kind", ["named pipe", "device", "directory"])
+def test_what_is_no_file_is_refused_and_not_waited_for(tmp_path: Path, arguments: list[str], kind: str) -> None:
+    pipe = tmp_path / "pipe"
+    if kind == "named pipe":
+        os.mkfifo(pipe)
+    elif kind == "directory":
+        pipe.mkdir()
+    else:
+        pipe = Path("/dev/zero")
+    places = {"PIPE": str(pipe), "new": str(tmp_path / "new")}
+    done = call(*(places.get(each, each) for each in arguments))
+    assert done.code == 2 and kind in done.err, done.err
+    assert not (tmp_path / "new").exists()
+
+
+def test_an_import_reads_a_pipe(run: Run, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    line = '{"key":"k","type":"pncounter","value":12}\n'
+    with subprocess.Popen(["sh", "-c", f"echo '{line.strip()}' > {tmp_path}/pipe"]):
+        assert run("import", str(tmp_path / "pipe")).code == 0
+    assert run("get", "k", "--type", "pncounter").out == "12\n"
+    variables = {name: os.environ[name] for name in ("CRDTSYNC_NODE", "CRDTSYNC_BUCKET")}
+    assert command("import", "-", stdin=line, **variables).code == 0
+    assert run("get", "k", "--type", "pncounter").out == "24\n"

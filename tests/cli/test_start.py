@@ -129,8 +129,9 @@ def test_logs_as_json_hold_the_ready_line(tmp_path: Path) -> None:
     assert node.end() == 0
     told = [json.loads(line) for line in node.stderr.splitlines()]
     assert {"ts", "level", "logger", "message"} <= set.intersection(*map(set, told))
-    (stopping,) = [line for line in told if "stopping on SIGTERM" in line["message"]]
-    assert re.fullmatch(r"node-[0-9a-f]{8}", stopping["node"])
+    assert "store open" in told[0]["message"] and "stopping on SIGTERM" in told[-1]["message"]
+    (name,) = {line["node"] for line in told}
+    assert re.fullmatch(r"node-[0-9a-f]{8}", name)
 
 
 def test_metrics_and_health_are_served(tmp_path: Path) -> None:

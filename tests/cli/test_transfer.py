@@ -189,6 +189,10 @@ def test_a_file_that_is_there_is_not_replaced(run: Run, tmp_path: Path) -> None:
     assert done.code == 2 and "--force" in done.err and (tmp_path / "e").read_text() == "precious"
     assert run("export", "--to", str(tmp_path / "e"), "--force").code == 0
     assert run("export", "--resume", str(tmp_path / "p")).code == 2
+    done = run("export", "-o", str(tmp_path / "new"))
+    assert done.code == 2 and "--to FILE" in done.err and not (tmp_path / "new").exists()
+    assert run("export", "-o", "csv", "--to", str(tmp_path / "new")).code == 0
+    assert (tmp_path / "new").read_text().startswith("key,field,type,value")
     assert run("import", str(tmp_path / "absent")).code == 2
 
 

@@ -13,7 +13,7 @@ import click
 import msgspec
 
 from crdtsync.errors import BackupMismatch, StoreInUse
-from crdtsync.ops.cli.options import ADMIN_SOCKET, Remote, operator_options, output_option
+from crdtsync.ops.cli.options import ADMIN_SOCKET, FilePath, Remote, operator_options, output_option
 from crdtsync.ops.cli.output import Printer
 from crdtsync.ops.text import safe
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from crdtsync.backup import Summary
 
 INVALID = 5  # exit status: a backup is damaged, or backups do not go together
-FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+FILE = FilePath(exists=True)
 Tell = Callable[[int, int | None], None]
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from crdtsync.ops.cli.flags import SettingsCommand, config_option, given, shown
-from crdtsync.ops.cli.options import output_option
+from crdtsync.ops.cli.options import FilePath, output_option
 from crdtsync.ops.cli.output import Printer, say
 
 INVALID = 5  # exit status: the file is wrong
@@ -45,7 +45,7 @@ def show(config: Path | None, changed: bool, output: str, **flags: Any) -> None:
 
 
 @command.command("validate")
-@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path), metavar="FILE")
+@click.argument("file", type=FilePath(exists=True), metavar="FILE")
 @output_option
 def validate(file: Path, output: str) -> int:
     """Check a TOML file of settings: names, types, ranges, and how they fit together.

@@ -6,30 +6,40 @@ import os
 import sys
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import click
 
-from crdtsync.ops.cli.options import Remote, after_option, bucket_option, remote_options
+from crdtsync.ops.cli.options import FilePath, Remote, after_option, bucket_option, connection_options
 from crdtsync.ops.cli.output import say
 
 if TYPE_CHECKING:
     from crdtsync.ops.files.position import ExportPosition
 
-FORMATS = ("ndjson", "csv")
+
+
+class Form(click.Choice):  # type: ignore[type-arg]  # older releases of click have no argument here
+    """What the file is; many another command takes the name of the file behind `-o`."""
+
+    def __init__(self) -> None:
+        super().__init__(("ndjson", "csv"))
+
+    def get_invalid_choice_message(self, value: Any, ctx: click.Context | None) -> str:
+        return f"{super().get_invalid_choice_message(value, ctx)}  The file is named by --to FILE."
 
 
 @click.command("export")
 @click.argument("prefix", default="")
 @click.option("--to", type=click.Path(dir_okay=False, allow_dash=True, path_type=Path), default="-", metavar="FILE",
               help="Where to write; a file that is there is refused.  [standard output]")  # fmt: skip
-@click.option("--format", "form", type=click.Choice(FORMATS), help="[by the name of FILE; ndjson]")
-@click.option("--resume", type=click.Path(dir_okay=False, path_type=Path), metavar="POSITION",
+@click.option("--format", "--output", "-o", "form", type=Form(),
+              help="What to write.  [by the name of FILE; ndjson]")  # fmt: skip
+@click.option("--resume", type=FilePath(), metavar="POSITION",
               help="Keep in this file how far the export has come, and go on from there when it is there.")  # fmt: skip
 @click.option("--force", is_flag=True, help="Replace FILE when it is there.")
 @bucket_option
 @after_option
-@remote_options
+@connection_options
 def command(
     remote: Remote, prefix: str, to: Path, form: str | None, resume: Path | None, force: bool, bucket: str,
     after: str | None,

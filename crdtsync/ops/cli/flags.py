@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from crdtsync.ops.cli.options import FilePath
 from crdtsync.ops.settings import sources
 from crdtsync.ops.settings.table import Setting, settings
 
@@ -90,7 +91,7 @@ def config_option(function: Callable[..., Any]) -> Callable[..., Any]:
     option = click.option(
         "--config",
         envvar="CRDTSYNC_CONFIG",
-        type=click.Path(exists=True, dir_okay=False, path_type=Path),
+        type=FilePath(exists=True),
         metavar="FILE",
         help="TOML file of settings; variables and flags win over it.  [CRDTSYNC_CONFIG]",
     )

@@ -13,7 +13,7 @@ from uuid import uuid4
 import click
 
 from crdtsync.errors import CrdtsyncError
-from crdtsync.ops.cli.options import Remote, bucket_option, remote_options
+from crdtsync.ops.cli.options import FilePath, Remote, bucket_option, remote_options
 from crdtsync.ops.cli.output import say
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ FORMATS = ("ndjson", "csv")
 @click.command("import")
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, allow_dash=True, path_type=Path), metavar="FILE")
 @click.option("--format", "form", type=click.Choice(FORMATS), help="What FILE is.  [by its name; ndjson]")
-@click.option("--resume", type=click.Path(dir_okay=False, path_type=Path), metavar="POSITION",
+@click.option("--resume", type=FilePath(), metavar="POSITION",
               help="Keep in this file how far the import has come, and go on from there when it is there.")  # fmt: skip
 @click.option("--key-column", metavar="NAME",
               help="CSV with a row for each key, in column NAME; each other column is a field of its map.")  # fmt: skip

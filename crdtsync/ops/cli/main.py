@@ -100,7 +100,9 @@ def crdtsync() -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command and return its exit code."""
+    """Run one command and return its exit code; `arguments` are those of the process unless given."""
+    if arguments is None:
+        speak_utf8()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # where the terminal has fewer characters than the data
@@ -129,6 +131,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except OSError as error:
         complain(str(error))
         return exit_code(error)
+
+
+def speak_utf8() -> None:
+    """Start again in Python's UTF-8 mode where the locale has ASCII alone: keys and values are UTF-8 everywhere."""
+    if sys.getfilesystemencoding() == "ascii" and sys.executable:
+        os.execv(sys.executable, [sys.executable, "-X", "utf8", *sys.orig_argv[1:]])
 
 
 class Terminated(BaseException):

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator, Sequence
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from crdtsync.ops.cli.output import FORMS, Printer
+from crdtsync.ops.text import safe
 
 if TYPE_CHECKING:
     from crdtsync.client import Client
@@ -57,6 +59,20 @@ json_option: Decorator = click.option(
 type_option: Decorator = click.option(
     "--type", "kind", type=click.Choice(TYPES), metavar="TYPE", help="Only objects of this type."
 )
+
+
+class FilePath(click.Path):
+    """A file to be read from its beginning: no pipe that has a name, whose writer may never come, and no device."""
+
+    def __init__(self, exists: bool = False) -> None:
+        super().__init__(exists=exists, dir_okay=False, path_type=Path)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        path = Path(os.fsdecode(super().convert(value, param, ctx)))
+        named_pipe = path.is_fifo() and path.resolve().exists()  # that of a shell, as in <(command), has no name
+        if named_pipe or path.is_block_device() or (path.is_char_device() and str(path) != os.devnull):
+            self.fail(f"{safe(str(path))} is a {'named pipe' if named_pipe else 'device'}, not a file.", param, ctx)
+        return path
 
 
 class NodeName(click.types.StringParamType):
@@ -159,18 +175,34 @@ def address_of(node: str) -> str:
     return f"unix:{socket}"
 
 
-def remote_options(function: Function) -> Function:
-    """`--node` and what goes with it, and `--output`: the command gets a Remote as its first argument."""
+def connection_options(function: Function) -> Function:
+    """`--node` and what goes with it: the command gets a Remote as its first argument."""
 
     @functools.wraps(function)
-    def command(node: tuple[str, ...], timeout: float, output: str, **given: Any) -> Any:
+    def command(node: tuple[str, ...], timeout: float, output: str = "table", **given: Any) -> Any:
         security = {name: given.pop(name) for name in ("insecure", "tls_ca", "tls_cert", "tls_key")}
+        check_utf8(given)
         return function(Remote(node, timeout, output, **security), **given)
 
     decorated: Function = command
-    for option in (output_option, *reversed(_CONNECTION)):
+    for option in reversed(_CONNECTION):
         decorated = option(decorated)
     return decorated
+
+
+def check_utf8(given: Mapping[str, Any]) -> None:
+    """Refuse texts of the command line that are not UTF-8; paths may be any bytes.  Raises InvalidValue."""
+    from crdtsync.errors import InvalidValue
+
+    for name, value in given.items():
+        for text in value if isinstance(value, tuple) else (value,):
+            if isinstance(text, str) and any("\ud800" <= character <= "\udfff" for character in text):
+                raise InvalidValue(f"{name.upper()} is not UTF-8: {os.fsencode(text)!r}.", hint="")
+
+
+def remote_options(function: Function) -> Function:
+    """The same, and `--output`."""
+    return connection_options(output_option(function))
 
 
 # Operators talk to the Admin service, which only the socket in a node's directory has unless `--admin` says otherwise.

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from crdtsync.node.shell import Node
     from crdtsync.ops.grpclog import GrpcLog
     from crdtsync.ops.process import Addresses
-    from crdtsync.ops.settings.service import ServiceSettings
 
 
 @click.command("start", cls=SettingsCommand)
@@ -48,21 +47,15 @@ def command(directory: str | None, config: Path | None, **flags: Any) -> int:
         raise click.UsageError("Missing argument 'DIR': the directory of the node's data.")
     tell = ready if service.log_format == "text" else ready_in_log
     with GrpcLog() if settings.config.tls_cert else nullcontext() as handshakes:
-        configure(service.log_format, service.log_level, settings.config.name)
-        return run(settings, Path(service.directory), partial(opened, handshakes, service, tell))
+        log_as = partial(configure, service.log_format, service.log_level)
+        log_as(settings.config.name)
+        return run(settings, Path(service.directory), partial(opened, handshakes, tell), log_as)
 
 
 def opened(
-    handshakes: GrpcLog | None, service: ServiceSettings, tell: Callable[[Node, Addresses], None], node: Node,
-    addresses: Addresses,
-) -> None:  # fmt: skip
-    """Say that the node can be reached; from here on its status has what is counted of TLS handshakes.
-
-    The log, too, knows the name by now, which may have been given by the directory or the certificate.
-    """
-    from crdtsync.ops.logs import configure
-
-    configure(service.log_format, service.log_level, node.name)
+    handshakes: GrpcLog | None, tell: Callable[[Node, Addresses], None], node: Node, addresses: Addresses
+) -> None:
+    """Say that the node can be reached; from here on its status has what is counted of TLS handshakes."""
     if handshakes is not None and node.tls is not None:
         handshakes.count_into(node.tls.counters)
     tell(node, addresses)

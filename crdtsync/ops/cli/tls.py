@@ -12,7 +12,7 @@ import click
 import msgspec
 
 from crdtsync.errors import FileThere
-from crdtsync.ops.cli.options import Decorator, output_option
+from crdtsync.ops.cli.options import Decorator, FilePath, output_option
 from crdtsync.ops.cli.output import Printer, say
 from crdtsync.ops.text import safe
 
@@ -23,7 +23,7 @@ INVALID = 5  # exit status: something is wrong with a certificate
 CA_DAYS, LEAF_DAYS = 3650, 365
 CA_CERT, CA_KEY = "ca.crt", "ca.key"
 FOLDER = click.Path(file_okay=False, path_type=Path)
-FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+FILE = FilePath(exists=True)
 
 force_option: Decorator = click.option("--force", is_flag=True, help="Replace files that are there.")
 ca_option: Decorator = click.option(

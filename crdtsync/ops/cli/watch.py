@@ -11,6 +11,8 @@ from crdtsync.ops.cli.objects import row
 from crdtsync.ops.cli.options import Remote, bucket_option, remote_options
 from crdtsync.ops.cli.output import as_json, cell, say
 
+TOKEN_INTERVAL = 5.0  # s of silence after which a later token is taken up
+
 
 @click.command("watch")
 @click.argument("prefix", default="")
@@ -27,7 +29,7 @@ def command(
 
     With --output json or ndjson each is a line {"bucket", "key", "path", "type", "value", "deleted", "token"}.  Changes
     are of state: one that changes often is told with its latest value.  Every change is told at least once; go on later
-    with the last token: --after TOKEN.
+    with the last token, --after TOKEN, which standard error has at the end, whatever ends it.
     """
     told, token = 0, after or ""
     with remote.client() as client:
@@ -35,15 +37,16 @@ def command(
         say(f"Watching {client.name}; ^C ends it.")
         try:
             with watcher:
-                for change in watcher:
-                    show(change, remote.output)
-                    told, token = told + 1, change.token
-                    if told == limit:
-                        break
-        except KeyboardInterrupt:
-            token = watcher.token or token
-            say(f"Go on with --after {token}" if token else "Ended.")
+                while told != limit and not watcher.closed:
+                    token = watcher.token or token  # all up to here has been shown
+                    change = watcher.next(TOKEN_INTERVAL)
+                    if change is not None:
+                        show(change, remote.output)
+                        told, token = told + 1, change.token
+        except KeyboardInterrupt:  # its usual end
             return 130
+        finally:  # whatever ends it
+            say(f"Go on with --after {token}" if token else "Ended.")
     return 0
 
 
