@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
+from crdtsync.replication.peers import SUPERSEDED
 from crdtsync.sim.disk import SimDisk
 from crdtsync.sim.network import Network
 from crdtsync.sim.node import SimNode
@@ -33,7 +34,7 @@ class Cluster:
         self.evicted: set[str] = set()  # names of all that ever were, or that came in through one of them
         self.away: set[str] = set()  # gone for so long that they are evicted
         self.clones: list[tuple[SimNode, SimNode]] = []  # a node, and another on a copy of its directory
-        self.disks_replaced = 0
+        self.set_back = 0  # directories that were replaced, copied or cut short: they know less than was known there
         self.ahead = 0.0  # s by which some clock was ahead of the world's, at most
         self.operations = 0
         self._ports = FIRST_PORT
@@ -133,7 +134,7 @@ class Cluster:
     def replace_disk(self, node: SimNode, disk: SimDisk) -> None:
         """A machine goes on with another disk; what only the old one held may be gone."""
         node.power_off()
-        self.disks_replaced += 1
+        self.set_back += 1
         self.oracles.disk_lost(node)
         node.new_disk(disk)
         others = [other for other in self.writable() if other is not node]
@@ -157,7 +158,7 @@ class Cluster:
         twin.skew = node.skew
         self.nodes[twin.name] = twin
         self.clones.append((node, twin))
-        self.disks_replaced += 1
+        self.set_back += 1
         twin.boot()
 
     def end_clone(self) -> None:
@@ -206,9 +207,9 @@ class Cluster:
     def below_floor(self, node: SimNode, other: str) -> None:
         """A node found that others have forgotten what it never saw removed.
 
-        That is for who was evicted, or for who knows whom when a member's list was set back with its disk.
+        That is for who was evicted; and who knows whom is uncertain once a member's list was set back with its disk.
         """
-        if node.identity not in self.evicted and not self.disks_replaced and not node.disk.flipped:
+        if node.identity not in self.evicted and not self.set_back:
             raise Violation(f"floor: {node.name} was never evicted and is below the floor of {other}")
 
     def boot_later(self, node: SimNode) -> None:
@@ -231,7 +232,7 @@ class Cluster:
     def leave(self) -> bool:
         """A member leaves in good order."""
         members = self.writable()
-        able = self.movable()
+        able = [node for node in self.movable() if node.state() != SUPERSEDED]
         if not able or len(members) < 3:
             return False
         self.world.rng.choice(able).leave()

@@ -12,11 +12,13 @@ import random
 
 from sortedcontainers import SortedDict
 
-from crdtsync.errors import DiskFull
+from crdtsync.errors import DiskFull, StoreDamaged
+from crdtsync.storage.checkpointing import IDENTITY, POSITION
 from crdtsync.storage.disk import Segment
 from crdtsync.storage.maps import Changes, MemoryMap
-from crdtsync.storage.records import segment_number
-from crdtsync.storage.table import ACTORS, BUCKETS, LOG, META, REQUESTS, ROWS
+from crdtsync.storage.records import Position, decode_header, segment_number
+from crdtsync.storage.replay import replay
+from crdtsync.storage.table import ACTORS, BUCKETS, LOG, META, REQUESTS, ROWS, decode_meta
 
 SECTOR = 512  # bytes that a disk writes whole
 ROOM = 1 << 40  # bytes free on a disk that is not full
@@ -127,7 +129,7 @@ class SimDisk:
         self.full = False
         self.fail_next_sync = self.fail_next_write = False
         self.failed_syncs = 0
-        self.flipped: list[str] = []  # where bits are others than were written
+        self.flipped: list[tuple[str, int | bytes]] = []  # other bits than were written: file, offset; database, key
         self.life = 0  # counts the processes that have used it
         self._ghosts: dict[str, SimFile] = {}  # removed, but not yet durably
         self._steps_left = 0  # disk operations until the process ends; 0: it lives
@@ -183,7 +185,7 @@ class SimDisk:
         at, bit = self.rng.randrange(written), 1 << self.rng.randrange(8)
         file.content[at] ^= bit
         file.platter[at] ^= bit
-        self.flipped.append(f"{name} at {at}")
+        self.flipped.append((name, at))
         return True
 
     def flip_in_table(self) -> bool:
@@ -198,8 +200,29 @@ class SimDisk:
         value = bytearray(held[key])
         value[self.rng.randrange(len(value))] ^= 1 << self.rng.randrange(8)
         held[key] = bytes(value)
-        self.flipped.append(f"{name} {key.hex()}")
+        self.flipped.append((name, key))
         return True
+
+    def ends_at_a_flip(self) -> bool:
+        """Whether the journal ends at a flipped bit, and nothing on the disk says that what was there had been synced.
+
+        A flipped bit cannot be told from a torn tail then, and a start takes it for one.
+        """
+        snapshot = self.map.snapshot()
+        identity, position = (snapshot.get(META, key) for key in (IDENTITY, POSITION))
+        snapshot.close()
+        flips = [(segment_number(name), at) for name, at in self.flipped if isinstance(at, int)]
+        if not flips or identity is None or position is None:
+            return False
+        try:
+            store = decode_meta(IDENTITY, identity, "identity")[1]
+            start = Position(*decode_meta(POSITION, position, "position"))
+        except StoreDamaged:  # refused by the start, too
+            return False
+        end = replay(self, store, start, lambda data: None).position
+        headers = [decode_header(self.read(name)) for name in self.files if segment_number(name) is not None]
+        marked = max((header.synced for header in headers if header is not None), default=0)
+        return marked < end.record and any(name == end.segment and at >= end.offset for name, at in flips)
 
     # -- Disk
     def list(self) -> list[str]:

@@ -6,7 +6,7 @@ import random
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from crdtsync.clocks.vector import join
+from crdtsync.clocks.vector import covers, join
 from crdtsync.datatypes import gcounter, pncounter
 from crdtsync.datatypes.keys import parse
 from crdtsync.datatypes.rows import Row
@@ -30,6 +30,7 @@ from crdtsync.sim.world import WALL_START_MS, Event, Violation
 from crdtsync.storage.requests import Request
 from crdtsync.storage.rescue import decode_rescue
 from crdtsync.storage.store import Store
+from crdtsync.storage.table import ROWS, physical
 from crdtsync.storage.txn import Txn
 
 if TYPE_CHECKING:
@@ -71,6 +72,7 @@ class SimNode:
         self._short = ShortWay(self)
         self._checkpointed: dict[str, Clock] = {}  # what its last checkpoint put into the table
         self.unreadable: dict[str, set[bytes]] = {}  # rows that were set aside when it last had to start over
+        self.given_up: dict[str, int] = {}  # and the numbers of its buckets then
         self._wake: Event | None = None
         self._due: float | None = None  # when it is to be woken, by its own clock
         self._timers: list[Event] = []
@@ -91,16 +93,18 @@ class SimNode:
         world, seeds = self.world, self.cluster.seeds(self.sponsor)
         config = node_config(self.cluster.plan, self.identity, self.address, seeds, self.accepting)
         chance = random.Random(world.rng.getrandbits(64))
+        cut_short = self.disk.ends_at_a_flip()
         self.store = Store.open(
             None, config, disk=self.disk, maps=lambda: self.disk.map, random=chance, now_ms=self.wall_ms
         )
         self.up, self._looked, self.touched = True, {}, {}
         self.store.on_change.append(self._touch)
         world.note(self.name, f"boot {self.boots} at {self.address}")
-        if self.accepting:
-            self.accepting = False
+        if self.accepting or (cut_short and self._lacks_promised()):
+            self.cluster.set_back += 1
             self.cluster.oracles.damage_accepted(self, self._checkpointed)
             self.cluster.sessions.forget(self)
+            self.accepting = False
         else:
             self.cluster.oracles.restarted(self, dict(self._promised))
             self.cluster.sessions.restarted(self)
@@ -111,6 +115,9 @@ class SimNode:
         self._step(lambda: None)
         self._every(FLUSH_EVERY, self.store.flush)
         self._every(CHECKPOINT_EVERY, self._checkpoint)
+
+    def _lacks_promised(self) -> bool:
+        return any(not covers(self.clock(bucket), clock) for bucket, clock in self._promised.items())
 
     def power_off(self) -> None:
         """The machine loses its power: what was not synced is in doubt."""
@@ -370,6 +377,7 @@ class SimNode:
             self.collected = {bucket: self.store.floor(bucket) for bucket in self.buckets()}
             self.had = {bucket: self.contexts(bucket) for bucket in self.buckets()}
             self.unreadable = {bucket: self.set_aside(bucket) for bucket in self.buckets()}
+            self.given_up = {bucket: held.number for bucket, held in self.store.named.items()}
 
     # -- what oracles read
     def queues(self) -> dict[str, tuple[int, int]]:
@@ -390,6 +398,11 @@ class SimNode:
     def members(self) -> dict[str, tuple[int, str]]:
         """Whom it counts as what, and for the how manieth time."""
         return {name: (record.epoch, record.state) for name, record in self.store.members().items()}
+
+    def knows_later(self, other: SimNode) -> bool:
+        """Whether it has been greeted by a later start under the name of another node."""
+        peer = self.engine.core.peers.get(other.identity)
+        return peer is not None and (peer.start, peer.instance) > (other.store.start, other.store.instance)
 
     def published(self) -> bool:
         """Whether its events belong to a cluster."""
@@ -520,12 +533,19 @@ class SimNode:
     def set_aside(self, bucket: str) -> set[bytes]:
         """Names of rows that fail their checksums."""
         held = self.store.bucket(bucket)
-        names: set[bytes] = set()
-        for key in held.damaged.values() if held is not None else ():
-            if key and parse(key).code in CELLS:
-                key = key[:-4] + actor_bytes(self.actor_id(int.from_bytes(key[-4:], "big")))
-            names.add(key)
-        return names
+        return set() if held is None else {self._row_name(key) for key in held.damaged.values() if key}
+
+    def flipped_rows(self, bucket: str) -> set[bytes]:
+        """Names of rows of a bucket that it has given up, whose bytes in its table are not what was written."""
+        number = physical(self.given_up.get(bucket, 0), b"")
+        keys = [key for name, key in self.disk.flipped if name == ROWS and isinstance(key, bytes)]
+        return {self._row_name(key[len(number) :]) for key in keys if key.startswith(number)}
+
+    def _row_name(self, key: bytes) -> bytes:
+        """The name of a row that cannot be read."""
+        if parse(key).code in CELLS:
+            return key[:-4] + actor_bytes(self.actor_id(int.from_bytes(key[-4:], "big")))
+        return key
 
     def row(self, bucket: str, name: bytes, cell: bool) -> bytes | None:
         """Image of a row by its name in the history."""

@@ -7,7 +7,8 @@ are equal, nothing is lost without an excuse, and nothing dead is left.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from crdtsync import kernels
@@ -21,6 +22,7 @@ from crdtsync.sim.world import Violation, World
 if TYPE_CHECKING:
     from crdtsync.sim.node import SimNode
 
+NOTHING: Mapping[int, int] = MappingProxyType({})
 Change = tuple[bytes, bytes | None, bytes]  # row key, image before, image after
 
 
@@ -122,12 +124,13 @@ class Oracles:
         # Who has put all others out by force collects alone, and what it collected is in no row that could be rescued.
         collected = node.collected.get(bucket, {}) if self.forced else {}
         had = node.had.get(bucket, {})
+        unreadable = node.unreadable.get(bucket, set()) | node.flipped_rows(bucket)
         for actor, seq in before.items():
             for fact in self.history(bucket).by_actor.get(actor, [])[top.get(actor, 0) : seq]:
                 gone = had.get(fact.row, {}).get(actor, 0) < fact.seq <= collected.get(actor, 0)
                 if gone or self.history(bucket).overwritten(fact, before):
                     continue
-                if fact.row in node.unreadable.get(bucket, ()):
+                if fact.row in unreadable:
                     continue
                 if rescued.get(fact.row, {}).get(actor, 0) < fact.seq:
                     event = f"event {fact.seq} of actor {actor:x} on {fact.row!r}"
@@ -139,9 +142,9 @@ class Oracles:
         for bucket, before in self._judged.pop(node.name, {}).items():
             self._alone(node, bucket, before)
 
-    def _alone(self, node: SimNode, bucket: str, before: Clock) -> Clock:
-        """What a node held, and nobody else has on a disk, may be gone.  Gives what the others have."""
-        top: Clock = dict(node.clock(bucket)) if node.accepting else {}
+    def _alone(self, node: SimNode, bucket: str, before: Clock, kept: Mapping[int, int] = NOTHING) -> Clock:
+        """What a node held, has not `kept`, and nobody else has on a disk, may be gone.  Gives what is left."""
+        top: Clock = dict(kept)
         for other in node.others():
             top = join(top, other.holding(bucket))
         for actor in before:
@@ -160,7 +163,7 @@ class Oracles:
             clock = node.clock(bucket)
             if not covers(clock, checkpointed.get(bucket, {})):
                 raise Violation(f"damage: {bucket} at {node.name} is at {clock}, its table had {checkpointed[bucket]}")
-            self._alone(node, bucket, self._everything(bucket))
+            self._alone(node, bucket, self._everything(bucket), clock)
             self.histories[bucket].truncate(node.private, clock.get(node.private, 0))
         for bucket in node.buckets():
             self.whole(node, bucket)
@@ -239,9 +242,9 @@ class Oracles:
                     return f"clock of {bucket} at {node.name} differs"
         for node in nodes:
             for bucket in first.buckets():
-                if node.holds_damage(bucket):
-                    return f"damaged rows of {bucket} at {node.name}"
                 dead = [key for key, image in node.rows(bucket) if kernels.row_dead(image)]
+                if node.holds_damage(bucket):  # perhaps found only now, by reading all
+                    return f"damaged rows of {bucket} at {node.name}"
                 if dead:
                     return f"{len(dead)} dead rows of {bucket} at {node.name}"
         return ""

@@ -150,9 +150,18 @@ class Sessions:
         return not (weather.reordered or weather.late or weather.stale or (weather.loss and weather.breaks < 1))
 
     def _members(self, node: SimNode) -> list[SimNode]:
-        """Running nodes that a node counts as members."""
+        """Running nodes that a node counts as members.
+
+        Of two processes under one name nobody listens to the earlier, who has heard of the later: nor to its namesake.
+        """
         members = node.members()
-        return [other for other in self.cluster.writable() if members.get(other.identity, (0, ""))[1] == "member"]
+        return [
+            other
+            for other in self.cluster.writable()
+            if members.get(other.identity, (0, ""))[1] == "member"
+            and (other is node or other.identity != node.identity)
+            and not node.knows_later(other)
+        ]
 
     @staticmethod
     def _has(node: SimNode, bucket: str, actor: int, seq: int) -> bool:

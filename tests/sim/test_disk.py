@@ -6,9 +6,14 @@ import random
 
 import pytest
 
+from crdtsync.datatypes import pncounter
+from crdtsync.datatypes.keys import top
 from crdtsync.errors import DiskFull
 from crdtsync.sim.disk import SECTOR, Gone, SimDisk
+from crdtsync.sim.plan import draw
+from crdtsync.sim.settings import node_config
 from crdtsync.storage.maps import Changes
+from crdtsync.storage.store import Store
 
 
 @pytest.mark.parametrize("seed", range(50))
@@ -99,6 +104,21 @@ def test_a_failed_sync_says_so_and_leaves_the_bytes_in_doubt() -> None:
     with pytest.raises(OSError, match="refused"):
         segment.sync()
     assert disk.files["a"].pending
+
+
+@pytest.mark.parametrize("synced", [False, True])
+def test_a_flip_is_a_torn_tail_only_until_a_mark_tells_of_the_sync(synced: bool) -> None:
+    disk = SimDisk(random.Random(1))
+    store = Store.open(None, node_config(draw(1), "n", "127.0.0.1:1", ()), disk=disk, maps=lambda: disk.map)
+    store.transact("default", lambda txn: pncounter.ADD.run(txn, top("stock", pncounter.CODE), 1))
+    (file,) = disk.files.values()
+    if synced:
+        store.flush()
+    assert not disk.ends_at_a_flip()
+    at = file.content.rindex(b"stock")
+    file.content[at] ^= 1
+    disk.flipped.append((disk.list()[0], at))
+    assert disk.ends_at_a_flip() == (not synced)
 
 
 def test_a_copy_is_independent() -> None:
