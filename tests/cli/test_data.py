@@ -300,25 +300,21 @@ def test_watch_tells_changes_and_resumes(run: Run) -> None:
     token = err.split("--after ")[1].strip()
     run("set", "w:b", "x", "-f", "field")
     (again,) = rows(run("watch", "w:", "--after", token, "--limit", "1", "-o", "ndjson"))
-    limit = "1" if again["key"] == "w:b" else "2"  # the last one that was shown may be told again
-    *_, again = rows(run("watch", "w:", "--after", token, "--limit", limit, "-o", "ndjson"))
     assert (again["key"], again["path"], again["value"]) == ("w:b", ["field"], "x")
-    shown = run("watch", "w:", "--after", token, "--limit", limit)
-    assert shown.out.endswith("w:b/field  lwwregister  x\n") and f"--after {again['token']}" in shown.err
+    shown = run("watch", "w:", "--after", token, "--limit", "1")
+    assert shown.out == "w:b/field  lwwregister  x\n" and f"--after {again['token']}" in shown.err
 
 
 def test_watch_says_where_to_go_on_when_it_is_terminated(run: Run) -> None:
     begin = run("token").out.strip()
     watching = Watching("t:", "--after", begin)
-    for name in ("t:a", "t:b"):
-        run("incr", name)
-        assert watching.line() == f"{name}  pncounter  1\n"
+    run("incr", "t:a")
+    assert watching.line() == "t:a  pncounter  1\n"
     code, err = watching.end(signal.SIGTERM)
     assert code == 143 and "terminated" in err and "Traceback" not in err
     token = re.search(r"Go on with --after (\S+)", err)[1]  # type: ignore[index]
-    run("incr", "t:c")
-    again = run("watch", "t:", "--after", token, "--limit", "1").out  # the last one may be told again
-    assert again in ("t:b  pncounter  1\n", "t:c  pncounter  1\n")
+    run("incr", "t:b")
+    assert run("watch", "t:", "--after", token, "--limit", "1").out == "t:b  pncounter  1\n"
 
 
 # ---- where the locale has ASCII alone

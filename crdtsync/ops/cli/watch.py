@@ -41,8 +41,9 @@ def command(
                     token = watcher.token or token  # all up to here has been shown
                     change = watcher.next(TOKEN_INTERVAL)
                     if change is not None:
-                        show(change, remote.output)
-                        told, token = told + 1, change.token
+                        sys.stdout.write(line_of(change, remote.output))
+                        told, token = told + 1, watcher.token
+                        sys.stdout.flush()  # whoever reads the line may end us: the token has it by then
         except KeyboardInterrupt:  # its usual end
             return 130
         finally:  # whatever ends it
@@ -50,13 +51,11 @@ def command(
     return 0
 
 
-def show(change: Any, output: str) -> None:
-    """One change, at once."""
+def line_of(change: Any, output: str) -> str:
+    """One change."""
     plain = row(change.key, change.path, change.type, change.value)
     if output == "table":
         value = "deleted" if change.deleted else cell(plain["value"])
         name = cell("/".join([change.key, *change.path]))
-        click.echo(f"{name}  {cell(change.type)}  {value}")
-    else:
-        click.echo(as_json({"bucket": change.bucket, **plain, "deleted": change.deleted, "token": change.token}))
-    sys.stdout.flush()
+        return f"{name}  {cell(change.type)}  {value}\n"
+    return as_json({"bucket": change.bucket, **plain, "deleted": change.deleted, "token": change.token}) + "\n"
