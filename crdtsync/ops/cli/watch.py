@@ -31,7 +31,8 @@ def command(
     are of state: one that changes often is told with its latest value.  Every change is told at least once; go on later
     with the last token, --after TOKEN, which standard error has at the end, whatever ends it.
     """
-    told, token = 0, after or ""
+    told, token, following = 0, after or "", ""
+    written: list[int] = []
     with remote.client() as client:
         watcher = client.watch(prefix, after=after, bucket=None if all_buckets else bucket, values=not no_values)
         say(f"Watching {client.name}; ^C ends it.")
@@ -40,13 +41,16 @@ def command(
                 while told != limit and not watcher.closed:
                     token = watcher.token or token  # all up to here has been shown
                     change = watcher.next(TOKEN_INTERVAL)
-                    if change is not None:
-                        sys.stdout.write(line_of(change, remote.output))
-                        told, token = told + 1, watcher.token
-                        sys.stdout.flush()  # whoever reads the line may end us: the token has it by then
+                    if change is None:
+                        continue
+                    line, following = line_of(change, remote.output), watcher.token
+                    written.extend(map(sys.stdout.write, [line]))  # one step: an interruption finds it done, or not
+                    told, token = told + 1, following
+                    sys.stdout.flush()
         except KeyboardInterrupt:  # its usual end
             return 130
         finally:  # whatever ends it
+            token = following if len(written) > told else token
             say(f"Go on with --after {token}" if token else "Ended.")
     return 0
 
