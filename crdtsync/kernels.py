@@ -46,6 +46,7 @@ if TYPE_CHECKING or IMPLEMENTATION == "pure":
     from crdtsync.pure.digest import rows_digest
     from crdtsync.pure.joins import row_conflict, row_join, row_mend, rows_join
     from crdtsync.pure.keys import keys_pack, keys_remap, keys_unpack
+    from crdtsync.pure.layers import layer_find, layer_put
     from crdtsync.pure.operations import (
         cell_add,
         cell_at,
@@ -55,6 +56,7 @@ if TYPE_CHECKING or IMPLEMENTATION == "pure":
         presence_remove,
         values_set,
     )
+    from crdtsync.pure.parts import pairs_pack, part_check, part_rows, rows_merge
     from crdtsync.pure.rows import (
         row_cell,
         row_cell_value,
@@ -89,6 +91,11 @@ else:
         keys_remap,
         keys_unpack,
         latest_set,
+        layer_find,
+        layer_put,
+        pairs_pack,
+        part_check,
+        part_rows,
         presence_add,
         presence_remove,
         row_cell,
@@ -108,6 +115,7 @@ else:
         rows_beyond,
         rows_digest,
         rows_join,
+        rows_merge,
         rows_pack,
         rows_remap,
         rows_unpack,
@@ -158,6 +166,11 @@ __all__ = [
     "keys_remap",
     "keys_unpack",
     "latest_set",
+    "layer_find",
+    "layer_put",
+    "pairs_pack",
+    "part_check",
+    "part_rows",
     "presence_add",
     "presence_remove",
     "row_cell",
@@ -177,6 +190,7 @@ __all__ = [
     "rows_beyond",
     "rows_digest",
     "rows_join",
+    "rows_merge",
     "rows_pack",
     "rows_remap",
     "rows_unpack",

@@ -122,16 +122,21 @@ def rows_beyond(list rows not None, dict clock not None):
 
 cdef int check_row(bytes key, int kind, bytes image, uint64_t table) except -1:
     cdef Image row
-    cdef Walk walk
     parse(image, &row)
+    return fit_row(<const unsigned char*>PyBytes_AS_STRING(key), PyBytes_GET_SIZE(key), kind, &row, table)
+
+
+cdef int fit_row(const unsigned char* key, Py_ssize_t size, int kind, const Image* row, uint64_t table) except -1:
+    """Check that an image goes with its key, and with a table of so many actors."""
+    cdef Walk walk
     if row.kind != kind:
         raise ValueError(f"row kind {row.kind} does not fit the key's type")
-    walk = walk_context(&row)
+    walk = walk_context(row)
     while step(&walk):
         pass
     if walk.actor >= table:
         raise ValueError(f"actor {walk.actor} is not in the table")
-    if kind == CELL and cell_tail(key) != row.cell.owner:
+    if kind == CELL and tail_at(key + size - TAIL) != row.cell.owner:
         raise ValueError("row key names another owner than the cell")
     return 0
 

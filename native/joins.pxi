@@ -36,22 +36,31 @@ def row_conflict(bytes current not None, bytes incoming not None):
     cdef Image cur, inc
     parse(current, &cur)
     parse(incoming, &inc)
+    return <bint>conflict(&cur, &inc)
+
+
+cdef bint conflict(const Image* cur, const Image* inc) noexcept nogil:
     if cur.kind != LATEST or inc.kind != LATEST:
         return False
     return (
-        context_of(&cur, inc.latest.actor) < inc.latest.seq
-        and context_of(&inc, cur.latest.actor) < cur.latest.seq
+        context_of(cur, inc.latest.actor) < inc.latest.seq
+        and context_of(inc, cur.latest.actor) < cur.latest.seq
     )
 
 
 cdef object join_one(bytes current, bytes incoming, dict clock, object ids):
     cdef Image cur, inc
+    return join_parsed(current, incoming, clock, ids, &cur, &inc)
+
+
+cdef object join_parsed(bytes current, bytes incoming, dict clock, object ids, Image* cur, Image* inc):
+    """`row_join`; when it gives an image, `inc` is the incoming row, and `cur` the current one if there is any."""
     cdef uint64_t seen = 0
     cdef object joined
     if incoming is None:
         raise TypeError("image must be bytes")
-    parse(incoming, &inc)
-    if clock_covers(clock, &inc):
+    parse(incoming, inc)
+    if clock_covers(clock, inc):
         return None
     if current is None:
         if inc.kind == LATEST:
@@ -60,10 +69,10 @@ cdef object join_one(bytes current, bytes incoming, dict clock, object ids):
         if inc.kind == CELL:
             seq_at(clock, inc.cell.owner, &seen)
             return None if seen >= inc.cell.seq else incoming
-        empty_image(&cur, inc.kind)
+        empty_image(cur, inc.kind)
     else:
-        parse(current, &cur)
-    joined = join_images(current, &cur, &inc, clock, ids)
+        parse(current, cur)
+    joined = join_images(current, cur, inc, clock, ids)
     return None if joined is current else joined
 
 

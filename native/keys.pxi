@@ -48,21 +48,34 @@ def keys_remap(list keys not None, list mapping not None):
     return out
 
 
+cdef struct Place:
+    # What a checked row key says.
+    int kind  # that its row must have
+    Py_ssize_t at  # of its type byte
+    Py_ssize_t fields  # around the object
+
+
 cdef int check_key(bytes key) except -1:
     """The row kind that a key is made for.  ValueError when it does not follow the grammar."""
-    cdef const unsigned char* data
-    cdef Py_ssize_t size, at, tail
-    cdef int kind
-    cdef bint fits
+    cdef Place place
     if key is None:
         raise TypeError("row key must be bytes")
-    data = <const unsigned char*>PyBytes_AS_STRING(key)
-    size = PyBytes_GET_SIZE(key)
+    place_key(<const unsigned char*>PyBytes_AS_STRING(key), PyBytes_GET_SIZE(key), &place)
+    return place.kind
+
+
+cdef int place_key(const unsigned char* data, Py_ssize_t size, Place* place) except -1:
+    """Check a key.  ValueError when it does not follow the grammar."""
+    cdef Py_ssize_t at, tail
+    cdef int kind
+    cdef bint fits
     if size > ROW_KEY_MAX:
         raise ValueError("row key is too long")
+    place.fields = 0
     at = check_name(data, size, 0, 1)
     while at < size and data[at] == c"m":
         at = check_name(data, size, at + 1, 0)
+        place.fields += 1
     if at >= size:
         return fail(b"row key has no type", at)
     kind = kind_of_type(data[at])
@@ -78,7 +91,9 @@ cdef int check_key(bytes key) except -1:
         fits = tail == 0
     if not fits:
         return fail(b"row key has a wrong tail", at + 1)
-    return kind
+    place.kind = kind
+    place.at = at
+    return 0
 
 
 cdef inline int kind_of_type(unsigned char letter) noexcept nogil:
@@ -146,12 +161,14 @@ cdef bint is_utf8(const unsigned char* at, const unsigned char* end) noexcept no
 
 cdef uint64_t cell_tail(bytes key) except? 0:
     """The actor in the key of a cell."""
-    cdef const unsigned char* tail
     if key is None:
         raise TypeError("row key must be bytes")
     if PyBytes_GET_SIZE(key) < TAIL:
         raise ValueError("row key of a cell is too short")
-    tail = <const unsigned char*>PyBytes_AS_STRING(key) + (PyBytes_GET_SIZE(key) - TAIL)
+    return tail_at(<const unsigned char*>PyBytes_AS_STRING(key) + (PyBytes_GET_SIZE(key) - TAIL))
+
+
+cdef inline uint64_t tail_at(const unsigned char* tail) noexcept nogil:
     return <uint32_t>tail[0] << 24 | <uint32_t>tail[1] << 16 | <uint32_t>tail[2] << 8 | <uint32_t>tail[3]
 
 
@@ -205,19 +222,25 @@ cdef int append_key(Buffer* out, bytes previous, bytes key) except -1:
 
 cdef bytes next_key(Cursor* cursor, bytes previous):
     """The key at the cursor, as it stands."""
-    cdef Py_ssize_t start = cursor.at
-    cdef uint64_t shared, rest
+    cdef uint64_t rest, shared = next_lengths(cursor, PyBytes_GET_SIZE(previous), &rest)
     cdef bytes key
-    take(cursor, &shared)
-    if shared > <uint64_t>PyBytes_GET_SIZE(previous) or shared > SHARED_MAX:
-        fail(b"shared prefix is too long", start)
-    take(cursor, &rest)
-    if rest > <uint64_t>(cursor.end - cursor.at):
-        fail(b"row key is cut off", start)
-    if shared + rest > ROW_KEY_MAX:
-        fail(b"row key is too long", start)
     key = PyBytes_FromStringAndSize(NULL, <Py_ssize_t>(shared + rest))
     memcpy(PyBytes_AS_STRING(key), PyBytes_AS_STRING(previous), <size_t>shared)
     memcpy(PyBytes_AS_STRING(key) + shared, cursor.data + cursor.at, <size_t>rest)
     cursor.at += <Py_ssize_t>rest
     return key
+
+
+cdef uint64_t next_lengths(Cursor* cursor, Py_ssize_t previous, uint64_t* rest) except? 0:
+    """Bytes that the key at the cursor shares with the one before, of `previous` bytes, and bytes that follow."""
+    cdef Py_ssize_t start = cursor.at
+    cdef uint64_t shared
+    take(cursor, &shared)
+    if shared > <uint64_t>previous or shared > SHARED_MAX:
+        fail(b"shared prefix is too long", start)
+    take(cursor, rest)
+    if rest[0] > <uint64_t>(cursor.end - cursor.at):
+        fail(b"row key is cut off", start)
+    if shared + rest[0] > ROW_KEY_MAX:
+        fail(b"row key is too long", start)
+    return shared

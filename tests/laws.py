@@ -12,9 +12,9 @@ from crdtsync import kernels
 
 State = TypeVar("State")
 SHARED = {"decode_slots", "encode_log", "encode_row"}  # plain Python for both
-OTHERWISE = {"table_rows"}  # takes a function: tests/kernels/test_table.py
+OTHERWISE = {"table_rows", "layer_find", "layer_put"}  # take more than values: test_table.py, test_layers.py
 KERNELS = sorted(name for name in kernels.__all__ if name.islower() and name not in SHARED | OTHERWISE)
-PURE_PARTS = ("varint", "rows", "operations", "joins", "keys", "columns", "digest")
+PURE_PARTS = ("varint", "rows", "operations", "joins", "keys", "columns", "digest", "parts")
 
 
 def implementations() -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from itertools import islice
 from typing import Any
@@ -11,7 +11,7 @@ from typing import Any
 from crdtsync.clocks.vector import Clock, join
 from crdtsync.datatypes.rows import Row
 from crdtsync.errors import RowDamaged
-from crdtsync.kernels import LATEST, LOG_KEY, NUMBER, BucketState, row_covered, row_log_dots
+from crdtsync.kernels import LATEST, LOG_KEY, NUMBER, BucketState, layer_put, row_covered, row_log_dots
 from crdtsync.storage.cache import Cache
 from crdtsync.storage.layers import Layer
 from crdtsync.storage.maps import Snapshot
@@ -290,10 +290,9 @@ class Bucket(BucketState):
         active.note_events(actor, first, keys)
         self.clock[actor] = self.unsynced[actor] = first + len(keys) - 1
 
-    def install(self, rows: dict[bytes, bytes | None], before: dict[bytes, bytes | None]) -> None:
-        """Take in rows that came from elsewhere, or None for collected ones."""
-        self.active.put(rows, before)
-        self.active.note_dots(rows, before)
+    def install(self, keys: list[bytes], images: Sequence[bytes | None], before: Sequence[bytes | None]) -> None:
+        """Take in rows that came from elsewhere (None: collected); `before` is what each was until now."""
+        layer_put(self.active, keys, list(images), list(before))
 
     def claim(self, clock: Clock) -> None:
         """Join events into the clock; their effects are in the rows."""

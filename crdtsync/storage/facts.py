@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import chain
 from typing import Any
 
 import msgspec
 
 from crdtsync.clocks.members import Ballot, MemberRecord
-from crdtsync.kernels import cell_at, row_context
+from crdtsync.kernels import cell_at, pairs_pack, row_context
 from crdtsync.storage.table import pack, unpack
 
 WRITE = 1  # bucket, actor, last seq, rows: local events
@@ -29,6 +30,16 @@ RUN = 13  # bucket, actor, row key, image after the first step; the last step fo
 def rows_flat(rows: dict[bytes, bytes | None]) -> list[bytes | None]:
     """Key, image, key, image, ...; None is a row that is gone."""
     return list(chain.from_iterable(rows.items()))
+
+
+def columns_flat(parts: Sequence[tuple[list[bytes], Sequence[bytes | None]]]) -> msgspec.Raw:
+    """As `rows_flat`, packed, of rows that come as columns of keys and images."""
+    count = 2 * sum(len(keys) for keys, _ in parts)
+    if count < 16:
+        head = bytes((0x90 | count,))
+    else:
+        head = b"\xdc" + count.to_bytes(2, "big") if count < 1 << 16 else b"\xdd" + count.to_bytes(4, "big")
+    return msgspec.Raw(b"".join((head, *(pairs_pack(keys, list(images)) for keys, images in parts))))
 
 
 def rows_of(items: list[bytes]) -> dict[bytes, bytes | None]:

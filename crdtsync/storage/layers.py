@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 
 from sortedcontainers import SortedList
 
-from crdtsync.kernels import LayerState, row_log_dots, rows_digest
+from crdtsync.kernels import LayerState, rows_digest
 
 FOLD = 4096  # rows hashed at once
 ROW_OVERHEAD = 300  # bytes, about, that Python needs for a dirty row besides its key and images
@@ -61,23 +61,6 @@ class Layer(LayerState):
             log[first] = keys[0]
             return
         log.update(zip(range(first, first + len(keys)), keys, strict=True))
-
-    def note_dots(self, rows: dict[bytes, bytes | None], before: dict[bytes, bytes | None]) -> None:
-        """The log entries of rows that came from elsewhere: their maximal events that were not there before."""
-        logs, ragged = self.log, self._ragged
-        for key, image in rows.items():
-            if image is None:
-                continue
-            old = before[key]
-            known = () if old is None else row_log_dots(old)
-            for dot in row_log_dots(image):
-                if dot not in known:
-                    actor, seq = dot
-                    if actor in logs:
-                        logs[actor][seq] = key
-                    else:
-                        logs[actor] = {seq: key}
-                    ragged.add(actor)
 
     def beyond(self, actor: int, seq: int) -> Iterator[bytes]:
         """Row keys of an actor's events after `seq`, latest first, rows that have moved on since among them."""

@@ -6,6 +6,8 @@ out of use until everything is in.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from crdtsync.clocks.vector import Clock, join
 from crdtsync.datatypes.rows import PackedRows
 from crdtsync.errors import BackupMismatch
@@ -28,11 +30,12 @@ class Loading(Repairing):
         with self.lock, self.counting():
             self.add_actors(self.actors.unknown(staged.actors))
             bucket = self._loaded(name)
-            rows = staged.local(self.actors.index)
-            joined, before, _ = self.joined(bucket, rows, set())
-            self._load(bucket, joined, before)
+            keys, images = staged.columns(self.actors.index)
+            joined = self.joined(bucket, keys, images)
+            self.note(bucket, joined)
+            self._load(bucket, joined.keys, joined.images, joined.before)
         self._make_room()
-        return [key for key, _ in rows]
+        return keys
 
     def load_kept(self, name: str, start: bytes, until: bytes, kept: PackedRows, written: set[bytes]) -> int:
         """Drop the rows from `start` to below `until` (b"": the end) that are neither kept nor `written`; how many.
@@ -44,7 +47,7 @@ class Loading(Repairing):
         with self.lock, self.counting():
             bucket = self._loaded(name)
             wanted = self._wanted(name, kept)
-            dropped: dict[bytes, bytes | None] = {}
+            dropped: dict[bytes, bytes] = {}
             for key, image in self._range(bucket, start, until):
                 if key in wanted:
                     wanted.discard(key)
@@ -53,7 +56,7 @@ class Loading(Repairing):
             if wanted:
                 raise BackupMismatch(f"{len(wanted)} rows of bucket {name!r} are to be kept and are not there.")
             if dropped:
-                self._load(bucket, dict.fromkeys(dropped), dropped)
+                self._load(bucket, list(dropped), [None] * len(dropped), list(dropped.values()))
         self._make_room()
         return len(dropped)
 
@@ -76,12 +79,14 @@ class Loading(Repairing):
     def _loaded(self, name: str) -> Bucket:
         return self.named.get(name) or self.add_bucket(self.new_bucket(name))
 
-    def _load(self, bucket: Bucket, rows: dict[bytes, bytes | None], before: dict[bytes, bytes | None]) -> None:
-        if rows:
-            data = payload(facts.ROWS, bucket.number, facts.rows_flat(rows))
+    def _load(
+        self, bucket: Bucket, keys: list[bytes], images: Sequence[bytes | None], before: Sequence[bytes | None]
+    ) -> None:
+        if keys:
+            data = payload(facts.ROWS, bucket.number, facts.columns_flat([(keys, images)]))
             self.journal.append(data)
-            bucket.install(rows, before)
-            self.add_dirty(bucket, len(data), len(rows))
+            bucket.install(keys, images, before)
+            self.add_dirty(bucket, len(data), len(keys))
 
     def _range(self, bucket: Bucket, start: bytes, until: bytes) -> list[tuple[bytes, bytes]]:
         """Rows in a range that holds about one part."""

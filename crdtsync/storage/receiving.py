@@ -2,24 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
 
 from crdtsync.clocks.hybrid import STAMP_FLOOR_LAST, stamp_of_ms
 from crdtsync.clocks.vector import Clock, covers
 from crdtsync.datatypes.rows import Applied, PackedRows, Row
 from crdtsync.errors import BadTransfer, RowDamaged
-from crdtsync.kernels import LATEST, row_conflict, row_latest, row_mend, rows_beyond, rows_join
+from crdtsync.kernels import layer_find, row_latest, row_mend, rows_beyond, rows_merge
 from crdtsync.storage import facts
 from crdtsync.storage.bucket import Bucket
 from crdtsync.storage.conflicts import Conflict
 from crdtsync.storage.contradictions import contradiction
 from crdtsync.storage.facts import payload
 from crdtsync.storage.serving import Serving
-from crdtsync.storage.staging import Staged, check_clock, check_part
+from crdtsync.storage.staging import Columns, Staged, check_apart, check_clock, check_part, columns_of
 from crdtsync.storage.table import flat, physical
 
-Rows = dict[bytes, bytes | None]
+Images = list[bytes | None]
+
+
+class Joined(NamedTuple):
+    """What changes when rows are joined into a bucket, column by column."""
+
+    keys: list[bytes]
+    images: list[bytes]
+    before: Images
+    skewed: int  # registers from a clock that runs far ahead
+    conflicts: list[tuple[bytes, bytes, bytes]]  # registers with one: key, what was here, what came
+    suspects: list[tuple[bytes, bytes, bytes]]  # rows that may contradict the ones that are here, likewise
 
 
 class Receiving(Serving):
@@ -40,9 +51,11 @@ class Receiving(Serving):
         with self.lock, self.counting():
             self.check_claim(bucket, staged, target, floor, stamp_floor)
             with self.trying_actors(self.actors.unknown(target)):
-                rows = self.local_rows(staged)
+                check_apart(staged)
                 held = self.named.get(bucket) or self.add_bucket(self.new_bucket(bucket))
-                return self.join(held, rows, self.actors.inward(target), self.actors.inward(floor), stamp_floor, True)
+                parts = (part.columns(self.actors.index) for part in staged)
+                inward = self.actors.inward
+                return self.join_parts(held, parts, inward(target), inward(floor), stamp_floor, True)
 
     def check_claim(self, bucket: str, staged: Sequence[Staged], target: Clock, floor: Clock, stamp_floor: int) -> None:
         """Raises BadTransfer when rows or claims contradict themselves or what is known here."""
@@ -64,68 +77,74 @@ class Receiving(Serving):
 
     def local_rows(self, staged: Sequence[Staged]) -> list[Row]:
         """All rows of a transfer with local indexes.  Raises BadTransfer when a row comes twice."""
-        rows = [row for part in staged for row in part.local(self.actors.index)]
-        if len({key for key, _ in rows}) != len(rows):
-            raise BadTransfer("A row comes twice in one transfer.")
-        return rows
+        check_apart(staged)
+        return [row for part in staged for row in part.local(self.actors.index)]
 
     def join(
         self, bucket: Bucket, rows: list[Row], target: Clock, floor: Clock, stamp_floor: int, strict: bool = False
     ) -> Applied:
+        """`join_parts` of some rows."""
+        parts = [columns_of(rows)] if rows else []
+        return self.join_parts(bucket, parts, target, floor, stamp_floor, strict)
+
+    def join_parts(
+        self, bucket: Bucket, parts: Iterable[Columns], target: Clock, floor: Clock, stamp_floor: int, strict: bool
+    ) -> Applied:
         """Join local rows, then the claim, in one journal record.  `strict`: see `joined`."""
-        rows, mended = self._mended(bucket, rows, target)
-        joined, before, applied = self.joined(bucket, rows, mended, strict)
+        mended: list[Row] = []
+        if bucket.damaged:
+            rows = [row for columns in parts for row in zip(*columns, strict=True)]
+            rows, mended = self._mended(bucket, rows, target)
+            parts = [columns_of(rows)]
+        done = [self.joined(bucket, *columns, strict) for columns in parts]
+        if mended:
+            keys, images = columns_of(mended)
+            done.append(self._merged(keys, [None] * len(keys), images, {}))
+        applied = Applied(rows=sum(len(joined.keys) for joined in done))
         news = {actor: seq for actor, seq in target.items() if seq > bucket.clock.get(actor, 0)}
         risen = {actor: seq for actor, seq in floor.items() if seq > bucket.floor.get(actor, 0)}
-        if not (joined or news or risen or stamp_floor > bucket.stamp_floor):
-            return applied
-        self.keep_actors()
-        data = payload(facts.JOIN, bucket.number, flat(news), flat(risen), stamp_floor, facts.rows_flat(joined))
-        self.journal.append(data)
-        self.forget_damage(bucket, mended)
-        bucket.install(joined, before)
-        bucket.claim(news)
-        bucket.raise_floor(risen, stamp_floor)
-        self.add_dirty(bucket, len(data), len(joined))
-        self.tell(bucket, list(joined), False)
+        if applied.rows or news or risen or stamp_floor > bucket.stamp_floor:
+            self.keep_actors()
+            told = facts.columns_flat([(joined.keys, joined.images) for joined in done])
+            data = payload(facts.JOIN, bucket.number, flat(news), flat(risen), stamp_floor, told)
+            self.journal.append(data)
+            self.forget_damage(bucket, {key for key, _ in mended})
+            for joined in done:
+                bucket.install(joined.keys, joined.images, joined.before)
+            bucket.claim(news)
+            bucket.raise_floor(risen, stamp_floor)
+            self.add_dirty(bucket, len(data), applied.rows)
+            applied.conflicts = sum(self.note(bucket, joined) for joined in done)
+            self.tell(bucket, [key for joined in done for key in joined.keys], False)
         return applied
 
-    def joined(
-        self, bucket: Bucket, rows: list[Row], mended: set[bytes], strict: bool = False
-    ) -> tuple[Rows, Rows, Applied]:
-        """(rows that change, what they were, what happened) when rows are joined into a bucket.
+    def joined(self, bucket: Bucket, keys: list[bytes], incoming: list[bytes], strict: bool = False) -> Joined:
+        """What changes when rows are joined into a bucket, which stays as it is.
 
-        `strict` raises BadTransfer for a row that contradicts the one that is here.
+        `strict` raises BadTransfer for a row that contradicts the one that is here.  Raises RowDamaged.
         """
-        active, get = bucket.active.rows, bucket.get
-        current = [active[key] if key in active else get(key) if key not in mended else None for key, _ in rows]
-        images = rows_join(current, [image for _, image in rows], bucket.clock, self.actors.ids)
-        changed: Rows = {}
-        before: Rows = {}
-        registers: list[tuple[bytes, bytes | None, bytes]] = []
-        for (key, incoming), old, new in zip(rows, current, images, strict=True):
-            if mended and key in mended:
-                new = row_mend(None, incoming, self.actors.ids)
-            if new is None:
-                continue
-            if strict and old is not None and (fault := contradiction(old, incoming)):
-                raise BadTransfer(f"Row {key!r} contradicts the one that is here: {fault}.")
-            changed[key], before[key] = new, old
-            if new[0] == LATEST:
-                registers.append((key, old, incoming))
-        return changed, before, Applied(rows=len(changed), conflicts=self._note_registers(bucket, registers))
+        joined = self._merged(keys, layer_find(bucket, keys), incoming, bucket.clock)
+        if strict:
+            for key, mine, theirs in joined.suspects:
+                if fault := contradiction(mine, theirs):
+                    raise BadTransfer(f"Row {key!r} contradicts the one that is here: {fault}.")
+        return joined
 
-    def _note_registers(self, bucket: Bucket, changed: list[tuple[bytes, bytes | None, bytes]]) -> int:
+    def _merged(self, keys: list[bytes], current: Images, incoming: list[bytes], clock: Clock) -> Joined:
+        alarm = stamp_of_ms(self.now_ms() + int(self.config.max_clock_skew_alarm * 1000))
+        changed, images, before, skewed, conflicts, suspects = rows_merge(
+            keys, current, incoming, clock, self.actors.ids, alarm
+        )
+        met = [[(keys[at], current[at] or b"", incoming[at]) for at in found] for found in (conflicts, suspects)]
+        return Joined(changed, images, before, skewed, *met)
+
+    def note(self, bucket: Bucket, joined: Joined) -> int:
         """Note registers from clocks that run far ahead, and conflicts; the number of conflicts."""
-        alarm = stamp_of_ms(self.now_ms() + int(self.config.max_clock_skew_alarm * 1000)) if changed else 0
-        conflicts = 0
-        for key, old, incoming in changed:
-            if row_latest(incoming)[0] > alarm:
-                self.counters["clock_skew_stamps"] += 1
-            if old is not None and row_conflict(old, incoming):
-                self._remember(bucket, key, old, incoming)
-                conflicts += 1
-        return conflicts
+        if joined.skewed:
+            self.counters["clock_skew_stamps"] += joined.skewed
+        for conflict in joined.conflicts:
+            self._remember(bucket, *conflict)
+        return len(joined.conflicts)
 
     def _remember(self, bucket: Bucket, key: bytes, old: bytes, incoming: bytes) -> None:
         """A conflict: note what lost, and to whom."""
@@ -138,13 +157,13 @@ class Receiving(Serving):
         self.counters["conflicts"] += 1
         self.conflicts.append(Conflict(bucket.name, key, winner, won_stamp, won, loser, lost_stamp, lost))
 
-    def _mended(self, bucket: Bucket, rows: list[Row], target: Clock) -> tuple[list[Row], set[bytes]]:
-        """The rows, and which of them were set aside here and are taken as they come.
+    def _mended(self, bucket: Bucket, rows: list[Row], target: Clock) -> tuple[list[Row], list[Row]]:
+        """The rows that are joined, and those that were set aside here and are taken as they come.
 
         That takes a sender that holds all that we do, or one whose rows a repair has just brought.
         """
         if not bucket.damaged:
-            return rows, set()
+            return rows, []
         given, bucket.mending = bucket.mending, {}
         given = {key: image for key, image in given.items() if rows_beyond([(key, image)], target) < 0}
         mended = {key for key, _ in rows if physical(bucket.number, key) in bucket.damaged}
@@ -153,7 +172,9 @@ class Receiving(Serving):
         for key, image in rows:
             if key in given:
                 given[key] = row_mend(given[key], image, self.actors.ids)
-        return [*(row for row in rows if row[0] not in given), *given.items()], mended | given.keys()
+        mended |= given.keys()
+        taken = {key: image for key, image in rows if key in mended} | given
+        return [row for row in rows if row[0] not in mended], list(taken.items())
 
     def forget_damage(self, bucket: Bucket, keys: set[bytes]) -> None:
         """Rows that were set aside get new images: clear what the table still holds of the old ones."""

@@ -108,12 +108,12 @@ class Recovery(Checkpointing):
         if bucket is None or bucket.state == DROPPED:  # dropped by a checkpoint after this record
             return
         rows = rows_of(items)
-        before = {}
+        before = []
         for rowkey in rows:
-            before[rowkey] = bucket.peek(rowkey)
+            before.append(bucket.peek(rowkey))
             if bucket.damaged:  # the record holds the whole row, so what the table has no longer matters
                 bucket.clear_damaged(physical(number, rowkey))
-        bucket.install(rows, before)
+        bucket.install(list(rows), list(rows.values()), before)
         self.add_dirty(bucket, sum(map(len, rows)) * 2, len(rows))
 
     def _replay_write(self, number: int, actor: int, seq: int, items: list[bytes]) -> None:

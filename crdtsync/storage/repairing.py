@@ -101,7 +101,7 @@ class Repairing(Receiving):
         data = payload(facts.ROWS, bucket.number, facts.rows_flat(rows))
         self.journal.append(data)
         self.forget_damage(bucket, set(rows))
-        bucket.install(rows, dict.fromkeys(rows))
+        bucket.install(list(rows), list(rows.values()), [None] * len(rows))
         self.add_dirty(bucket, len(data), len(rows))
         self.tell(bucket, list(rows), False)
 

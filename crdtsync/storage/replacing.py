@@ -18,7 +18,7 @@ from crdtsync.storage.bucket import LIVE, Bucket
 from crdtsync.storage.facts import payload
 from crdtsync.storage.rescue import encode_rescue, rescue_name
 from crdtsync.storage.scanning import Scanning
-from crdtsync.storage.staging import Staged
+from crdtsync.storage.staging import NOTHING
 from crdtsync.storage.table import flat, unflat
 
 
@@ -59,7 +59,7 @@ class Replacing(Scanning):
         self.check_usable()
         try:
             with self.counting():
-                hidden = self._hidden(bucket) or self._begin_scan(bucket, {}, Staged((), []))
+                hidden = self._hidden(bucket) or self._begin_scan(bucket, {}, NOTHING)
                 inward = self.actors.inward(covered)
                 self._complete(hidden, staged, target, floor, stamp_floor, covered=flat(inward))
         except BadTransfer:

@@ -15,13 +15,13 @@ from typing import Any
 from crdtsync.clocks.vector import Clock, covers, join
 from crdtsync.datatypes.rows import Applied, Row
 from crdtsync.errors import BadTransfer, RowDamaged
-from crdtsync.kernels import row_context, row_covered
+from crdtsync.kernels import layer_find, row_context, row_covered
 from crdtsync.storage import facts
 from crdtsync.storage.bucket import HIDDEN, Bucket
 from crdtsync.storage.core import log
 from crdtsync.storage.facts import payload
-from crdtsync.storage.receiving import Receiving, Rows
-from crdtsync.storage.staging import NO_BOUND, Staged, check_clock
+from crdtsync.storage.receiving import Images, Receiving
+from crdtsync.storage.staging import NO_BOUND, NOTHING, Staged, check_clock, columns_of
 from crdtsync.storage.table import flat, unflat
 
 BEGINNING = b"\0"  # where a scan goes on of which nothing is whole yet: before every row key
@@ -57,18 +57,18 @@ class Scanning(Receiving):
         Raises BadTransfer, DiskFull, JournalFailed, TableFailed.
         """
         self.check_usable()
-        staged = staged or Staged((), [])
+        staged = staged or NOTHING
         with self.counting():
             check_clock(scan_clock, "scan's clock")
             self._check_own(bucket, staged)
             most = staged.most(scan_clock)
             hidden = self._begin_scan(bucket, scan_clock, staged)
-            rows = staged.local(self.actors.index)
+            keys, images = staged.columns(self.actors.index)
             self._note_most(hidden, self.actors.inward(most))
             size = self.config.slice_rows
-            for at in range(0, max(len(rows), 1), size):
-                last = at + size >= len(rows)
-                self._stage_slice(hidden, dict(rows[at : at + size]), resume if last else None)
+            for at in range(0, max(len(keys), 1), size):
+                last = at + size >= len(keys)
+                self._stage_slice(hidden, keys[at : at + size], images[at : at + size], resume if last else None)
                 if not last:
                     self.let_others_in()
         self._keep_small()
@@ -112,19 +112,22 @@ class Scanning(Receiving):
         if "most" in hidden.staged:  # else an earlier version began this scan, and its rows are read at the end
             hidden.staged = {**hidden.staged, "most": flat(join(unflat(hidden.staged["most"]), most))}
 
-    def _stage_slice(self, hidden: Bucket, rows: Rows, resume: bytes | None) -> None:
-        before = {key: hidden.get(key) for key in rows}
+    def _stage_slice(self, hidden: Bucket, keys: list[bytes], images: list[bytes], resume: bytes | None) -> None:
         with self.lock:
             assert hidden.staged is not None
+            before = layer_find(hidden, keys)
             state = hidden.staged if resume is None else {**hidden.staged, "resume": resume}
-            self._put(hidden, rows, before, payload(facts.STAGED, hidden.number, state, facts.rows_flat(rows)))
+            self._put(hidden, (facts.STAGED, hidden.number, state), keys, images, before)
             hidden.staged, hidden.meta_dirty = state, True
 
-    def _put(self, hidden: Bucket, rows: Rows, before: Rows, data: bytes) -> None:
-        """Rows into the hidden bucket, journaled as `data`."""
+    def _put(
+        self, hidden: Bucket, told: tuple[Any, ...], keys: list[bytes], images: Sequence[bytes | None], before: Images
+    ) -> None:
+        """Rows into the hidden bucket, journaled behind `told`."""
+        data = payload(*told, facts.columns_flat([(keys, images)]))
         self.journal.append(data)
-        hidden.install(rows, before)
-        self.add_dirty(hidden, len(data), len(rows))
+        hidden.install(keys, images, before)
+        self.add_dirty(hidden, len(data), len(keys))
 
     def _is_bare(self, bucket: str) -> bool:
         held = self.named.get(bucket)
@@ -277,16 +280,20 @@ class Scanning(Receiving):
             self._keep_small()
             self.let_others_in()
 
-    def _fold(self, hidden: Bucket, held: Rows) -> Applied:
+    def _fold(self, hidden: Bucket, held: dict[bytes, bytes | None]) -> Applied:
         """Join what the bucket has of some rows into the hidden one, which has `held` of them."""
         live = self.named[hidden.name]
-        staged = [(key, image) for key, image in held.items() if image is not None]
-        joined, _, applied = self.joined(live, staged, set())
-        images = {key: joined[key] if key in joined else live.get(key) for key in held}
-        news = {key: image for key, image in images.items() if image != held[key]}
+        keys, staged = columns_of([(key, image) for key, image in held.items() if image is not None])
+        joined = self.joined(live, keys, staged)
+        images: dict[bytes, bytes | None] = dict(zip(joined.keys, joined.images, strict=True))
+        for key in held:
+            if key not in images:
+                images[key] = live.get(key)
+        news = [key for key, image in held.items() if images[key] != image]
         if news:
-            self._put(hidden, news, held, payload(facts.ROWS, hidden.number, facts.rows_flat(news)))
-        return applied
+            told = (facts.ROWS, hidden.number)
+            self._put(hidden, told, news, [images[key] for key in news], [held[key] for key in news])
+        return Applied(rows=len(joined.keys), conflicts=self.note(live, joined))
 
     def _catch_up(self, hidden: Bucket, touched: dict[bytes, None]) -> Clock:
         """Fold in what was written meanwhile, then change places; the clock of the bucket as it was until then."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import NamedTuple
 
 from crdtsync.clocks.hybrid import STAMP_LAST
@@ -10,66 +11,110 @@ from crdtsync.clocks.vector import Clock
 from crdtsync.config import Config
 from crdtsync.datatypes import values
 from crdtsync.datatypes.keys import parse
-from crdtsync.datatypes.rows import PackedRows, Row
+from crdtsync.datatypes.rows import NO_ROWS, PackedRows, Row
 from crdtsync.errors import BadTransfer
 from crdtsync.kernels import (
     LATEST,
     PRESENCE,
     VALUES,
+    keys_unpack,
+    part_check,
+    part_rows,
     row_cell,
-    row_context,
-    row_covered,
     row_latest,
     row_payloads,
     rows_beyond,
-    rows_remap,
     rows_unpack,
 )
 
 NO_BOUND = 2**64 - 1
+Columns = tuple[list[bytes], list[bytes]]  # row keys, and their images
 
 
 class Staged(NamedTuple):
-    """Rows of a part, checked, with actors as positions in its table."""
+    """A part whose every byte has been checked."""
 
-    actors: tuple[int, ...]
-    rows: list[Row]
+    part: PackedRows
+    last: list[int]  # of each actor in its table, the last event that a row names; 0: none
+    first: bytes  # key of the first row, without the actor of a cell
+    final: bytes  # of the last one, likewise
+    ascending: bool  # whether the keys ascend, which is seen to bring no row twice
+
+    @property
+    def actors(self) -> tuple[int, ...]:
+        """The part's actor table."""
+        return self.part.actors
+
+    @property
+    def rows(self) -> list[Row]:
+        """The rows, with actors as positions in the table; decoded anew by every call."""
+        return rows_unpack(self.part.count, self.part.keys, self.part.images, len(self.part.actors))
 
     def beyond(self, clock: Clock, bound: int = 0) -> int:
         """Position of the first row with an event beyond `clock` ({actor id: seq}), or -1.
 
         `bound` is what actors count with that the clock does not name.
         """
+        if all(seq <= clock.get(actor, bound) for actor, seq in zip(self.actors, self.last, strict=True)):
+            return -1
         return rows_beyond(self.rows, {at: clock.get(actor, bound) for at, actor in enumerate(self.actors)})
 
     def most(self, clock: Clock) -> Clock:
         """Events of the rows beyond `clock` ({actor id: seq}): the last of each actor."""
-        held = {at: clock.get(actor, 0) for at, actor in enumerate(self.actors)}
-        found: Clock = {}
-        for _, image in self.rows:
-            if not row_covered(image, held):
-                for at, seq in row_context(image):
-                    if seq > held[at]:
-                        held[at] = found[self.actors[at]] = seq
-        return found
+        return {actor: seq for actor, seq in zip(self.actors, self.last, strict=True) if seq > clock.get(actor, 0)}
+
+    def columns(self, index: Mapping[int, int]) -> Columns:
+        """Keys and images, with local actor indexes."""
+        part = self.part
+        return part_rows(part.count, part.keys, part.images, [index.get(actor, 0) for actor in part.actors])
 
     def local(self, index: Mapping[int, int]) -> list[Row]:
         """The rows with local actor indexes."""
-        return rows_remap(self.rows, [index.get(actor, 0) for actor in self.actors])
+        return list(zip(*self.columns(index), strict=True))
+
+
+def columns_of(rows: Sequence[Row]) -> Columns:
+    """Rows as columns."""
+    return [key for key, _ in rows], [image for _, image in rows]
+
+
+NOTHING = Staged(NO_ROWS, [], b"", b"", ascending=True)
 
 
 def check_part(part: PackedRows, config: Config) -> Staged:
-    """Decode a part and check every byte of it.  Raises BadTransfer."""
+    """Check every byte of a part.  Raises BadTransfer."""
     check_table(part.actors, config.actors_per_part_max)
+    bounds = config.cluster
     try:
-        rows = rows_unpack(part.count, part.keys, part.images, len(part.actors))
-        for key, image in rows:
-            check_row(key, image, config)
-        if len({key for key, _ in rows}) != len(rows):
+        last, unclear, first, final, ascending = part_check(
+            part.count, part.keys, part.images, len(part.actors),
+            STAMP_LAST, bounds.depth_max, bounds.value_bytes_max,
+        )  # fmt: skip
+        staged = Staged(part, last, first, final, ascending)
+        if unclear:
+            rows = staged.rows
+            for number in unclear:
+                check_row(*rows[number], config)
+        if not ascending and len(set(keys_unpack(part.count, part.keys, len(part.actors)))) != part.count:
             raise ValueError("a row comes twice")
     except (ValueError, OverflowError) as error:
         raise BadTransfer(f"A part does not check out: {error}.") from error
-    return Staged(part.actors, rows)
+    return staged
+
+
+def check_apart(staged: Sequence[Staged]) -> None:
+    """Refuse a transfer in which a row comes twice.  Raises BadTransfer."""
+    parts = [part for part in staged if part.part.count]
+    if len(parts) < 2 or (
+        all(part.ascending for part in parts) and all(one.final < other.first for one, other in pairwise(parts))
+    ):
+        return
+    seen: set[bytes] = set()
+    index = {actor: at for at, actor in enumerate(sorted({actor for part in parts for actor in part.actors}))}
+    for part in parts:
+        seen.update(part.columns(index)[0])
+    if len(seen) != sum(part.part.count for part in parts):
+        raise BadTransfer("A row comes twice in one transfer.")
 
 
 def check_table(actors: Sequence[int], most: int) -> None:
@@ -91,7 +136,7 @@ def check_clock(clock: Clock, what: str) -> None:
 
 
 def check_row(key: bytes, image: bytes, config: Config) -> None:
-    """What the kernels do not know: values are canonical, sums go up, all is within its bounds.  ValueError."""
+    """What `part_check` leaves open: values are canonical, sums go up, all is within its bounds.  ValueError."""
     kind, bounds = image[0], config.cluster
     if kind == PRESENCE:
         _check_element(key, config)
@@ -114,16 +159,7 @@ def check_row(key: bytes, image: bytes, config: Config) -> None:
 
 
 def _check_element(key: bytes, config: Config) -> None:
-    """An element is canonical; short strings, which most are, are seen to be so at a glance."""
-    at = key.index(0) + 1
-    if key[at] in b"so":
-        tail = key[at + 1 :]
-    else:
-        place = parse(key)
-        if place.code == b"f":
-            return
-        tail = place.tail
-    if 0xA0 <= tail[0] <= 0xBF and len(tail) == tail[0] - 0x9F:
-        tail[1:].decode()
-        return
-    values.decode_element(tail, config.cluster.depth_max, config.cluster.value_bytes_max)
+    """An element is canonical."""
+    place = parse(key)
+    if place.code != b"f":
+        values.decode_element(place.tail, config.cluster.depth_max, config.cluster.value_bytes_max)

@@ -79,6 +79,26 @@ def later_cases(k: Any) -> list[Case]:
     ]
 
 
+def part_cases(k: Any) -> list[Case]:
+    """Calls of the kernels that take parts in."""
+    rows, clock = keyed(k), {0: 7, 1: 300, 2: 2**33}
+    mapping = sorted(range(len(IDS)), key=lambda actor: IDS[actor])
+    columns = k.rows_pack([(key, image) for key, image in rows], {actor: at for at, actor in enumerate(mapping)})
+    keys, incoming = [key for key, _ in rows], [image for _, image in rows]
+    shapes = images(k)
+    return [
+        ("part_check", [len(rows), *columns, len(IDS), 2**56, 1, 100]),
+        ("part_check", [len(rows), *columns, len(IDS), 2**57, 0, 100]),
+        ("part_rows", [len(rows), *columns, mapping]),
+        ("pairs_pack", [keys, incoming]),
+        ("rows_merge", [keys, [None] * len(keys), incoming, clock, IDS, 5]),
+        ("rows_merge", [
+            [b"1", b"2"], [shapes["written"], shapes["counted"]], [shapes["written at once"], shapes["reset"]],
+            {}, IDS, 5,
+        ]),
+    ]  # fmt: skip
+
+
 def cases(k: Any) -> list[Case]:
     """Calls that together use every kernel of the first version."""
     shapes = images(k)
@@ -146,6 +166,7 @@ def main() -> None:
 FILES: dict[Path, Callable[[Any], list[Case]]] = {
     GOLDEN / "kernels.json": cases,
     GOLDEN / "kernels-runs.json": later_cases,
+    GOLDEN / "kernels-parts.json": part_cases,
 }
 
 

@@ -56,6 +56,7 @@ def check_all(native: Any, x: bytes, y: bytes, clock: dict[int, int]) -> None:
     same(native, "rows_join", [x, None, y], [y, y, x], clock, IDS)
     same(native, "row_mend", x, y, IDS)
     same(native, "row_conflict", x, y)
+    same(native, "rows_merge", [b"1", b"2", b"3"], [x, None, y], [y, y, x], clock, IDS, 5)
     rows = [(b"k\0p\0\0\0\1", x), (b"k\0x", y)]
     same(native, "rows_digest", rows)
     same(native, "rows_actors", rows)
@@ -122,11 +123,16 @@ def test_equal_on_columns(native: Any, data: st.DataObject, steps: list[Step], c
     same(native, "keys_pack", [key for key, _ in rows], positions)
     same(native, "keys_remap", [key for key, _ in unpacked], list(range(actors)))
     same(native, "rows_unpack", len(rows), keys, column, actors)
+    same(native, "part_check", len(rows), keys, column, 16, 4, 1, 100)
+    same(native, "part_rows", len(rows), keys, column, [actor * 13 % 16 for actor in range(16)])
+    same(native, "pairs_pack", [key for key, _ in rows], [image for _, image in rows])
     if rows:
         bad_keys, bad_column = data.draw(mutated(st.just(keys))), data.draw(mutated(st.just(column)))
         for args in ((keys, bad_column), (bad_keys, column), (bad_keys, bad_column)):
             same(native, "rows_unpack", len(rows), *args, 16)
             same(native, "rows_unpack", count, *args, actors)
+            same(native, "part_check", len(rows), *args, 16, 4, 1, 100)
+            same(native, "part_check", count, *args, actors, 4, 1, 100)
         same(native, "keys_unpack", len(rows), bad_keys, actors)
 
 

@@ -1,0 +1,43 @@
+"""Rows looked up in a bucket's layers, and put into one, column by column."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from crdtsync.pure.rows import row_log_dots
+from crdtsync.pure.state import LayerState
+from crdtsync.pure.table import NO_DOTS
+
+Images = list[bytes | None]
+
+
+def layer_find(bucket: Any, keys: list[bytes]) -> Images:
+    """Images of rows of a BucketState, or None; under the store's lock.  Raises RowDamaged."""
+    active = bucket.active.rows
+    if bucket.frozen is None and not bucket.table_dirty:
+        return [active.get(key) for key in keys]
+    return [active[key] if key in active else bucket.below(key) for key in keys]
+
+
+def layer_put(layer: LayerState, keys: list[bytes], images: Images, before: Images) -> None:
+    """Take in rows that came from elsewhere: images (None: collected), and what each row was until now.
+
+    The log gets those maximal events of theirs that were not there before.
+    """
+    if not len(keys) == len(images) == len(before):
+        raise ValueError("lists differ in length")
+    mine, origin, pending, logs = layer.rows, layer.origin, layer.pending, layer.log
+    for key, image, old in zip(keys, images, before, strict=True):
+        if key not in mine:
+            origin[key] = old
+            layer._fresh.append(key)
+        if pending is not origin and key not in pending:
+            pending[key] = old
+        mine[key] = image
+        if image is None:
+            continue
+        known = NO_DOTS if old is None else row_log_dots(old)
+        for actor, seq in row_log_dots(image):
+            if (actor, seq) not in known:
+                logs.setdefault(actor, {})[seq] = key
+                layer._ragged.add(actor)
