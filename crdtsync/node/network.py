@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 log = logging.getLogger("crdtsync.node")
 JOIN_LOOK = 0.02  # s between looks at whether a join has come about
 REASONS_SHOWN = 4  # in the text of a JoinError
+REFUSALS_KEPT = 64  # refusals of different addresses that are remembered
+REFUSAL_INTERVAL = 10.0  # s between two lines in the log about refusals of one kind between us and one host
 ANSWER_TIMEOUT = 10.0  # s that a question to the engine may take: it may be taking in a large transfer
 
 
@@ -54,6 +56,7 @@ class Network:
         self._engine: Engine | None = None
         self._snapshot: dict[str, Any] = {}  # the engine's part of the last status
         self._snapshot_at = 0.0  # when that was
+        self._said: dict[tuple[str, str], float] = {}  # when a refusal of a kind was last logged, by its host
         self.on_state: list[Callable[[str], None]] = []  # told when the state has changed
 
     def _make_transport(self, make: Callable[[Config], Transport] | None) -> Transport:
@@ -102,7 +105,10 @@ class Network:
 
     def _notify(self, event: str, details: dict[str, Any]) -> None:
         fields = {"event": event, "details": details}
-        log.log(_LEVELS.get(event, logging.INFO), "%s: %s %s", self._store.node, event, details, extra=fields)
+        level = _LEVELS.get(event, logging.INFO)
+        if event == "refused" and not self._is_news(details):
+            level = logging.DEBUG
+        log.log(level, "%s: %s %s", self._store.node, event, details, extra=fields)
         if event == "state":
             self._set_state(details["state"])
         elif event == "eviction":
@@ -110,7 +116,18 @@ class Network:
                 self._evictions[details["node"]] = details["refused"]
                 self._state_changed.notify_all()
         elif event == "refused":
-            self.refusals = [said for said in self.refusals if said["address"] != details["address"]] + [details]
+            others = [said for said in self.refusals if said["address"] != details["address"]]
+            self.refusals = [*others, details][-REFUSALS_KEPT:]
+
+    def _is_news(self, refusal: dict[str, Any]) -> bool:
+        """Whether a refusal has its line in the log: whoever is refused tries again and again, from port after port."""
+        kind, now = (refusal["address"].rpartition(":")[0], refusal["code"]), time.monotonic()
+        if now - self._said.get(kind, -REFUSAL_INTERVAL) < REFUSAL_INTERVAL:
+            return False
+        self._said = {kind: at for kind, at in self._said.items() if now - at < REFUSAL_INTERVAL}
+        if len(self._said) < REFUSALS_KEPT:  # beyond, too much is going on for each to be noted down
+            self._said[kind] = now
+        return True
 
     def _set_state(self, state: str) -> None:
         with self._state_changed:

@@ -148,8 +148,8 @@ def _open(
 
     last = stack.enter_context(ExitStack())  # what ends after the node: health is asked for until then
     node = stack.enter_context(Node(directory, settings.config, on_name=on_name))
-    metrics = _serve_metrics(last, node, settings)
     server = stack.enter_context(serve(node, on_stop=signals.stop.set, **{**settings.server, "admin": admin}))
+    metrics = _serve_metrics(last, node, settings)  # not before: who is told that it is ready may call at once
     reached = Addresses(node.address, server.address, server.admin_address, metrics, server.admin_address)
     return node, reached if settings.service.admin else reached._replace(hint=str(directory))
 

@@ -174,7 +174,8 @@ class TlsFiles:
         self._warned = passed
         self.counters["tls_expiry_warnings"] += 1
         level = logging.ERROR if left <= WARN_DAYS[0] else logging.WARNING
-        log.log(level, "The certificate of %s, or its authority, ends %s: %.1f days.", self.identity, self._end(), left)
+        when = f"ends {self._end()}: {left:.1f} days" if left > 0 else f"ended {self._end()}: new links fail"
+        log.log(level, "The certificate of %s, or its authority, %s.", self.identity, when)
 
     def _end(self) -> str:
         return _date(min(self._material.not_after, self._material.ca_not_after))

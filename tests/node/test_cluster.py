@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+import crdtsync
 from crdtsync import Node
 from crdtsync.errors import (
     FieldTypeError,
@@ -521,3 +522,15 @@ def test_waiting_for_a_peer_that_is_away(cluster: Any) -> None:
     token = make_token(a.local.store.cluster(), {"default": {12345: 1}})
     with pytest.raises(WaitTimeout):
         a.wait_for(token, timeout=0.6)
+
+
+def test_who_is_refused_again_and_again_fills_neither_log_nor_memory(caplog: pytest.LogCaptureFixture) -> None:
+    with crdtsync.open(None, name="a") as node:
+        network = node._network
+        assert network is not None
+        for port in range(1000):
+            for code in ("name_taken", "wrong_cluster"):
+                said = {"address": f"127.0.0.1:{port}", "code": code, "text": "no", "hint": ""}
+                network._notify("refused", said)
+        assert 0 < len(network.refusals) <= 64 and network.refusals[-1]["address"] == "127.0.0.1:999"
+    assert len([record for record in caplog.records if "refused" in record.getMessage()]) == 2

@@ -117,7 +117,8 @@ def _alarms(status: Mapping[str, Any]) -> Iterator[str]:
     if status["rescue"]:
         yield f"{len(status['rescue'])} rescue files wait for a decision: crdtsync rescue show."
     if status["lateness"] > 1.0:
-        yield f"The engine's thread runs {status['lateness']:.1f} s late: the machine is overloaded."
+        late = f"{status['lateness']:.1f} s late at worst since the start"
+        yield f"The engine's thread was {late}: the machine is overloaded, or the process was stopped."
 
 
 # ---- figures
