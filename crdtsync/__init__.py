@@ -15,6 +15,7 @@ from crdtsync.errors import CrdtsyncError
 if TYPE_CHECKING:
     from crdtsync.client import Client, connect
     from crdtsync.config import ClusterSettings, Config, ConnectConfig, ServeConfig
+    from crdtsync.datatypes.columns import Columns, Texts
     from crdtsync.handles import Flag, GCounter, GSet, LWWRegister, Map, MVRegister, ORSet, PNCounter
     from crdtsync.node import Bucket, Change, Item, Node, Watcher, open
     from crdtsync.service import Server, serve
@@ -26,6 +27,7 @@ __all__ = [
     "Change",
     "Client",
     "ClusterSettings",
+    "Columns",
     "Config",
     "ConnectConfig",
     "CrdtsyncError",
@@ -41,6 +43,7 @@ __all__ = [
     "PNCounter",
     "ServeConfig",
     "Server",
+    "Texts",
     "Watcher",
     "__version__",
     "connect",
@@ -55,6 +58,7 @@ _HOMES = {
         ("Flag", "GCounter", "GSet", "LWWRegister", "Map", "MVRegister", "ORSet", "PNCounter"), "crdtsync.handles"
     ),
     **dict.fromkeys(("Bucket", "Change", "Item", "Node", "Watcher", "open"), "crdtsync.node"),
+    **dict.fromkeys(("Columns", "Texts"), "crdtsync.datatypes.columns"),
     **dict.fromkeys(("Client", "connect"), "crdtsync.client"),
     **dict.fromkeys(("Server", "serve"), "crdtsync.service"),
 }

@@ -1,7 +1,11 @@
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from typing_extensions import disjoint_base
+
+_Rows = dict[bytes, bytes | None]
+_Layers = tuple[_Rows, ...]
+_Below = Callable[[bytes], bytes | None] | None
 
 __test__: dict[str, Any]  # Cython makes one in every module
 
@@ -66,6 +70,29 @@ def layer_put(
     layer: LayerState, keys: list[bytes], images: list[bytes | None], before: list[bytes | None]
 ) -> None: ...
 def rows_digest(rows: list[tuple[bytes, bytes | None]]) -> int: ...
+
+def texts_pack(texts: list[Any], most: int) -> tuple[bytes, bytes, int]: ...
+def texts_check(offsets: Any, data: Any, most: int) -> int: ...
+def payloads_pack(values: list[Any], most: int) -> tuple[bytes, bytes, int]: ...
+def cells_step(
+    rows: _Rows, before: _Rows, keys: list[bytes], layers: _Layers, below: _Below, code: bytes, actor: int, seq: int,
+    offsets: Any, data: Any, first: int, last: int, steps: Any,
+) -> tuple[int, int, int]: ...  # fmt: skip
+def presences_add(
+    rows: _Rows, before: _Rows, keys: list[bytes], layers: _Layers, below: _Below, code: bytes, actor: int, seq: int,
+    offsets: Any, data: Any, first: int, last: int, ends: Any, elements: Any,
+) -> tuple[int, int, int]: ...  # fmt: skip
+def latests_set(
+    rows: _Rows, before: _Rows, keys: list[bytes], layers: _Layers, below: _Below, code: bytes, actor: int, seq: int,
+    offsets: Any, data: Any, first: int, last: int, ends: Any, payloads: Any, now: int, floor: int, most: int,
+) -> tuple[int, int, int]: ...  # fmt: skip
+def cells_sum(
+    layers: _Layers, below: _Below, code: bytes, actors: list[int], offsets: Any, data: Any, first: int, last: int,
+    out: Any,
+) -> int: ...  # fmt: skip
+def images_of(
+    layers: _Layers, below: _Below, code: bytes, offsets: Any, data: Any, first: int, last: int
+) -> list[bytes | None]: ...
 
 @disjoint_base
 class LayerState:

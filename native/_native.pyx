@@ -2,6 +2,8 @@
 # Bounds checks stay on: they cover lists alone, where an index without an id must be an IndexError and not a crash.
 """The compiled kernels.  crdtsync.pure holds the same functions under the same stems; its docstrings are the contract."""
 
+from cpython.buffer cimport PyBUF_SIMPLE, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
+from cpython.bytearray cimport PyByteArray_AS_STRING
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.dict cimport PyDict_Contains, PyDict_GetItemWithError, PyDict_Size
 from cpython.exc cimport PyErr_Format
@@ -22,6 +24,10 @@ from cursor cimport Cursor, fail, skim, take
 
 cdef extern from "Python.h":
     int PyContextVar_Get(object variable, PyObject* default, PyObject** value) except -1
+    const char* PyUnicode_AsUTF8AndSize(object text, Py_ssize_t* size) except NULL
+
+cdef extern from *:
+    ctypedef long long int128 "__int128"
 
 from os import register_at_fork as _register_at_fork
 from threading import RLock as _RLock
@@ -42,3 +48,4 @@ include "state.pxi"
 include "writing.pxi"
 include "parts.pxi"
 include "layers.pxi"
+include "bulk.pxi"

@@ -3,10 +3,13 @@
 
 def presence_add(bytes image, actor, seq):
     """The element is in: the new dot replaces the live dots that were observed."""
+    return present(image, index(actor), u64(seq))
+
+
+cdef bytes present(bytes image, uint64_t who, uint64_t event):
     cdef Image row
     cdef Buffer out
-    cdef uint64_t who = index(actor), event = u64(seq)
-    before(image, PRESENCE, who, event, &row)
+    before_event(image, PRESENCE, who, event, &row)
     open_buffer(&out)
     try:
         begin(&out, &row, who, event, 3 * VARINT_MAX)
@@ -23,7 +26,7 @@ def presence_remove(bytes image not None, actor, seq):
     cdef Image row
     cdef Buffer out
     cdef uint64_t who = index(actor), event = u64(seq)
-    before(image, PRESENCE, who, event, &row)
+    before_event(image, PRESENCE, who, event, &row)
     open_buffer(&out)
     try:
         begin(&out, &row, who, event, 1)
@@ -38,7 +41,7 @@ def values_set(bytes image, actor, seq, bytes payload):
     cdef Image row
     cdef Buffer out
     cdef uint64_t who = index(actor), event = u64(seq)
-    before(image, VALUES, who, event, &row)
+    before_event(image, VALUES, who, event, &row)
     open_buffer(&out)
     try:
         if payload is None:
@@ -59,7 +62,6 @@ def values_set(bytes image, actor, seq, bytes payload):
 def latest_set(bytes image, actor, seq, stamp, bytes payload, expiry=0):
     """A write under `stamp`; payload None deletes.  `expiry` 0: never.  The caller sees to it that the stamp is new."""
     cdef Image row
-    cdef Buffer out
     cdef Latest latest
     latest.stamp = u64(stamp)
     latest.expiry = u64(expiry)
@@ -73,22 +75,20 @@ def latest_set(bytes image, actor, seq, stamp, bytes payload, expiry=0):
     if payload is not None:
         latest.payload = <const unsigned char*>PyBytes_AS_STRING(payload)
         latest.length = PyBytes_GET_SIZE(payload)
-    before(image, LATEST, latest.actor, latest.seq, &row)
-    open_buffer(&out)
-    try:
-        begin(&out, &row, latest.actor, latest.seq, 6 * VARINT_MAX + latest.length)
-        put_latest(&out, &latest)
-        return taken(&out)
-    finally:
-        close_buffer(&out)
+    before_event(image, LATEST, latest.actor, latest.seq, &row)
+    return with_latest(&row, &latest)
 
 
 def cell_add(bytes image, actor, seq, p, n):
     """The owner adds `p` up and `n` down.  OverflowError when either sum would pass 2^63 - 1."""
+    cdef uint64_t up = u64(p), down = u64(n)
+    return cell_moved(image, index(actor), u64(seq), up, down)
+
+
+cdef bytes cell_moved(bytes image, uint64_t who, uint64_t event, uint64_t up, uint64_t down):
     cdef Image row
-    cdef uint64_t up = u64(p), down = u64(n), who = index(actor), event = u64(seq)
     cdef Cell* cell = &row.cell
-    before(image, CELL, who, event, &row)
+    before_event(image, CELL, who, event, &row)
     if image is None:
         cell.owner = who
         cell.start = event
@@ -107,7 +107,7 @@ def cell_at(bytes image not None, actor, seq, p, n):
     """The owner's cell after steps that have brought it to `p` and `n`, the last of them the event (actor, seq)."""
     cdef Image row
     cdef uint64_t up = u64(p), down = u64(n), who = index(actor), event = u64(seq)
-    before(image, CELL, who, event, &row)
+    before_event(image, CELL, who, event, &row)
     if row.cell.owner != who:
         raise ValueError("a cell is written by its owner only")
     if up < row.cell.p or down < row.cell.n or up > COUNT_MAX or down > COUNT_MAX:
@@ -122,7 +122,7 @@ def cell_reset(bytes image not None, actor, seq):
     """The base becomes what `actor` has observed, so increments that it had not seen survive."""
     cdef Image row
     cdef uint64_t who = index(actor), event = u64(seq)
-    before(image, CELL, who, event, &row)
+    before_event(image, CELL, who, event, &row)
     if row.cell.owner == who:
         row.cell.seq = event
     row.cell.base_seq = row.cell.seq
@@ -139,7 +139,7 @@ cdef inline uint64_t index(object actor) except? 0:
     return value
 
 
-cdef int before(bytes image, int kind, uint64_t actor, uint64_t seq, Image* row) except -1:
+cdef int before_event(bytes image, int kind, uint64_t actor, uint64_t seq, Image* row) except -1:
     """Parse the row (None: an empty one) and see that the event comes after all that it has seen."""
     if image is None:
         empty_image(row, kind)
@@ -184,6 +184,18 @@ cdef bytes with_cell(const Image* row, uint64_t actor, uint64_t seq):
     try:
         begin(&out, row, actor, seq, 8 * VARINT_MAX)
         put_cell(&out, &row.cell)
+        return taken(&out)
+    finally:
+        close_buffer(&out)
+
+
+cdef bytes with_latest(const Image* row, const Latest* latest):
+    """The row after the write `latest`."""
+    cdef Buffer out
+    open_buffer(&out)
+    try:
+        begin(&out, row, latest.actor, latest.seq, 6 * VARINT_MAX + latest.length)
+        put_latest(&out, latest)
         return taken(&out)
     finally:
         close_buffer(&out)

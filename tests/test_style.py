@@ -41,7 +41,7 @@ ARROWS = {
                          "storage.files", "storage.whole", "backup", "sim", "transport", "replication.messages",
                          "replication.peers", "__init__"},
     "ops.bench": DATATYPES | {"ops", "node", "storage", "sim", "__init__"},  # measures the store alone, too
-    "__init__": LEAVES | {"node", "handles", "service", "client", "aio"},
+    "__init__": LEAVES | {"node", "handles", "service", "client", "aio", "datatypes.columns"},
     "aio": {"node", "client"},
     "__main__": {"ops"},
 }
@@ -49,7 +49,7 @@ ARROWS = {
 BANNED = {"replication": {"asyncio", "time", "os", "random", "socket", "threading"}}
 # `import crdtsync` and what embeds it stay light.
 HEAVY = {
-    "numpy": {"benchmarks"},
+    "numpy": {"datatypes.columns"},  # which the first bulk call loads
     "grpc": {"transport", "security", "service", "client", "ops.bench"},
     "grpc_health": {"service"},
     "grpc_reflection": {"service"},

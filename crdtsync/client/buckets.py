@@ -13,13 +13,17 @@ from crdtsync.datatypes.txn import Verb
 from crdtsync.errors import CrdtsyncError, InvalidKey
 from crdtsync.handles import Backend, Item, Objects
 from crdtsync.handles.batches import CURRENT, BatchScope
+from crdtsync.handles.bulk import BulkCalls, column_of, write_each
 
 if TYPE_CHECKING:
     from crdtsync.client.lines import Line
     from crdtsync.client.watching import RemoteWatcher
+    from crdtsync.datatypes.columns import Arguments, Array, Texts
+
+VALUES = 1000  # values that one call asks for
 
 
-class RemoteBucket(Objects):
+class RemoteBucket(Objects, BulkCalls):
     """A named group of keys: all handles, in this bucket.  It comes into being with its first write."""
 
     __slots__ = ("_line", "depth_max", "key_bytes_max", "name", "value_bytes_max")
@@ -56,6 +60,14 @@ class RemoteBucket(Objects):
                 raise self.refused(error) from None
             return
         line.run(verbs.write(line.caller, self.name, [(verb, place, argument)], None, False))
+
+    @property
+    def _bulk(self) -> RemoteBucket:
+        return self
+
+    def write_columns(self, verb: Verb, code: bytes, keys: Texts, arguments: Arguments) -> None:
+        """One operation for each key, in one batch."""
+        write_each(self, verb, code, keys, arguments)
 
     def batch(self, *, sync: bool = False, request_id: str | None = None) -> BatchScope:
         """A context manager: all writes in it take effect together at its end, or none.  See Client.batch."""
@@ -98,6 +110,18 @@ class RemoteBucket(Objects):
     def fields(self, place: Place) -> list[str]:
         """Names of a map's visible fields, in byte order."""
         return self._line.run(verbs.fields(self._line.caller, self.name, place))
+
+    # -- reading many
+
+    def read_columns(self, code: bytes, keys: Texts) -> Array:
+        """Values of objects of one type."""
+        return column_of(code, self.values_of(code, keys), keys)
+
+    def values_of(self, code: bytes, names: Texts) -> Iterator[Any]:
+        """The same one by one; many are asked for in one call."""
+        places = [keys.top(name, code, self.key_bytes_max) for name in names.tolist()]
+        for first in range(0, len(places), VALUES):
+            yield from self._line.run(verbs.values(self._line.caller, self.name, places[first : first + VALUES]))
 
     # -- listing
 

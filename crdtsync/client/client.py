@@ -20,6 +20,7 @@ from crdtsync.datatypes.keys import Place
 from crdtsync.errors import CrdtsyncError
 from crdtsync.handles import Backend, Item, Objects
 from crdtsync.handles.batches import DEFAULT_BUCKET, BatchScope
+from crdtsync.handles.bulk import BulkCalls
 
 
 def connect(addresses: str | Iterable[str], **settings: Any) -> Client:
@@ -31,7 +32,7 @@ def connect(addresses: str | Iterable[str], **settings: Any) -> Client:
     return Client(addresses, make_connect_config(settings))
 
 
-class Client(Objects):
+class Client(Objects, BulkCalls):
     """A connection to one of several nodes.  Any thread may call; a context manager that closes it.
 
     The handles and listings of a client are those of the default bucket; `bucket(name)` has the same in another.
@@ -89,6 +90,10 @@ class Client(Objects):
 
     def _at(self, name: str, code: bytes) -> tuple[Backend, Place]:
         return self._default._at(name, code)
+
+    @property
+    def _bulk(self) -> RemoteBucket:
+        return self._default
 
     def keys(self, prefix: str = "") -> Iterator[str]:
         """Names that start with `prefix` and hold something, each once, in the order of their UTF-8 bytes.

@@ -100,6 +100,6 @@ def place_of(place: Place) -> pb.Place:
     return pb.Place(key=place.name, path=place.fields, type=TYPES[place.code].name if place.code else "")
 
 
-def read(bucket: str, query: pb.Query, token: bool) -> bytes:
-    """ReadRequest of one query."""
-    return pb.ReadRequest(bucket=bucket, queries=[query], packed=True, token=token).SerializeToString()
+def read(bucket: str, queries: list[pb.Query], token: bool) -> bytes:
+    """ReadRequest of some queries."""
+    return pb.ReadRequest(bucket=bucket, queries=queries, packed=True, token=token).SerializeToString()

@@ -60,14 +60,22 @@ def write(
 
 def query(caller: Caller, bucket: str, asked: pb.Query) -> Steps[pb.Result]:
     """One question about one object."""
+    [result] = yield from queries(caller, bucket, [asked])
+    return result
+
+
+def queries(caller: Caller, bucket: str, asked: list[pb.Query]) -> Steps[list[pb.Result]]:
+    """Some questions, answered in their order."""
     remember = caller.session.mode == "reads"
     node, [answer], _ = yield from caller.make(Call("Read", requests.read(bucket, asked, remember)))
     response = caller.read(pb.ReadResponse, answer)
-    if len(response.results) != 1:
-        raise caller.counters.refused(BadFrame(f"A node answers one query with {len(response.results)} results."))
+    if len(response.results) != len(asked):
+        raise caller.counters.refused(
+            BadFrame(f"A node answers {len(asked)} queries with {len(response.results)} results.")
+        )
     if remember:
         yield from caller.note(response.token, node)
-    return response.results[0]
+    return list(response.results)
 
 
 def value(caller: Caller, bucket: str, place: Place) -> Steps[Any]:
@@ -75,6 +83,16 @@ def value(caller: Caller, bucket: str, place: Place) -> Steps[Any]:
     result = yield from query(caller, bucket, pb.Query(place=requests.place_of(place), value=True))
     try:
         return value_of(result.value)
+    except CrdtsyncError as error:
+        raise caller.counters.refused(error) from None
+
+
+def values(caller: Caller, bucket: str, places: list[Place]) -> Steps[list[Any]]:
+    """The values of some objects."""
+    asked = [pb.Query(place=requests.place_of(place), value=True) for place in places]
+    results = yield from queries(caller, bucket, asked)
+    try:
+        return [value_of(result.value) for result in results]
     except CrdtsyncError as error:
         raise caller.counters.refused(error) from None
 

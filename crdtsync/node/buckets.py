@@ -20,18 +20,24 @@ from crdtsync.datatypes.txn import SLICE, Txn, Verb, first_live, rows_below
 from crdtsync.errors import CrdtsyncError, InvalidKey
 from crdtsync.handles import Backend, Item, Objects
 from crdtsync.handles.batches import CURRENT, BatchScope, Operation
+from crdtsync.handles.bulk import BulkCalls, column_of, write_each
 from crdtsync.kernels import row_dead
 from crdtsync.replication.peers import MEMBER
+from crdtsync.storage import bulk
 
 if TYPE_CHECKING:
+    from crdtsync.datatypes.columns import Arguments, Array, Texts
     from crdtsync.node.watching import Watcher
     from crdtsync.node.writing import Local
+    from crdtsync.storage.txn import Txn as StoreTxn
 
 PLACES_MAX = 16_384  # places of objects that a bucket remembers; then all are forgotten
 SINGLE = (b"f", b"l", b"v")  # types whose objects are one row
+COUNTERS = (b"g", b"p")
+READ_SLICE = 16_384  # objects that a bulk read looks for under one hold of the lock: about 2 ms
 
 
-class Bucket(Objects):
+class Bucket(Objects, BulkCalls):
     """A named group of keys: all handles, in this bucket.  It comes into being with its first write."""
 
     __slots__ = (
@@ -104,6 +110,11 @@ class Bucket(Objects):
         except CrdtsyncError as error:
             raise self.refused(error) from None
 
+    def _check_state(self) -> None:
+        engine = self._local.engine
+        if engine is not None and engine.core.state != MEMBER:
+            self._local.check_state(engine.core.state)
+
     def run_all(self, txn: Txn, measured: Txn, operations: Sequence[Operation]) -> None:
         """Several operations inside a transaction, as `run`.
 
@@ -111,15 +122,34 @@ class Bucket(Objects):
         """
         check = self._guard.check
         try:
-            engine = self._local.engine
-            if engine is not None and engine.core.state != MEMBER:
-                self._local.check_state(engine.core.state)
+            self._check_state()
             for verb, place, argument in operations:
                 if place.levels and verb.writes:
                     check(txn, place)
                 verb.run(measured if verb.bulk else txn, place, argument)
         except CrdtsyncError as error:
             raise self.refused(error) from None
+
+    @property
+    def _bulk(self) -> Bucket:
+        return self
+
+    def write_columns(self, verb: Verb, code: bytes, keys: Texts, arguments: Arguments) -> None:
+        """One operation for each key, all or none: by the kernels, unless it goes into a batch that is open."""
+        batch = CURRENT.get()
+        if verb.way not in bulk.KERNELS or (batch is not None and batch.of(self._local) is not None):
+            write_each(self, verb, code, keys, arguments)
+            return
+        given = arguments if isinstance(arguments, tuple) else (arguments,)
+
+        def run(txn: StoreTxn) -> None:
+            try:
+                self._check_state()
+                bulk.write_columns(txn, verb.way, code, keys.buffers, given, self._local.batch_bytes_max)
+            except CrdtsyncError as error:
+                raise self.refused(error) from None
+
+        self._local.change(self.name, run)
 
     def batch(self, *, sync: bool = False, request_id: str | None = None) -> BatchScope:
         """A context manager: all writes in it take effect together at its end, or none.  See Node.batch."""
@@ -205,6 +235,39 @@ class Bucket(Objects):
                 after = prefix + field + b"\x01"
         return found
 
+    # -- reading many
+
+    def read_columns(self, code: bytes, keys: Texts) -> Array:
+        """Values of objects of one type, each of one state, in slices between which writers get their turn."""
+        if code not in COUNTERS:
+            return column_of(code, self.values_of(code, keys), keys)
+        from crdtsync.datatypes import columns
+
+        found = columns.numbers((), keys)
+        for first, last in _slices(len(keys)):
+            with self._store.lock:
+                bucket = self._local.read(self.name)
+                bad = -1 if bucket is None else bulk.read_counters(bucket, code, keys.buffers, first, last, found)
+            if bad >= 0:
+                raise self.refused(columns.beyond(bad, keys))
+        return found
+
+    def values_of(self, code: bytes, names: Texts) -> Iterator[Any]:
+        """The same one by one."""
+        if code not in SINGLE:
+            for key in names.tolist():
+                yield self.value(keys.top(key, code, self.key_bytes_max))
+            return
+        value = TYPES[code].value
+        for first, last in _slices(len(names)):
+            with self._store.lock:
+                bucket = self._local.read(self.name)
+                if bucket is None:
+                    images: list[bytes | None] = [None] * (last - first)
+                else:
+                    images = bulk.read_images(bucket, code, names.buffers, first, last)
+            yield from (value([] if image is None else [(b"", image)], 0) for image in images)
+
     # -- listing
 
     def keys(self, prefix: str = "") -> Iterator[str]:
@@ -270,6 +333,10 @@ class Bucket(Objects):
 
     def __repr__(self) -> str:
         return f"<bucket {self.name!r} of {self._store.node!r}>"
+
+
+def _slices(count: int) -> Iterator[tuple[int, int]]:
+    return ((first, min(first + READ_SLICE, count)) for first in range(0, count, READ_SLICE))
 
 
 def _item(head: bytes, rows: list[Row]) -> Item:

@@ -16,6 +16,7 @@ from crdtsync.datatypes.keys import Place
 from crdtsync.errors import Closed, CrdtsyncError, Forked, Misuse
 from crdtsync.handles import Backend, Item, Objects
 from crdtsync.handles.batches import DEFAULT_BUCKET, BatchScope
+from crdtsync.handles.bulk import BulkCalls
 from crdtsync.node.backups import Backups
 from crdtsync.node.buckets import Bucket
 from crdtsync.node.health import Health, health
@@ -47,7 +48,7 @@ def open(path: str | os.PathLike[str] | None, *, transport: TransportFactory | N
     return Node(path, make_config(settings), transport)
 
 
-class Node(Objects):
+class Node(Objects, BulkCalls):
     """A replica.  Any thread may call; a context manager that closes it.
 
     The handles and listings of a node are those of its default bucket; `bucket(name)` has the same in another.
@@ -138,6 +139,10 @@ class Node(Objects):
 
     def _at(self, name: str, code: bytes) -> tuple[Backend, Place]:
         return self._default._at(name, code)
+
+    @property
+    def _bulk(self) -> Bucket:
+        return self._default
 
     def keys(self, prefix: str = "") -> Iterator[str]:
         """Names that start with `prefix` and hold something, each once, in the order of their UTF-8 bytes.

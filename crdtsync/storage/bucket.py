@@ -95,6 +95,15 @@ class Bucket(BucketState):
         self.cache.put(rowkey, image)
         return image
 
+    def layers(self) -> tuple[tuple[dict[bytes, bytes | None], ...], Callable[[bytes], bytes | None] | None]:
+        """Where rows are found without asking the table, and who asks it then; under the lock, and good as long."""
+        layers = [self.active.rows]
+        if self.frozen is not None:
+            layers.append(self.frozen.rows)
+        if not self.table_dirty:
+            return tuple(layers), None
+        return (*layers, self.cache.young), self.below
+
     def peek(self, rowkey: bytes) -> bytes | None:
         """As `get`, but None for a row that was set aside."""
         try:

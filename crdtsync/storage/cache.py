@@ -21,6 +21,11 @@ class Cache:
         """Bytes held, about."""
         return self._young_bytes + self._old_bytes
 
+    @property
+    def young(self) -> dict[bytes, bytes | None]:
+        """What was put last."""
+        return self._young
+
     def __len__(self) -> int:
         return len(self._young) + len(self._old)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import islice, takewhile
 from typing import TYPE_CHECKING
 
@@ -83,6 +84,14 @@ class Txn:
         seq = self.next
         self.next = seq + 1  # two events before a put are noticed by that put, and the last one by `check`
         return self.actor, seq
+
+    def layers(self) -> tuple[tuple[dict[bytes, bytes | None], ...], Callable[[bytes], bytes | None] | None]:
+        """As Bucket.layers: where bulk kernels, which put into `rows`, `before` and `keys` themselves, find rows."""
+        return self._bucket.layers()
+
+    def stamping(self) -> tuple[int, int]:
+        """(stamp of the local time, stamp floor): what `stamp` goes by."""
+        return self._hybrid.now(), self._bucket.stamp_floor
 
     def check(self) -> None:
         """Raise InvariantViolated when an event has no put of its own."""

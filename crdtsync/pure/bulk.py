@@ -1,0 +1,238 @@
+"""Many rows in one call: columns of names and arguments in, rows of a transaction out, values of many rows back.
+
+A column of texts is what Arrow makes of it: `offsets`, n + 1 native int64, and `data`, the UTF-8 of all texts; text i
+is data[offsets[i]:offsets[i + 1]].  A column of payloads or elements is the same with canonical bytes.  Columns come in
+as buffers, checked by `texts_check`, or made here.
+
+Rows are looked for in `layers`, dicts of images by row key, the first that has one (None: a row known to be absent);
+then `below(rowkey)` is asked, or, when that is None, the row is absent.
+
+The kernels that write are given `rows`, `before` and `keys` of a transaction (crdtsync.storage.txn) and put into them
+what its `get` and `put` would, one event for each text from `first` to before `last`, in order.  They give the index of
+the text at which they stopped (-1: none; what had been put stays, the transaction is to be dropped), the number of
+events, and the bytes of the row keys and images put.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import msgspec
+
+from crdtsync.pure.operations import cell_add, latest_set, presence_add
+from crdtsync.pure.rows import row_cell_value, row_latest
+
+Rows = dict[bytes, bytes | None]
+Layers = tuple[Rows, ...]
+Below = Callable[[bytes], bytes | None] | None
+Done = tuple[int, int, int]
+INT_MAX = 2**63 - 1
+pack = msgspec.msgpack.Encoder().encode
+
+
+# ---- columns
+
+
+def texts_pack(texts: list[Any], most: int) -> tuple[bytes, bytes, int]:
+    """(offsets, data, index of the first that is no str of 1 to `most` bytes of UTF-8 without NUL, or -1)."""
+    data, ends = bytearray(), [0]
+    for number, text in enumerate(texts):
+        packed = _encoded(text, most)
+        if not packed:
+            return b"", b"", number
+        data += packed
+        ends.append(len(data))
+    return _int64(ends), bytes(data), -1
+
+
+def _encoded(text: Any, most: int) -> bytes:
+    """UTF-8 of a text; empty when it may not be one."""
+    if type(text) is not str:
+        return b""
+    try:
+        packed = text.encode()
+    except UnicodeEncodeError:
+        return b""
+    return b"" if len(packed) > most or 0 in packed else packed
+
+
+def texts_check(offsets: Any, data: Any, most: int) -> int:
+    """Index of the first text that is not UTF-8 of 1 to `most` bytes without NUL, or not within `data`; -1: none."""
+    ends, size = _integers(offsets), len(memoryview(data).cast("B"))
+    if not ends:
+        raise ValueError("a column has one offset more than texts")
+    if not 0 <= ends[0] <= size:
+        return 0
+    for number in range(len(ends) - 1):
+        start, end = ends[number], ends[number + 1]
+        if not (start < end <= size and end - start <= most and _is_text(data[start:end])):
+            return number
+    return -1
+
+
+def payloads_pack(values: list[Any], most: int) -> tuple[bytes, bytes, int]:
+    """(ends, payloads, -1): canonical bytes of None, bools, ints of 64 bits, floats, strs and bytes.
+
+    With the index of the first value that is none of these, is NaN or not text, or takes more than `most` bytes, and
+    empty columns: crdtsync.datatypes.values knows the rest, and what to say.
+    """
+    data, ends = bytearray(), [0]
+    for number, value in enumerate(values):
+        packed = _packed(value)
+        if not packed or len(packed) > most:
+            return b"", b"", number
+        data += packed
+        ends.append(len(data))
+    return _int64(ends), bytes(data), -1
+
+
+def _packed(value: Any) -> bytes:
+    """Canonical bytes of a simple value; empty for another."""
+    kind = type(value)
+    if value is None or kind is bool or (kind is int and -(2**63) <= value < 2**64) or kind is bytes:
+        return pack(value)
+    if kind is float:
+        return b"" if value != value else pack(value + 0.0)
+    try:
+        return pack(value) if kind is str else b""
+    except UnicodeEncodeError:
+        return b""
+
+
+def _is_text(data: Any) -> bool:
+    try:
+        return "\0" not in bytes(data).decode()
+    except UnicodeDecodeError:
+        return False
+
+
+def _int64(values: Sequence[int]) -> bytes:
+    return array("q", values).tobytes()
+
+
+def _integers(buffer: Any) -> Any:
+    """A buffer of int64 as a sequence."""
+    return memoryview(buffer).cast("B").cast("q")
+
+
+def _texts(offsets: Any, data: Any, first: int, last: int) -> Iterator[tuple[int, bytes]]:
+    ends, view = _integers(offsets), memoryview(data).cast("B")
+    if not 0 <= first <= last < len(ends):
+        raise ValueError("the rows asked for are not in the column")
+    for number in range(first, last):
+        if not 0 <= ends[number] <= ends[number + 1] <= len(view):
+            raise ValueError("an offset is not in the column")
+        yield number, view[ends[number] : ends[number + 1]].tobytes()
+
+
+# ---- writing
+
+
+def cells_step(
+    rows: Rows, before: Rows, keys: list[bytes], layers: Layers, below: Below, code: bytes, actor: int, seq: int,
+    offsets: Any, data: Any, first: int, last: int, steps: Any,
+) -> Done:  # fmt: skip
+    """Steps (int64) of the own cells of counters, as `cell_add`; 0 makes no event.  Stops at a cell that is full."""
+    size, event, amounts = 0, seq, _integers(steps)
+    for number, name in _texts(offsets, data, first, last):
+        step = amounts[number]
+        if step == 0:
+            continue
+        rowkey = name + b"\0" + code + actor.to_bytes(4, "big")
+        image = _now(rows, before, layers, below, rowkey)
+        try:
+            image = cell_add(image, actor, event, max(step, 0), max(-step, 0))
+        except OverflowError:
+            return number, event - seq, size
+        size += _put(rows, keys, rowkey, image)
+        event += 1
+    return -1, event - seq, size
+
+
+def presences_add(
+    rows: Rows, before: Rows, keys: list[bytes], layers: Layers, below: Below, code: bytes, actor: int, seq: int,
+    offsets: Any, data: Any, first: int, last: int, ends: Any, elements: Any,
+) -> Done:  # fmt: skip
+    """Elements of sets, as `presence_add`; (ends, elements) is their column.  Never stops."""
+    size, event = 0, seq
+    added = _texts(ends, elements, first, last)
+    for (_, name), (_, element) in zip(_texts(offsets, data, first, last), added, strict=True):
+        rowkey = name + b"\0" + code + element
+        image = presence_add(_now(rows, before, layers, below, rowkey), actor, event)
+        size += _put(rows, keys, rowkey, image)
+        event += 1
+    return -1, event - seq, size
+
+
+def latests_set(
+    rows: Rows, before: Rows, keys: list[bytes], layers: Layers, below: Below, code: bytes, actor: int, seq: int,
+    offsets: Any, data: Any, first: int, last: int, ends: Any, payloads: Any, now: int, floor: int, most: int,
+) -> Done:  # fmt: skip
+    """Values of registers, as `latest_set`: stamped `now`, or just after what they replace or the stamp `floor`.
+
+    Stops at one that would be stamped beyond `most`.
+    """
+    size, event = 0, seq
+    wanted = _texts(ends, payloads, first, last)
+    for (number, name), (_, payload) in zip(_texts(offsets, data, first, last), wanted, strict=True):
+        rowkey = name + b"\0" + code
+        image = _now(rows, before, layers, below, rowkey)
+        after = 0 if image is None else row_latest(image)[0]
+        stamp = max(now, after + 1, floor + 1)
+        if stamp > most:
+            return number, event - seq, size
+        size += _put(rows, keys, rowkey, latest_set(image, actor, event, stamp, payload))
+        event += 1
+    return -1, event - seq, size
+
+
+def _now(rows: Rows, before: Rows, layers: Layers, below: Below, rowkey: bytes) -> bytes | None:
+    """As `get` of a transaction."""
+    if rowkey in rows:
+        return rows[rowkey]
+    image = before[rowkey] = _found(layers, below, rowkey)
+    return image
+
+
+def _put(rows: Rows, keys: list[bytes], rowkey: bytes, image: bytes) -> int:
+    rows[rowkey] = image
+    keys.append(rowkey)
+    return len(rowkey) + len(image)
+
+
+def _found(layers: Layers, below: Below, rowkey: bytes) -> bytes | None:
+    for layer in layers:
+        if rowkey in layer:
+            return layer[rowkey]
+    return None if below is None else below(rowkey)
+
+
+# ---- reading
+
+
+def cells_sum(
+    layers: Layers, below: Below, code: bytes, actors: list[int], offsets: Any, data: Any, first: int, last: int,
+    out: Any,
+) -> int:  # fmt: skip
+    """Values of counters whose cells are those of `actors`, into `out` (int64) at the places of their texts.
+
+    Gives the index of one whose value does not fit, or -1.
+    """
+    values = memoryview(out).cast("B").cast("q")
+    tails = [code + actor.to_bytes(4, "big") for actor in actors]
+    for number, name in _texts(offsets, data, first, last):
+        images = (_found(layers, below, name + b"\0" + tail) for tail in tails)
+        total = sum(row_cell_value(image) for image in images if image is not None)
+        if not -INT_MAX - 1 <= total <= INT_MAX:
+            return number
+        values[number] = total
+    return -1
+
+
+def images_of(
+    layers: Layers, below: Below, code: bytes, offsets: Any, data: Any, first: int, last: int
+) -> list[bytes | None]:
+    """Images of objects that are one row."""
+    return [_found(layers, below, name + b"\0" + code) for _, name in _texts(offsets, data, first, last)]

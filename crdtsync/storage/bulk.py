@@ -1,0 +1,91 @@
+"""Columns of writes and reads on one bucket, under the store's lock, in slices that let other threads have a turn."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from crdtsync.clocks.hybrid import STAMP_LAST
+from crdtsync.datatypes.txn import rows_below
+from crdtsync.errors import BatchTooLarge, ClockExhausted, CounterOverflow
+from crdtsync.kernels import (
+    BY_ELEMENT,
+    BY_GROWTH,
+    BY_STEP,
+    BY_VALUE,
+    cells_step,
+    cells_sum,
+    images_of,
+    latests_set,
+    presences_add,
+    row_cell_value,
+)
+from crdtsync.storage.bucket import Bucket
+from crdtsync.storage.txn import Txn
+
+SLICE = 4096  # rows that a kernel handles in one go, without the GIL being offered: about 2 ms
+ROW_BYTES = 16  # lengths and actor table entries that a row takes in a part, beyond key and image
+PROBED_MAX = 16  # actors of a bucket up to which a counter's cells are looked for one by one, and not in order
+KERNELS: dict[int, Callable[..., tuple[int, int, int]]] = {
+    BY_GROWTH: cells_step,
+    BY_STEP: cells_step,
+    BY_ELEMENT: presences_add,
+    BY_VALUE: latests_set,
+}
+Buffers = tuple[Any, ...]
+
+
+def write_columns(txn: Txn, way: int, code: bytes, names: Buffers, arguments: Buffers, bytes_max: int) -> None:
+    """One event of a verb that goes the way `way`, for each of the names; see crdtsync.pure.bulk for the columns.
+
+    Raises BatchTooLarge, and CounterOverflow and ClockExhausted, which name the place of what cannot be done.
+    """
+    kernel = KERNELS[way]
+    layers, below = txn.layers()
+    if way == BY_VALUE:
+        arguments = (*arguments, *txn.stamping(), STAMP_LAST)
+    count, left = len(names[0]) - 1, bytes_max
+    for first in range(0, count, SLICE):
+        last = min(first + SLICE, count)
+        stopped, events, size = kernel(
+            txn.rows, txn.before, txn.keys, layers, below, code, txn.actor, txn.next, *names, first, last, *arguments
+        )
+        txn.next += events
+        left -= size + ROW_BYTES * events
+        if left < 0:
+            raise BatchTooLarge(
+                f"{count:,} rows take over {bytes_max:,} bytes; the first {last:,} of them are too many.",
+                hint=BatchTooLarge.hint,
+            )
+        if stopped >= 0:
+            raise _stopped(way, stopped)
+
+
+def _stopped(way: int, number: int) -> CounterOverflow | ClockExhausted:
+    if way == BY_VALUE:
+        return ClockExhausted(f"No stamp is left for the register of keys[{number}].")
+    return CounterOverflow(
+        f"The counter of keys[{number}] would pass 2^63 - 1 in this node's cell.",
+        hint="Reset it, or spread the sum over several counters.",
+    )
+
+
+def read_counters(bucket: Bucket, code: bytes, names: Buffers, first: int, last: int, out: Any) -> int:
+    """Values of counters into `out`; the place of one that does not fit in 64 bits, or -1.  Raises RowDamaged."""
+    if len(bucket.clock) <= PROBED_MAX:
+        layers, below = bucket.layers()
+        return cells_sum(layers, below, code, list(bucket.clock), names[0], names[1], first, last, out)
+    offsets, data = names
+    for number in range(first, last):
+        prefix = data[offsets[number] : offsets[number + 1]].tobytes() + b"\0" + code
+        value = sum(row_cell_value(image) for _, image in rows_below(bucket, prefix))
+        if not -(2**63) <= value < 2**63:
+            return number
+        out[number] = value
+    return -1
+
+
+def read_images(bucket: Bucket, code: bytes, names: Buffers, first: int, last: int) -> list[bytes | None]:
+    """Images of objects that are one row.  Raises RowDamaged."""
+    layers, below = bucket.layers()
+    return images_of(layers, below, code, names[0], names[1], first, last)

@@ -1,0 +1,393 @@
+# Many rows in one call.  crdtsync/pure/bulk.py is the contract.
+
+
+cdef struct Texts:
+    # A column of texts: text i is data[ends[i]:ends[i + 1]].
+    const unsigned char* ends  # int64, at any address
+    const unsigned char* data
+    Py_ssize_t count
+    Py_ssize_t size
+
+
+cdef inline long long int_at(const unsigned char* at, Py_ssize_t number) noexcept nogil:
+    cdef long long value
+    memcpy(&value, at + 8 * number, 8)
+    return value
+
+
+cdef class _Column:
+    # A column of texts, held for the time of a call.
+    cdef Texts texts
+    cdef Py_buffer offsets
+    cdef Py_buffer data
+
+    def __cinit__(self, offsets, data):
+        PyObject_GetBuffer(offsets, &self.offsets, PyBUF_SIMPLE)
+        PyObject_GetBuffer(data, &self.data, PyBUF_SIMPLE)
+        if self.offsets.len % 8:
+            raise TypeError("memoryview: length is not a multiple of itemsize")
+        self.texts.ends = <const unsigned char*>self.offsets.buf
+        self.texts.data = <const unsigned char*>self.data.buf
+        self.texts.count = self.offsets.len // 8 - 1
+        self.texts.size = self.data.len
+
+    def __dealloc__(self):
+        PyBuffer_Release(&self.offsets)
+        PyBuffer_Release(&self.data)
+
+    cdef int check(self, Py_ssize_t first, Py_ssize_t last) except -1:
+        if not 0 <= first <= last <= self.texts.count:
+            raise ValueError("the rows asked for are not in the column")
+        return 0
+
+
+cdef class _Numbers:
+    # A column of int64, held for the time of a call.
+    cdef Py_buffer buffer
+
+    def __cinit__(self, values, bint written):
+        PyObject_GetBuffer(values, &self.buffer, PyBUF_WRITABLE if written else PyBUF_SIMPLE)
+
+    def __dealloc__(self):
+        PyBuffer_Release(&self.buffer)
+
+    cdef int check(self, Py_ssize_t last) except -1:
+        if last > self.buffer.len // 8:
+            raise IndexError("index out of bounds on dimension 1")
+        return 0
+
+
+cdef inline int text_at(const Texts* texts, Py_ssize_t number, const unsigned char** text, Py_ssize_t* size) except -1:
+    cdef long long start = int_at(texts.ends, number), end = int_at(texts.ends, number + 1)
+    if not 0 <= start <= end <= texts.size:
+        raise ValueError("an offset is not in the column")
+    text[0] = texts.data + start
+    size[0] = end - start
+    return 0
+
+
+# ---- columns
+
+
+def texts_pack(list texts not None, Py_ssize_t most):
+    cdef Buffer data
+    cdef Py_ssize_t number, size, count = PyList_GET_SIZE(texts)
+    cdef const char* text
+    cdef bytes offsets = PyBytes_FromStringAndSize(NULL, 8 * (count + 1))
+    cdef unsigned char* ends = <unsigned char*>PyBytes_AS_STRING(offsets)
+    cdef object item
+    cdef long long end = 0
+    memcpy(ends, &end, 8)
+    open_buffer(&data)
+    try:
+        for number in range(count):
+            item = <object>PyList_GET_ITEM(texts, number)
+            if type(item) is not str:
+                return b"", b"", number
+            try:
+                text = PyUnicode_AsUTF8AndSize(item, &size)
+            except UnicodeEncodeError:
+                return b"", b"", number
+            if not 1 <= size <= most or memchr(text, 0, size) != NULL:
+                return b"", b"", number
+            reserve(&data, size)
+            put_bytes(&data, <const unsigned char*>text, size)
+            end = data.size
+            memcpy(ends + 8 * (number + 1), &end, 8)
+        return offsets, taken(&data), -1
+    finally:
+        close_buffer(&data)
+
+
+def texts_check(offsets, data, Py_ssize_t most):
+    cdef _Column column = _Column(offsets, data)
+    cdef const Texts* texts = &column.texts
+    cdef Py_ssize_t number
+    cdef long long start, end
+    cdef const unsigned char* text
+    if texts.count < 0:
+        raise ValueError("a column has one offset more than texts")
+    start = int_at(texts.ends, 0)
+    if not 0 <= start <= texts.size:
+        return 0
+    for number in range(texts.count):
+        end = int_at(texts.ends, number + 1)
+        if not start < end <= texts.size or end - start > most:
+            return number
+        text = texts.data + start
+        if memchr(text, 0, end - start) != NULL or not is_utf8(text, text + (end - start)):
+            return number
+        start = end
+    return -1
+
+
+def payloads_pack(list values not None, Py_ssize_t most):
+    cdef Buffer data
+    cdef Py_ssize_t number, start, count = PyList_GET_SIZE(values)
+    cdef bytes offsets = PyBytes_FromStringAndSize(NULL, 8 * (count + 1))
+    cdef unsigned char* ends = <unsigned char*>PyBytes_AS_STRING(offsets)
+    cdef long long end = 0
+    memcpy(ends, &end, 8)
+    open_buffer(&data)
+    try:
+        for number in range(count):
+            start = data.size
+            if not put_value(&data, <object>PyList_GET_ITEM(values, number)) or data.size - start > most:
+                return b"", b"", number
+            end = data.size
+            memcpy(ends + 8 * (number + 1), &end, 8)
+        return offsets, taken(&data), -1
+    finally:
+        close_buffer(&data)
+
+
+cdef int put_value(Buffer* out, object value) except -1:
+    """Canonical bytes of a simple value; False for another."""
+    cdef const char* text
+    cdef Py_ssize_t size
+    cdef double real
+    cdef uint64_t bits
+    reserve(out, 16)
+    if type(value) is str:
+        try:
+            text = PyUnicode_AsUTF8AndSize(value, &size)
+        except UnicodeEncodeError:
+            return False
+        reserve(out, 5 + size)
+        put_text_head(out, size)
+        put_bytes(out, <const unsigned char*>text, size)
+    elif type(value) is int:
+        return put_int(out, value)
+    elif type(value) is float:
+        real = <double>value + 0.0  # -0.0 becomes 0.0
+        if real != real:
+            return False
+        memcpy(&bits, &real, 8)
+        put_byte(out, 0xCB)
+        put_bits(out, bits, 64)
+    elif type(value) is bytes:
+        reserve(out, 5 + PyBytes_GET_SIZE(value))
+        put_binary(out, value)
+    elif value is None:
+        put_byte(out, 0xC0)
+    elif value is True or value is False:
+        put_byte(out, 0xC3 if value is True else 0xC2)
+    else:
+        return False
+    return True
+
+
+cdef int put_int(Buffer* out, object value) except -1:
+    """An int of up to 64 bits in its shortest form.  False beyond."""
+    cdef int beyond = 0
+    cdef long long number = PyLong_AsLongLongAndOverflow(value, &beyond)
+    if beyond:
+        if beyond < 0 or value > <uint64_t>0xFFFFFFFFFFFFFFFF:
+            return False
+        put_number(out, PyLong_AsUnsignedLongLong(value))
+    elif number >= 0:
+        put_number(out, <uint64_t>number)
+    elif number >= -32:
+        put_byte(out, <unsigned char>(number & 0xFF))
+    elif number >= -128:
+        put_byte(out, 0xD0)
+        put_bits(out, <uint64_t>number, 8)
+    elif number >= -32768:
+        put_byte(out, 0xD1)
+        put_bits(out, <uint64_t>number, 16)
+    elif number >= -2147483648:
+        put_byte(out, 0xD2)
+        put_bits(out, <uint64_t>number, 32)
+    else:
+        put_byte(out, 0xD3)
+        put_bits(out, <uint64_t>number, 64)
+    return True
+
+
+cdef inline void put_text_head(Buffer* out, Py_ssize_t size) noexcept nogil:
+    if size < 32:
+        put_byte(out, <unsigned char>(0xA0 | size))
+    elif size <= 0xFF:
+        put_byte(out, 0xD9)
+        put_bits(out, size, 8)
+    elif size <= 0xFFFF:
+        put_byte(out, 0xDA)
+        put_bits(out, size, 16)
+    else:
+        put_byte(out, 0xDB)
+        put_bits(out, size, 32)
+
+
+# ---- writing
+
+
+def cells_step(
+    dict rows not None, dict before not None, list keys not None, tuple layers not None, below, bytes code not None,
+    actor, seq, offsets, data, Py_ssize_t first, Py_ssize_t last, steps,
+):
+    cdef _Column names = _Column(offsets, data)
+    cdef _Numbers amounts = _Numbers(steps, False)
+    cdef Py_ssize_t number = first, size = 0, length
+    cdef const unsigned char* text
+    cdef bytes rowkey, image
+    cdef uint64_t who = index(actor), start = u64(seq), event = start
+    cdef long long step
+    cdef unsigned char tail[4]
+    names.check(first, last)
+    amounts.check(last)
+    big32(tail, <uint32_t>who)
+    try:
+        for number in range(first, last):
+            text_at(&names.texts, number, &text, &length)
+            step = int_at(<const unsigned char*>amounts.buffer.buf, number)
+            if step == 0:
+                continue
+            rowkey = row_key(text, length, code, tail, 4)
+            image = row_now(rows, before, layers, below, rowkey)
+            image = cell_moved(image, who, event, <uint64_t>step if step > 0 else 0, 0 if step > 0 else -<uint64_t>step)
+            size += put_row(rows, keys, rowkey, image)
+            event += 1
+    except OverflowError:
+        return number, event - start, size
+    return -1, event - start, size
+
+
+def presences_add(
+    dict rows not None, dict before not None, list keys not None, tuple layers not None, below, bytes code not None,
+    actor, seq, offsets, data, Py_ssize_t first, Py_ssize_t last, ends, elements,
+):
+    cdef _Column names = _Column(offsets, data), added = _Column(ends, elements)
+    cdef Py_ssize_t number, size = 0, length, more
+    cdef const unsigned char* text
+    cdef const unsigned char* element
+    cdef bytes rowkey, image
+    cdef uint64_t who = index(actor), start = u64(seq), event = start
+    names.check(first, last)
+    added.check(first, last)
+    for number in range(first, last):
+        text_at(&names.texts, number, &text, &length)
+        text_at(&added.texts, number, &element, &more)
+        rowkey = row_key(text, length, code, element, more)
+        image = present(row_now(rows, before, layers, below, rowkey), who, event)
+        size += put_row(rows, keys, rowkey, image)
+        event += 1
+    return -1, event - start, size
+
+
+def latests_set(
+    dict rows not None, dict before not None, list keys not None, tuple layers not None, below, bytes code not None,
+    actor, seq, offsets, data, Py_ssize_t first, Py_ssize_t last, ends, payloads, now, floor, most,
+):
+    cdef _Column names = _Column(offsets, data), wanted = _Column(ends, payloads)
+    cdef Py_ssize_t number, size = 0, length
+    cdef const unsigned char* text
+    cdef bytes rowkey, image
+    cdef uint64_t who = index(actor), start = u64(seq), event = start
+    cdef uint64_t present_time = u64(now), least = u64(floor), greatest = u64(most)
+    cdef Image row
+    cdef Latest latest
+    latest.actor = who
+    latest.expiry = 0
+    latest.deleted = False
+    names.check(first, last)
+    wanted.check(first, last)
+    for number in range(first, last):
+        text_at(&names.texts, number, &text, &length)
+        text_at(&wanted.texts, number, &latest.payload, &latest.length)
+        rowkey = row_key(text, length, code, NULL, 0)
+        image = row_now(rows, before, layers, below, rowkey)
+        latest.seq = event
+        before_event(image, LATEST, who, event, &row)
+        latest.stamp = max(present_time, max(least, 0 if image is None else row.latest.stamp) + 1)
+        if latest.stamp > greatest:
+            return number, event - start, size
+        size += put_row(rows, keys, rowkey, with_latest(&row, &latest))
+        event += 1
+    return -1, event - start, size
+
+
+cdef inline bytes row_key(const unsigned char* name, Py_ssize_t size, bytes code, const unsigned char* tail, Py_ssize_t more):
+    """name NUL code tail."""
+    cdef Py_ssize_t middle = PyBytes_GET_SIZE(code)
+    cdef bytes key = PyBytes_FromStringAndSize(NULL, size + 1 + middle + more)
+    cdef char* at = PyBytes_AS_STRING(key)
+    memcpy(at, name, size)
+    at[size] = 0
+    memcpy(at + size + 1, PyBytes_AS_STRING(code), middle)
+    if more:
+        memcpy(at + size + 1 + middle, tail, more)
+    return key
+
+
+cdef inline bytes row_now(dict rows, dict before, tuple layers, object below, bytes rowkey):
+    """As `get` of a transaction."""
+    cdef PyObject* found = PyDict_GetItemWithError(rows, rowkey)
+    cdef bytes image
+    if found != NULL:
+        return <bytes?><object>found
+    image = row_found(layers, below, rowkey)
+    before[rowkey] = image
+    return image
+
+
+cdef inline bytes row_found(tuple layers, object below, bytes rowkey):
+    cdef PyObject* found
+    for layer in layers:
+        found = PyDict_GetItemWithError(layer, rowkey)
+        if found != NULL:
+            return <bytes?><object>found
+    return None if below is None else below(rowkey)
+
+
+cdef inline Py_ssize_t put_row(dict rows, list keys, bytes rowkey, bytes image) except -1:
+    rows[rowkey] = image
+    keys.append(rowkey)
+    return PyBytes_GET_SIZE(rowkey) + PyBytes_GET_SIZE(image)
+
+
+# ---- reading
+
+
+def cells_sum(
+    tuple layers not None, below, bytes code not None, list actors not None, offsets, data,
+    Py_ssize_t first, Py_ssize_t last, out,
+):
+    cdef _Column names = _Column(offsets, data)
+    cdef _Numbers values = _Numbers(out, True)
+    cdef Py_ssize_t number, length, each, count = PyList_GET_SIZE(actors)
+    cdef const unsigned char* text
+    cdef bytes rowkey, image
+    cdef bytearray tails = bytearray(4 * count)
+    cdef unsigned char* tail = <unsigned char*>PyByteArray_AS_STRING(tails)
+    cdef int128 total
+    cdef long long value
+    cdef Image row
+    names.check(first, last)
+    values.check(last)
+    for each in range(count):
+        big32(tail + 4 * each, <uint32_t>index(actors[each]))
+    for number in range(first, last):
+        text_at(&names.texts, number, &text, &length)
+        total = 0
+        for each in range(count):
+            image = row_found(layers, below, row_key(text, length, code, tail + 4 * each, 4))
+            if image is not None:
+                parse_kind_of(image, CELL, &row)
+                total += <int128>row.cell.p - row.cell.n - row.cell.base_p + row.cell.base_n
+        value = <long long>total
+        if value != total:
+            return number
+        memcpy(<unsigned char*>values.buffer.buf + 8 * number, &value, 8)
+    return -1
+
+
+def images_of(tuple layers not None, below, bytes code not None, offsets, data, Py_ssize_t first, Py_ssize_t last):
+    cdef _Column names = _Column(offsets, data)
+    cdef Py_ssize_t number, length
+    cdef const unsigned char* text
+    cdef list out = []
+    names.check(first, last)
+    for number in range(first, last):
+        text_at(&names.texts, number, &text, &length)
+        out.append(row_found(layers, below, row_key(text, length, code, NULL, 0)))
+    return out

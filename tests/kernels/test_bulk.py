@@ -1,0 +1,178 @@
+"""Kernels over columns: both are equal, and do what the single ones do, row by row."""
+
+from __future__ import annotations
+
+import importlib
+from array import array
+from itertools import pairwise
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from crdtsync.datatypes import values
+from crdtsync.datatypes.keys import check_name
+from crdtsync.errors import CrdtsyncError
+from tests.laws import BULK, implementations, outcome
+
+MOST = 2**63 - 1
+PARTS = {"pure": "crdtsync.pure.bulk", "native": "crdtsync._native"}
+BOTH = [importlib.import_module(PARTS[name]) for name in implementations()]
+ANY = st.one_of(
+    st.none(), st.booleans(), st.integers(-(2**66), 2**66),
+    st.sampled_from([2**64 - 1, 2**64, -(2**63), -33, -32, 127]),
+    st.floats(), st.text(max_size=40), st.text(min_size=300, max_size=300), st.binary(max_size=300), st.just("\ud800"),
+    st.just([1]),
+)  # fmt: skip
+
+
+def same(name: str, *args: Any) -> Any:
+    """What both kernels give."""
+    answers = [outcome(getattr(module, name), *args) for module in BOTH]
+    assert all(answer == answers[0] for answer in answers), name
+    return answers[0][1]
+
+
+def column(texts: list[bytes]) -> tuple[array[int], bytes]:
+    ends = array("q", [0])
+    for text in texts:
+        ends.append(ends[-1] + len(text))
+    return ends, b"".join(texts)
+
+
+def test_both_have_every_kernel() -> None:
+    assert all(callable(getattr(module, name)) for module in BOTH for name in BULK)
+
+
+@given(texts=st.lists(st.text(max_size=6) | st.sampled_from(["\ud800", "k" * 9, "ж" * 4, 7, b"x", "a\0"]), max_size=6))
+@settings(max_examples=300, deadline=None)
+def test_texts_are_packed_as_names_are_checked(texts: list[Any]) -> None:
+    offsets, data, bad = same("texts_pack", texts, 8)
+    wrong = [number for number, text in enumerate(texts) if not is_name(text)]
+    assert bad == (wrong[0] if wrong else -1)
+    if bad < 0:
+        assert (array("q", offsets), data) == column([text.encode() for text in texts])
+        assert same("texts_check", offsets, data, 8) == -1
+
+
+def is_name(text: Any) -> bool:
+    try:
+        check_name(text, most=8)
+    except CrdtsyncError:
+        return False
+    return True
+
+
+@given(ends=st.lists(st.integers(-2, 12), max_size=6), data=st.binary(max_size=12) | st.text().map(str.encode))
+@settings(max_examples=500, deadline=None)
+def test_columns_from_elsewhere_are_checked(ends: list[int], data: bytes) -> None:
+    bad = same("texts_check", array("q", ends), data, 4)
+    if ends and bad < 0:
+        pieces = [data[start:end] for start, end in pairwise(ends)]
+        assert all(start < end for start, end in pairwise(ends))
+        assert all(is_name(piece.decode()) for piece in pieces)
+
+
+@given(entries=st.lists(ANY, max_size=6), most=st.sampled_from([1, 9, 30, 2**20]))
+@settings(max_examples=500, deadline=None)
+def test_payloads_are_the_canonical_bytes(entries: list[Any], most: int) -> None:
+    offsets, data, bad = same("payloads_pack", entries, most)
+    if bad < 0:
+        assert (array("q", offsets), data) == column([values.encode(entry, bytes_max=most) for entry in entries])
+        return
+    entry = entries[bad]
+    try:
+        packed = values.encode(entry, bytes_max=most)
+    except CrdtsyncError:
+        return
+    assert type(entry) is list or (type(entry) is int and len(packed) > 9), "else it could have been packed"
+
+
+NAMES = st.lists(st.sampled_from([b"a", b"b", b"ab", "ж".encode()]), max_size=8)
+
+
+class Changed:
+    """A transaction as the kernels fill it, over rows of which some are in layers and some below."""
+
+    def __init__(self, seen: list[dict[bytes, bytes | None]], below: dict[bytes, bytes]) -> None:
+        self.rows: dict[bytes, bytes | None] = {}
+        self.before: dict[bytes, bytes | None] = {}
+        self.keys: list[bytes] = []
+        self.layers, self.asked = tuple(seen), below.get
+
+    def run(self, module: Any, name: str, code: bytes, seq: int, names: list[bytes], *given: Any) -> Any:
+        args = (self.rows, self.before, self.keys, self.layers, self.asked, code, 3, seq)
+        done = outcome(getattr(module, name), *args, *column(names), 0, len(names), *given)
+        return done, self.rows, self.before, self.keys
+
+
+def both(name: str, code: bytes, names: list[bytes], *given: Any) -> Any:
+    """What both make of a first call on nothing, and of a second one on what the first has left, here and there."""
+    first = [Changed([], {}).run(module, name, code, 1, names, *given) for module in BOTH]
+    assert all(answer == first[0] for answer in first)
+    rows = list(first[0][1].items())
+    upper, lower = dict(rows[::3]), {key: image for key, image in rows[1::3] if image is not None}
+    below = {key: image for key, image in rows[2::3] if image is not None}
+    second = [Changed([upper, lower], below).run(module, name, code, 50, names, *given) for module in BOTH]
+    assert all(answer == second[0] for answer in second)
+    return first[0], second[0]
+
+
+@given(names=NAMES, data=st.data())
+@settings(max_examples=200, deadline=None)
+def test_cells(names: list[bytes], data: st.DataObject) -> None:
+    amounts = st.integers(-5, 5) | st.sampled_from([MOST, -MOST, 2**62])
+    steps = array("q", data.draw(st.lists(amounts, min_size=len(names), max_size=len(names))))
+    first, _ = both("cells_step", b"p", names, steps)
+    (kind, (stopped, events, size)), rows, before, keys = first
+    assert (kind, events) == ("tuple", len(keys))
+    assert set(before) >= set(rows) == set(keys)
+    if stopped < 0:
+        assert size >= sum(len(key) + len(image) for key, image in rows.items())
+        assert events == sum(step != 0 for step in steps)
+        out = array("q", bytes(8 * len(names)))
+        assert same("cells_sum", (rows,), None, b"p", [9, 3], *column(names), 0, len(names), out) == -1
+        for name, total in zip(names, out, strict=True):
+            assert total == sum(step for other, step in zip(names, steps, strict=True) if other == name)
+
+
+def test_a_sum_of_cells_that_does_not_fit() -> None:
+    rows: dict[bytes, bytes | None] = {}
+    for actor in (1, 2):
+        BOTH[0].cells_step(rows, {}, [], (), None, b"g", actor, 1, *column([b"a", b"b"]), 0, 2, array("q", [1, 2**62]))
+    out = array("q", [0, 0])
+    assert same("cells_sum", (rows,), None, b"g", [1, 2], *column([b"a", b"b"]), 0, 2, out) == 1
+    assert same("cells_sum", (rows,), None, b"g", [1], *column([b"a", b"b"]), 0, 2, out) == -1
+    assert list(out) == [1, 2**62]
+
+
+@given(names=NAMES, data=st.data())
+@settings(max_examples=100, deadline=None)
+def test_presences_and_registers(names: list[bytes], data: st.DataObject) -> None:
+    payloads = data.draw(st.lists(st.binary(max_size=5), min_size=len(names), max_size=len(names)))
+    first, _ = both("presences_add", b"o", names, *column(payloads))
+    assert set(first[1]) == {name + b"\0o" + payload for name, payload in zip(names, payloads, strict=True)}
+    for now, floor, most in ((10, 3, 2**64 - 1), (0, 2**40, 2**40 + 3), (0, 0, 1)):
+        first, _ = both("latests_set", b"l", names, *column(payloads), now, floor, most)
+        assert set(first[1]) <= {name + b"\0l" for name in names}
+        assert same("images_of", (first[1],), None, b"l", *column(names), 0, len(names)) == [
+            first[1].get(name + b"\0l") for name in names
+        ]
+
+
+@pytest.mark.parametrize("module", BOTH)
+def test_columns_that_contradict_themselves_are_refused(module: Any) -> None:
+    ends, data = column([b"a", b"b"])
+    for bad in ((array("q", [0, 9, 2]), data), (array("q", [0, -1, 2]), data), (array("q", [2, 1, 2]), data)):
+        with pytest.raises(ValueError, match="offset"):
+            module.images_of((), None, b"l", *bad, 0, 2)
+    for first, last in ((0, 3), (-1, 1), (2, 1)):
+        with pytest.raises(ValueError, match="rows asked for"):
+            module.images_of((), None, b"l", ends, data, first, last)
+    with pytest.raises((IndexError, ValueError)):
+        module.cells_step({}, {}, [], (), None, b"p", 3, 1, ends, data, 0, 2, array("q", [1]))
+    with pytest.raises((IndexError, ValueError)):
+        module.cells_sum((), None, b"p", [3], ends, data, 0, 2, array("q", [1]))
+    with pytest.raises((TypeError, ValueError, BufferError)):
+        module.cells_sum((), None, b"p", [3], ends, data, 0, 2, bytes(16))
