@@ -348,6 +348,13 @@ class Unavailable(EnvironmentFault):
     exit_code = 3
 
 
+class OtherInstance(EnvironmentFault):
+    """A call was meant for another node, or for another start of this one: the connection leads elsewhere by now."""
+
+    hint = "Ask who is there now (Describe), wait until it holds what you have written (WaitFor), then call again."
+    exit_code = 3
+
+
 class BackupDamaged(EnvironmentFault):
     """A backup file is cut off, altered, or holds what no backup holds."""
 
@@ -419,5 +426,6 @@ class InvariantViolated(InternalError):
     """A check between two of our own layers failed."""
 
 
-# Errors of a node that is going away, coming up or full: another node, or the same one later, may do what it does not.
-PASSING = (Closed, Unavailable, ServerBusy, StartingOver, MembershipMisuse, NotOffered, Overloaded)
+# Errors of a node that is going away, coming up, full, or not the one that was meant: another node, or the same one
+# later, may do what it does not.
+PASSING = (Closed, Unavailable, ServerBusy, StartingOver, MembershipMisuse, NotOffered, Overloaded, OtherInstance)

@@ -11,7 +11,7 @@ from crdtsync.client.awaiting import Stream
 from crdtsync.client.batching import Batching, RefusedBatch
 from crdtsync.client.calls import Call
 from crdtsync.client.failures import CallFailed
-from crdtsync.client.nodes import Node
+from crdtsync.client.nodes import Instance
 from crdtsync.errors import BatchMisuse
 from crdtsync.handles.batches import Operation
 
@@ -76,8 +76,8 @@ class AsyncWriteStream(AsyncBucket):
         """Open a stream to the node that calls go to, and send what has not been sent."""
         line = self._line
         await line.run(self._batching.resume())
-        node, _, _ = await line.run(line.caller.make(Call("Describe", b"")))
-        self._flow = AsyncFlow(node, await line.open(node, "ApplyStream", "stream_stream", None))
+        there, _, _ = await line.run(line.caller.make(Call("Describe", b"")))
+        self._flow = AsyncFlow(there, await line.open(there.node, "ApplyStream", "stream_stream", None))
         for batch in self._batching.waiting:
             self._flow.send(batch.request)
 
@@ -88,10 +88,10 @@ class AsyncWriteStream(AsyncBucket):
             return
         try:
             answer = await flow.next(self._line.caller.config.attempt_timeout)
-            await self._line.run(self._batching.take(flow.node, answer))
+            await self._line.run(self._batching.take(flow.there, answer))
         except CallFailed as failure:
             await self._end()
-            await self._line.run(self._batching.settle(flow.node, flow.name, failure))
+            await self._line.run(self._batching.settle(flow.there, failure))
 
     async def close(self) -> None:
         """Flush, and end the stream."""
@@ -122,8 +122,8 @@ class AsyncWriteStream(AsyncBucket):
 class AsyncFlow:
     """One gRPC stream: a task sends requests, another takes the answers in."""
 
-    def __init__(self, node: Node, stream: Stream) -> None:
-        self.node, self.name = node, node.name
+    def __init__(self, there: Instance, stream: Stream) -> None:
+        self.there = there
         self._stream = stream
         self._requests: asyncio.Queue[bytes] = asyncio.Queue()
         self._answers: asyncio.Queue[bytes | CallFailed] = asyncio.Queue()
@@ -134,7 +134,7 @@ class AsyncFlow:
         self._requests.put_nowait(request)
 
     async def _send(self) -> None:
-        while await self._stream.write(await self._requests.get()):
+        while await self._stream.write(await self._requests.get() + self.there.stamp):
             pass
 
     async def _take_in(self) -> None:

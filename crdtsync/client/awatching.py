@@ -67,19 +67,19 @@ class AsyncWatcher:
         """One stream, until it fails; seconds to wait before the next."""
         caller = self._line.caller
         try:
-            node, _, _ = await self._line.run(caller.make(Call("Describe", b"")))
+            there, _, _ = await self._line.run(caller.make(Call("Describe", b"")))
         except CrdtsyncError as error:
             return self._telling.outlast(error)
-        stream = await self._line.open(node, "Watch", "unary_stream", self._telling.request())
+        stream = await self._line.open(there.node, "Watch", "unary_stream", self._telling.request(there))
         try:
             while (response := await stream.read()) is not None:
-                changes = self._telling.take_in(response, node)
+                changes = self._telling.take_in(response, there)
                 if changes or self._queue.empty():  # else a heartbeat that nobody waits for
                     await self._queue.put((changes, self._telling.token))
         except CallFailed as failure:
             if caller.closed:
                 return 0.0
-            caller.lost(node, failure)
+            caller.lost(there.node, failure)
             return self._telling.pause(failure)
         finally:
             stream.cancel()

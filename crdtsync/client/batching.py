@@ -6,9 +6,9 @@ from collections import deque
 from typing import Any, NamedTuple
 
 from crdtsync.client import requests
-from crdtsync.client.calls import Call, Caller, Sent
+from crdtsync.client.calls import Call, Caller
 from crdtsync.client.failures import CallFailed, refused
-from crdtsync.client.nodes import Node
+from crdtsync.client.nodes import Instance
 from crdtsync.client.steps import Steps
 from crdtsync.datatypes.keys import Place
 from crdtsync.datatypes.txn import Verb
@@ -75,7 +75,7 @@ class Batching:
         """Forget the current batch."""
         self._operations, self._bytes = [], 0
 
-    def take(self, node: Node, answer: bytes) -> Steps[None]:
+    def take(self, there: Instance, answer: bytes) -> Steps[None]:
         """The answer of the batch that has waited longest.
 
         Raises CallFailed when the node cannot take it now: then it takes none of the later ones of this stream either,
@@ -89,11 +89,11 @@ class Batching:
             assert failure.error is not None  # it is what the node has told
             self._refuse(failure.error)
             return
-        yield from self._accept(node, response)
+        yield from self._accept(there, response)
 
-    def _accept(self, node: Node, response: pb.ApplyResponse) -> Steps[None]:
+    def _accept(self, there: Instance, response: pb.ApplyResponse) -> Steps[None]:
         self.answered += self.waiting.popleft().operations
-        yield from self._caller.note(response.token, node)
+        yield from self._caller.note(response.token, there)
 
     def _refuse(self, error: Exception) -> None:
         self._caller.counters.of(error)
@@ -102,20 +102,19 @@ class Batching:
             self.refused.append(RefusedBatch(self.answered, batch.operations, error))
         self.answered += batch.operations
 
-    def settle(self, node: Node, name: str, failure: CallFailed) -> Steps[None]:
+    def settle(self, there: Instance, failure: CallFailed) -> Steps[None]:
         """After the stream is lost: settle what waits, batch by batch, at the node that may have taken it.
 
-        What no node has taken goes to whichever node takes it, in the same order.  `name` is that of the node when the
-        stream began.  Raises OutcomeUnknown, Unreachable when it stays away, and what a node says that cannot take it
-        now, when that lasts for the time of a call.
+        What no node has taken goes to whichever node takes it, in the same order.  Raises OutcomeUnknown, Unreachable
+        when it stays away, and what a node says that cannot take it now, when that lasts for the time of a call.
         """
         caller = self._caller
-        caller.lost(node, failure)
+        caller.lost(there.node, failure)
         caller.counters.count("stream_reconnects")
         # A node that ends the stream because nobody reads its answers has carried out what these are about.
         if failure.taken or isinstance(failure.error, WaitTimeout):
             for batch in self.waiting:
-                caller.unsettled.note(batch.request_id, Sent(node, name))
+                caller.unsettled.note(batch.request_id, there)
         yield from self._send_again(len(self.waiting))
 
     def resume(self) -> Steps[None]:

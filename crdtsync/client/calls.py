@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 
 from crdtsync.client.answers import M, read
 from crdtsync.client.failures import CallFailed, Counters
-from crdtsync.client.nodes import Node, Nodes
+from crdtsync.client.nodes import Instance, Node, Nodes
 from crdtsync.client.session import Session
 from crdtsync.client.steps import Ask, Collect, Look, Pause, Steps
 from crdtsync.clocks.tokens import open_token
@@ -34,6 +34,7 @@ from crdtsync.errors import (
     InvalidToken,
     MembershipMisuse,
     Misuse,
+    OtherInstance,
     OutcomeUnknown,
     TokenLost,
     Unreachable,
@@ -62,9 +63,9 @@ class Call(NamedTuple):
 
 
 class Answered(NamedTuple):
-    """What came back, and from where."""
+    """What came back, and from whom."""
 
-    node: Node
+    there: Instance
     answers: list[bytes]
     complete: bool = True  # False: the stream of answers was cut short
 
@@ -130,10 +131,10 @@ class Caller:
         self.check()
         tries = Tries(call, self._deadline(self.config.timeout if timeout is None else timeout))
         if call.request_id:
-            tries.pin(self.unsettled.find(call.request_id))
+            tries.sent = self.unsettled.find(call.request_id)
         try:
             while True:
-                node = tries.node or self.nodes.now
+                node = tries.sent.node if tries.sent is not None else self.nodes.now
                 try:
                     answered = yield from self._once(tries, node)
                 except CallFailed as failure:
@@ -171,31 +172,34 @@ class Caller:
     def _once(self, tries: Tries, node: Node) -> Steps[Answered]:
         call = tries.call
         try:
-            if not node.known or tries.node is not None:  # who it was before is not good enough for a second try
-                yield from self._greet(node, tries)
-            if tries.node is None and not self.session.held_by(node):  # what was sent before has waited for it then
-                yield from self._catch_up(node, tries.left(self.now()))
+            there = node.there
+            if not node.known or tries.sent is not None:  # who it was before is not good enough for a second try
+                there = yield from self._greet(node, tries)
+            if tries.sent is None and not self.session.held_by(there):  # what was sent before has waited for it then
+                yield from self._catch_up(there, tries.left(self.now()))
         except CallFailed as failure:
             failure.taken = False
             raise
-        if tries.node is not None and node.name != tries.name:  # it does not know the request id
-            raise self._unknown(tries, f"node {node.name} answers there now")
+        if tries.sent is not None and not there.remembers(tries.sent):  # it does not know the request id
+            raise self._unknown(tries, f"node {there.name} answers there now, and does not know what that one did")
+        tries.there = there
+        request = call.request if call.method.startswith("/") else call.request + there.stamp
         left = tries.left(self.now())
         if not call.patient:
             left = min(left, self.config.attempt_timeout)
         if call.pages:
-            answers, complete = yield Collect(node, call.method, call.request, left, self.config.page_bytes)
-            return Answered(node, answers, complete)
+            answers, complete = yield Collect(node, call.method, request, left, self.config.page_bytes)
+            return Answered(there, answers, complete)
         try:
-            answer: bytes = yield Ask(node, call.method, call.request, left)
+            answer: bytes = yield Ask(node, call.method, request, left)
         except GeneratorExit:  # whoever waited has been interrupted or cancelled
-            self._leave_open(tries, node)
+            self._leave_open(tries, there)
             raise
-        return Answered(node, [answer])
+        return Answered(there, [answer])
 
     # -- before the first call
 
-    def _greet(self, node: Node, tries: Tries) -> Steps[None]:
+    def _greet(self, node: Node, tries: Tries) -> Steps[Instance]:
         """Have the node say who it is."""
         left = min(tries.left(self.now()), self.config.connect_timeout)
         answer: bytes = yield Ask(node, "Describe", b"", left)
@@ -205,19 +209,20 @@ class Caller:
             raise CallFailed(text, ClusterMismatch(text, hint="Name nodes of one cluster."))
         self.cluster = described.cluster or self.cluster
         self.described = described
-        node.name, node.greeted, node.holds = described.node, True, 0
+        node.there, node.greeted = Instance(node, described.node, described.instance, described.store), True
         self.counters.count("connects")
+        return node.there
 
-    def _catch_up(self, node: Node, left: float) -> Steps[None]:
+    def _catch_up(self, there: Instance, left: float) -> Steps[None]:
         """Wait until the node holds what the session has."""
         token, version = self.session.token()
         if token:
             wait = pb.WaitForRequest(token=token, timeout_ms=milliseconds(left - WAIT_MARGIN))
             try:
-                yield Ask(node, "WaitFor", wait.SerializeToString(), left)
+                yield Ask(there.node, "WaitFor", wait.SerializeToString() + there.stamp, left)
             except CallFailed as failure:
-                raise self._lacking(node, failure) from None
-        node.holds = version
+                raise self._lacking(there.node, failure) from None
+        there.holds = version
 
     def _lacking(self, node: Node, failure: CallFailed) -> CallFailed:
         """The failure of a wait for the session; another node may do better."""
@@ -234,19 +239,21 @@ class Caller:
     def _after(self, tries: Tries, node: Node, failure: CallFailed) -> Steps[None]:
         """Make ready for the next try, or raise."""
         self.lost(node, failure)
-        self._settle(tries, node, failure)
+        self._settle(tries, failure)
         if self.closed:
             yield from self._give_up(tries, node, failure)
         if isinstance(failure.error, MembershipMisuse):
             tries.outside.add(node)
-        nowhere = tries.node is None and len(tries.outside) == len(self.nodes.all)
-        if not nowhere and tries.node is None and self.nodes.pass_on(node):
+        moved = isinstance(failure.error, OtherInstance)  # somebody is there
+        nowhere = tries.sent is None and len(tries.outside) == len(self.nodes.all)
+        stays = nowhere or tries.sent is not None or (moved and tries.count == 0)
+        if not stays and self.nodes.pass_on(node):
             self.counters.count("failovers")
         tries.count += 1
         if nowhere or tries.count >= self.config.attempts or self.now() >= tries.deadline:
             yield from self._give_up(tries, node, failure)
         self.counters.count("retries")
-        rounds, turn = divmod(tries.count, 1 if tries.node else len(self.nodes.all))
+        rounds, turn = divmod(tries.count, 1 if tries.sent is not None else len(self.nodes.all))
         if turn == 0:
             yield Pause(min(self.backoff(rounds), tries.left(self.now())))
 
@@ -258,27 +265,30 @@ class Caller:
     def lost(self, node: Node, failure: CallFailed) -> None:
         """A stream on this node has failed: the next call finds out whether it is still there."""
         node.trouble = failure.text
-        if failure.error is None:
+        moved = isinstance(failure.error, OtherInstance)
+        if moved:
+            self.counters.count("silent_reconnects")
+        if moved or failure.error is None:
             node.greeted = False
 
-    def _settle(self, tries: Tries, node: Node, failure: CallFailed) -> None:
+    def _settle(self, tries: Tries, failure: CallFailed) -> None:
         """Raise what is final; note down a write that may have been carried out."""
         error = failure.error
         # With an earlier try unanswered, only an error that comes of the operations themselves tells what became of it.
-        if error is not None and failure.final and (tries.node is None or isinstance(error, Misuse | KeyError)):
+        if error is not None and failure.final and (tries.sent is None or isinstance(error, Misuse | KeyError)):
             self.unsettled.settle(tries.call.request_id)
             raise self.counters.of(error)
-        if failure.taken:
-            self._leave_open(tries, node)
+        if failure.taken and tries.there is not None:
+            self._leave_open(tries, tries.there)
 
-    def _leave_open(self, tries: Tries, node: Node) -> None:
+    def _leave_open(self, tries: Tries, there: Instance) -> None:
         """The node may have taken it: a write must not go to another one any more."""
-        if tries.node is None and tries.call.writes and not tries.call.anywhere:
-            tries.pin(Sent(node, node.name))
-            self.unsettled.note(tries.call.request_id, Sent(node, node.name))
+        if tries.sent is None and tries.call.writes and not tries.call.anywhere:
+            tries.sent = there
+            self.unsettled.note(tries.call.request_id, there)
 
     def _give_up(self, tries: Tries, node: Node, failure: CallFailed) -> Steps[None]:
-        if tries.node is not None:
+        if tries.sent is not None:
             raise self._unknown(tries, failure.text) from failure
         self.check()
         if failure.error is not None:
@@ -297,23 +307,23 @@ class Caller:
         return Unreachable(f"No node can be reached: {self.nodes.troubles().rstrip('.')}.")
 
     def _unknown(self, tries: Tries, why: str) -> OutcomeUnknown:
-        call, node = tries.call, tries.node
-        assert node is not None  # it has been sent somewhere
+        call, sent = tries.call, tries.sent
+        assert sent is not None  # it has been sent somewhere
         return OutcomeUnknown(
-            f"Node {tries.name} at {node.address} was sent a write and has not answered: {why.rstrip('.')}.",
-            node=tries.name, address=node.address, bucket=call.bucket, request_id=call.request_id,
+            f"Node {sent.name} at {sent.node.address} was sent a write and has not answered: {why.rstrip('.')}.",
+            node=sent.name, address=sent.node.address, bucket=call.bucket, request_id=call.request_id,
         )  # fmt: skip
 
     # -- the session
 
-    def note(self, token: str, node: Node) -> Steps[None]:
+    def note(self, token: str, there: Instance) -> Steps[None]:
         """Take the token of an answer into the session."""
-        self.session.note(token, node)
+        self.session.note(token, there)
         buckets = self.session.renewal()
         if buckets:  # the store has had its first peer: its older tokens mean nothing to others
             request = pb.PositionRequest(buckets=buckets).SerializeToString()
-            node, [answer], _ = yield from self.make(Call("Position", request))
-            self.session.note(self.read(pb.PositionResponse, answer).token, node)
+            there, [answer], _ = yield from self.make(Call("Position", request))
+            self.session.note(self.read(pb.PositionResponse, answer).token, there)
 
     # -- the beginning
 
@@ -341,27 +351,15 @@ class Caller:
         raise self.counters.refused((yield from self.unreachable(self.nodes.now))) from failure
 
 
-class Sent(NamedTuple):
-    """Where a write without an answer has gone."""
-
-    node: Node
-    name: str  # of who was there
-
-
 class Tries:
     """How far a call has come."""
 
     def __init__(self, call: Call, deadline: float) -> None:
         self.call, self.deadline = call, deadline
         self.count = 0
-        self.node: Node | None = None  # the only one that may be tried: it may have taken the write already
-        self.name = ""
+        self.there: Instance | None = None  # whom the last try was meant for
+        self.sent: Instance | None = None  # only that node may be tried: it may have taken the write already
         self.outside: set[Node] = set()  # have left their cluster, or never had one: waiting for them is of no use
-
-    def pin(self, sent: Sent | None) -> None:
-        """Try only there from now on."""
-        if sent is not None:
-            self.node, self.name = sent
 
     def left(self, now: float) -> float:
         """Seconds until the deadline; never so few that gRPC takes them for none."""
@@ -374,15 +372,15 @@ class Unsettled:
     KEPT_MAX = 10_000
 
     def __init__(self) -> None:
-        self._sent: dict[str, Sent] = {}
+        self._sent: dict[str, Instance] = {}
 
-    def note(self, request_id: str, sent: Sent) -> None:
+    def note(self, request_id: str, sent: Instance) -> None:
         """This may have been taken there."""
         while len(self._sent) >= self.KEPT_MAX:
             self._sent.pop(next(iter(self._sent)), None)
         self._sent[request_id] = sent
 
-    def find(self, request_id: str) -> Sent | None:
+    def find(self, request_id: str) -> Instance | None:
         """Where it has to go."""
         return self._sent.get(request_id)
 

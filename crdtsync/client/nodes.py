@@ -10,23 +10,45 @@ import random
 import threading
 from collections.abc import Callable, Iterable
 
+from crdtsync.client.requests import meant_for
 from crdtsync.config import HOST_CHARACTERS, ConnectConfig, check_address, split_address
 from crdtsync.errors import ConfigError
 
 UNIX = "unix:"
 
 
+class Instance:
+    """One start of one node, as it has said of itself; a later start, or another node, is another one.
+
+    What is known of a node belongs in here: a thread that still deals with the one before cannot mix them up.
+    """
+
+    def __init__(self, node: Node, name: str = "", number: int = 0, store: int = 0) -> None:
+        self.node, self.name = node, name  # where, and who
+        self.store = store  # its directory, which remembers request ids over restarts
+        self.stamp = meant_for(number)  # ends every request to it
+        self.holds = 0  # version of the session that it is known to hold
+
+    def remembers(self, sent: Instance) -> bool:
+        """Whether it knows the request ids that `sent` has been sent: it has the same directory."""
+        return (self.name, self.store) == (sent.name, sent.store)
+
+
 class Node:
-    """One address, and what is known of who answers there."""
+    """One address, and who answers there."""
 
     def __init__(self, address: str, config: ConnectConfig) -> None:
         self.address = address
         self.target = target_of(address, config)
-        self.name = ""  # of the node that said so last
+        self.there = Instance(self)  # who said so last
         self.greeted = False  # it has said who it is, on a connection that has not failed since
         self.connected: Callable[[], bool] = lambda: True  # whether that connection is still there, as far as is known
-        self.holds = 0  # version of the session that it is known to hold
         self.trouble = ""  # the last failure
+
+    @property
+    def name(self) -> str:
+        """Name of the node that said so last."""
+        return self.there.name
 
     @property
     def known(self) -> bool:

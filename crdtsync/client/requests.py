@@ -24,6 +24,8 @@ BUCKET, OPERATIONS, REQUEST_ID, SYNC = b"\x0a", b"\x12", b"\x1a", b"\x20\x01"
 PLACE, VERB, ARGUMENT, ARGUMENTS = b"\x0a", b"\x12", b"\x1a", b"\x22"
 KEY, PATH, TYPE = b"\x0a", b"\x12", b"\x1a"
 INTEGER, TEXT, PACKED = b"\x18", b"\x32", b"\x7a"
+INSTANCE = b"\x79"
+STAMP_BYTES = 9  # of `meant_for`
 VALUES = b"\x0a"
 
 _heads: dict[tuple[bytes, str], bytes] = {}
@@ -93,6 +95,11 @@ def apply(bucket: str, operations: Sequence[bytes], request_id: str = "", sync: 
     """ApplyRequest."""
     head = block(BUCKET, bucket.encode()) + (block(REQUEST_ID, request_id.encode()) if request_id else b"")
     return b"".join((head, SYNC if sync else b"", *operations))
+
+
+def meant_for(instance: int) -> bytes:
+    """The field that says which start of which node a request is for: it is put behind any request of data.proto."""
+    return INSTANCE + instance.to_bytes(8, "little") if instance else b""
 
 
 def place_of(place: Place) -> pb.Place:

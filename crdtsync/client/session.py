@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 
-from crdtsync.client.nodes import Node
+from crdtsync.client.nodes import Instance
 from crdtsync.clocks.tokens import Clocks, make_token, open_token
 
 
@@ -25,13 +25,13 @@ class Session:
         self._last = self._token = ""  # the token that came last; the joined one, made once
         self._renewal: list[str] = []
 
-    def note(self, token: str, node: Node) -> None:
+    def note(self, token: str, there: Instance) -> None:
         """Join one more token, which this node gave and so holds.  Raises InvalidToken."""
         if not token or token == self._last or self.mode == "none":
             return
         origin, clocks = open_token(token)
         with self._lock:
-            held = node.holds == self._version
+            held = there.holds == self._version
             self._last = token
             if origin != self._origin:
                 self._renewal += self._clocks
@@ -40,7 +40,7 @@ class Session:
             for name, clock in clocks.items():
                 self._join(name, clock)
             if held:
-                node.holds = self._version
+                there.holds = self._version
 
     def _join(self, name: str, clock: dict[int, int]) -> None:
         mine = self._clocks.setdefault(name, {})
@@ -50,9 +50,9 @@ class Session:
             self._token = ""
             self._version += 1
 
-    def held_by(self, node: Node) -> bool:
+    def held_by(self, there: Instance) -> bool:
         """Whether the node is known to hold all of it."""
-        return node.holds == self._version
+        return there.holds == self._version
 
     def token(self) -> tuple[str, int]:
         """Everything so far, as one token, empty when there is nothing; and its version."""

@@ -20,7 +20,7 @@ from crdtsync.client.batching import Batching, RefusedBatch
 from crdtsync.client.buckets import RemoteBucket
 from crdtsync.client.calls import Call
 from crdtsync.client.failures import CallFailed, failed
-from crdtsync.client.nodes import Node
+from crdtsync.client.nodes import Instance
 from crdtsync.datatypes.keys import Place
 from crdtsync.datatypes.txn import Verb
 from crdtsync.errors import BatchMisuse
@@ -97,8 +97,8 @@ class WriteStream(RemoteBucket):
         """Open a stream to the node that calls go to, and send what has not been sent."""
         line = self._line
         line.run(self._batching.resume())
-        node, _, _ = line.run(line.caller.make(Call("Describe", b"")))
-        self._flow = Flow(line, node)
+        there, _, _ = line.run(line.caller.make(Call("Describe", b"")))
+        self._flow = Flow(line, there)
         for batch in self._batching.waiting:
             self._flow.send(batch.request)
 
@@ -110,10 +110,10 @@ class WriteStream(RemoteBucket):
             return
         try:
             answer = flow.next(self._line.caller.config.attempt_timeout)
-            self._line.run(self._batching.take(flow.node, answer))
+            self._line.run(self._batching.take(flow.there, answer))
         except CallFailed as failure:
             self._end()
-            self._line.run(self._batching.settle(flow.node, flow.name, failure))
+            self._line.run(self._batching.settle(flow.there, failure))
 
     def close(self) -> None:
         """Flush, and end the stream."""
@@ -142,11 +142,11 @@ class WriteStream(RemoteBucket):
 class Flow:
     """One gRPC stream: requests go out of a queue, a thread takes the answers in."""
 
-    def __init__(self, line: Line, node: Node) -> None:
-        self.node, self.name = node, node.name
+    def __init__(self, line: Line, there: Instance) -> None:
+        self.there = there
         self._requests: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
         self._answers: queue.SimpleQueue[bytes | CallFailed] = queue.SimpleQueue()
-        self._stream: Any = line.open(node, "ApplyStream", "stream_stream", self._outgoing())
+        self._stream: Any = line.open(there.node, "ApplyStream", "stream_stream", self._outgoing())
         self._thread = threading.Thread(target=self._take_in, name="crdtsync-stream", daemon=True)
         self._thread.start()
 
@@ -156,7 +156,7 @@ class Flow:
 
     def _outgoing(self) -> Iterator[bytes]:
         while (request := self._requests.get()) is not None:
-            yield request
+            yield request + self.there.stamp
 
     def _take_in(self) -> None:
         try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from crdtsync.client.answers import change_of
 from crdtsync.client.calls import Caller
 from crdtsync.client.failures import CallFailed
-from crdtsync.client.nodes import Node
+from crdtsync.client.nodes import Instance
 from crdtsync.config import milliseconds
 from crdtsync.errors import CrdtsyncError, DeadlineExceeded, Unreachable, WaitTimeout
 from crdtsync.handles import Change
@@ -25,21 +25,22 @@ class Telling:
         self.token = after or ""  # everything up to here has been taken in: the next request begins there
         self._failures = 0  # since the last response
 
-    def request(self) -> bytes:
+    def request(self, there: Instance) -> bytes:
         """Go on where it stands."""
-        return pb.WatchRequest(
+        request = pb.WatchRequest(
             bucket=self._bucket or "", all_buckets=self._bucket is None, prefix=self._prefix, after=self.token,
             no_values=not self._values, packed=True,
             heartbeat_ms=milliseconds(self._caller.config.watch_heartbeat),
-        ).SerializeToString()  # fmt: skip
+        )  # fmt: skip
+        return request.SerializeToString() + there.stamp
 
-    def take_in(self, response: bytes, node: Node) -> list[Change]:
+    def take_in(self, response: bytes, there: Instance) -> list[Change]:
         """The changes of a response.  Only the last one may resume behind it.  Raises BadFrame."""
         message = self._caller.read(pb.WatchResponse, response)
         self._failures = 0
         before, self.token = self.token, message.token or self.token
         if self._caller.session.mode == "reads":
-            self._caller.session.note(self.token, node)
+            self._caller.session.note(self.token, there)
         last = len(message.changes) - 1
         return [
             change_of(change, self.token if number == last else before) for number, change in enumerate(message.changes)

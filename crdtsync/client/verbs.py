@@ -44,14 +44,14 @@ def write(
     )
     chosen = request_id or caller.next_id()
     request = requests.apply(bucket, encoded, chosen, sync)
-    if len(request) > caller.message_bytes_max:
+    if len(request) + requests.STAMP_BYTES > caller.message_bytes_max:
         raise caller.counters.refused(
             BatchTooLarge(f"A batch takes {len(request):,} bytes; one message may have {caller.message_bytes_max:,}.")
         )
-    node, [answer], _ = yield from caller.make(Call("Apply", request, True, bucket, chosen, anywhere))
+    there, [answer], _ = yield from caller.make(Call("Apply", request, True, bucket, chosen, anywhere))
     try:
         response = caller.read(pb.ApplyResponse, answer)
-        yield from caller.note(response.token, node)
+        yield from caller.note(response.token, there)
     except (BadFrame, InvalidToken) as error:
         error.changed = "The node says that it has carried the write out."
         raise
@@ -67,14 +67,14 @@ def query(caller: Caller, bucket: str, asked: pb.Query) -> Steps[pb.Result]:
 def queries(caller: Caller, bucket: str, asked: list[pb.Query]) -> Steps[list[pb.Result]]:
     """Some questions, answered in their order."""
     remember = caller.session.mode == "reads"
-    node, [answer], _ = yield from caller.make(Call("Read", requests.read(bucket, asked, remember)))
+    there, [answer], _ = yield from caller.make(Call("Read", requests.read(bucket, asked, remember)))
     response = caller.read(pb.ReadResponse, answer)
     if len(response.results) != len(asked):
         raise caller.counters.refused(
             BadFrame(f"A node answers {len(asked)} queries with {len(response.results)} results.")
         )
     if remember:
-        yield from caller.note(response.token, node)
+        yield from caller.note(response.token, there)
     return list(response.results)
 
 
@@ -173,10 +173,10 @@ def _remember(caller: Caller, bucket: str) -> Steps[None]:
 def position(caller: Caller, buckets: Iterable[str] = (), sync: bool = False) -> Steps[pb.PositionResponse]:
     """Where the node stands, in some buckets or in all."""
     request = pb.PositionRequest(buckets=buckets, sync=sync).SerializeToString()
-    node, [answer], _ = yield from caller.make(Call("Position", request))
+    there, [answer], _ = yield from caller.make(Call("Position", request))
     response = caller.read(pb.PositionResponse, answer)
     if caller.session.mode == "reads":
-        yield from caller.note(response.token, node)
+        yield from caller.note(response.token, there)
     return response
 
 
@@ -194,12 +194,12 @@ def wait_for(caller: Caller, token: str, timeout: float | None) -> Steps[None]:
         left = WAIT_CHUNK if deadline is None else min(WAIT_CHUNK, max(0.001, deadline - caller.now()))
         request = pb.WaitForRequest(token=token, timeout_ms=milliseconds(left)).SerializeToString()
         try:
-            node, _, _ = yield from caller.make(Call("WaitFor", request, patient=True), left + caller.config.timeout)
+            there, _, _ = yield from caller.make(Call("WaitFor", request, patient=True), left + caller.config.timeout)
         except WaitTimeout:
             if deadline is not None and caller.now() >= deadline:
                 raise
             continue
-        yield from caller.note(token, node)
+        yield from caller.note(token, there)
         return
 
 

@@ -89,20 +89,20 @@ class RemoteWatcher:
         """One stream, until it fails; seconds to wait before the next."""
         caller = self._line.caller
         try:
-            node, _, _ = self._line.run(caller.make(Call("Describe", b"")))
+            there, _, _ = self._line.run(caller.make(Call("Describe", b"")))
         except CrdtsyncError as error:
             return self._telling.outlast(error)
         try:
-            self._stream = self._line.open(node, "Watch", "unary_stream", self._telling.request())
+            self._stream = self._line.open(there.node, "Watch", "unary_stream", self._telling.request(there))
             if self._closed:
                 self._stream.cancel()
             for response in self._stream:
-                self._put(Told(self._telling.take_in(response, node), self._telling.token))
+                self._put(Told(self._telling.take_in(response, there), self._telling.token))
         except grpc.RpcError as error:
             if self._closed or caller.closed:
                 return 0.0
             failure = failed(error)
-            caller.lost(node, failure)
+            caller.lost(there.node, failure)
             return self._telling.pause(failure)
         return 0.0 if self._closed else caller.backoff(1)  # the node has ended it in good order: it is stopping
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from crdtsync.datatypes import txn, values
 from crdtsync.handles.batches import Operation, check_request_id
-from crdtsync.service.calls import Calls, read
+from crdtsync.service.calls import Calls
 from crdtsync.service.errors import Absent
 from crdtsync.transport.pb import data_pb2 as pb
 
@@ -45,7 +45,7 @@ class Applying:
         return pb.ApplyResponse(token=token, repeated=repeated), request.sync or self._each
 
     def _read(self, data: bytes) -> tuple[pb.ApplyRequest, list[Operation]]:
-        request = read(pb.ApplyRequest, data)
+        request = self._calls.read(pb.ApplyRequest, data)
         return request, self._operations.read(request.operations)
 
     def _at_once(self, data: bytes) -> tuple[pb.ApplyRequest, list[Operation], Done | None]:

@@ -11,7 +11,7 @@ import grpc
 import grpc.aio
 from google.protobuf.message import DecodeError, Message
 
-from crdtsync.errors import BadRequest, CrdtsyncError, ServerBusy, Unavailable, WaitTimeout
+from crdtsync.errors import BadRequest, CrdtsyncError, OtherInstance, ServerBusy, Unavailable, WaitTimeout
 from crdtsync.security.credentials import caller
 from crdtsync.service.errors import TRAILER, Absent, details, make_error, status_of
 
@@ -154,6 +154,14 @@ class Calls:
         self.running += 1
         self._left.add(task)
         task.add_done_callback(ended)
+
+    def read(self, kind: type[M], data: bytes) -> M:
+        """A request of the Data service, decoded.  Raises BadRequest, and OtherInstance unless it is meant for us."""
+        message = read(kind, data)
+        meant: int = message.instance  # type: ignore[attr-defined]  # every request of data.proto has it
+        if meant and meant != self._local.store.instance:
+            raise OtherInstance(f"The call was meant for another node than {self._local.store.node}, or another start.")
+        return message
 
     # -- bounds and figures
 

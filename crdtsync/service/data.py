@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from crdtsync import __version__ as VERSION
 from crdtsync.errors import BadRequest, Unavailable, ValueTooLarge
 from crdtsync.service.applying import DEFAULT_BUCKET, Applying
-from crdtsync.service.calls import Calls, read, write
+from crdtsync.service.calls import Calls, write
 from crdtsync.service.operations import Operations
 from crdtsync.service.places import Places
 from crdtsync.service.reading import QUICK_QUERIES, Large, Reading
@@ -58,7 +58,7 @@ class Data:
 
     async def describe(self, data: bytes, context: Any) -> bytes:
         """Who serves, and the bounds that calls must keep."""
-        read(pb.DescribeRequest, data)
+        self._calls.read(pb.DescribeRequest, data)
         node, cluster = self._node, self._node.config.cluster
         return pb.DescribeResponse(
             node=node.name,
@@ -71,6 +71,8 @@ class Data:
             batch_bytes_max=cluster.batch_bytes_max,
             message_bytes_max=self._config.message_bytes_max,
             buckets=node.buckets(),
+            instance=node.local.store.instance,
+            store=node.local.store.store_id,
         ).SerializeToString()
 
     # -- writing
@@ -90,7 +92,7 @@ class Data:
 
     async def read(self, data: bytes, context: Any) -> bytes:
         """Single objects, each of one state."""
-        request = await self._workers.sized(len(data), read, pb.ReadRequest, data)
+        request = await self._workers.sized(len(data), self._calls.read, pb.ReadRequest, data)
         if request.after:
             await self._tokens.held(request.after, context)
         bucket = self._node.bucket(request.bucket or DEFAULT_BUCKET)
@@ -104,7 +106,7 @@ class Data:
 
     async def scan(self, data: bytes, context: Any) -> None:
         """Keys or objects in order, in pages."""
-        request = await self._workers.sized(len(data), read, pb.ScanRequest, data)
+        request = await self._workers.sized(len(data), self._calls.read, pb.ScanRequest, data)
         if request.after:
             await self._tokens.held(request.after, context)
         listing = Scan(self._node.bucket(request.bucket or DEFAULT_BUCKET), request, self._config)
@@ -116,7 +118,7 @@ class Data:
 
     async def watch(self, data: bytes, context: Any) -> None:
         """Changes, as they come."""
-        await self._watches.run(await self._workers.sized(len(data), read, pb.WatchRequest, data), context)
+        await self._watches.run(await self._workers.sized(len(data), self._calls.read, pb.WatchRequest, data), context)
 
     def _fitting(self, response: Any) -> bytes:
         encoded: bytes = response.SerializeToString()
@@ -131,7 +133,7 @@ class Data:
 
     async def wait_for(self, data: bytes, context: Any) -> bytes:
         """Return once this node holds all that a token names."""
-        request = await self._workers.sized(len(data), read, pb.WaitForRequest, data)
+        request = await self._workers.sized(len(data), self._calls.read, pb.WaitForRequest, data)
         if not request.token:
             raise BadRequest("token is not set.")
         await self._tokens.held(request.token, context, request.timeout_ms / 1000)
@@ -139,7 +141,7 @@ class Data:
 
     async def position(self, data: bytes, context: Any) -> bytes:
         """Where this node stands: token, clocks, digest."""
-        request = read(pb.PositionRequest, data)
+        request = self._calls.read(pb.PositionRequest, data)
         self._node.local.check()
         if request.sync:
             await self._workers.durable()

@@ -44,6 +44,7 @@ STATUS: dict[type[Exception], grpc.StatusCode] = {
     e.ServerBusy: Code.RESOURCE_EXHAUSTED,
     e.Unavailable: Code.UNAVAILABLE,
     e.StartingOver: Code.UNAVAILABLE,
+    e.OtherInstance: Code.ABORTED,
     e.PeerFault: Code.INTERNAL,
     e.BadIdentity: Code.PERMISSION_DENIED,
     e.Denied: Code.PERMISSION_DENIED,

@@ -132,7 +132,7 @@ def test_a_stream_that_is_ended_unread_goes_to_the_same_node_again() -> None:
     first.reachable = False
     stalled = CallFailed("", WaitTimeout("The caller has not read."), final=True, taken=False)
     with pytest.raises(OutcomeUnknown):
-        world.run(batching.settle(world.caller.nodes.now, "n1", stalled))
+        world.run(batching.settle(world.caller.nodes.now.there, stalled))
     with pytest.raises(OutcomeUnknown):
         world.run(batching.resume())
     assert second.carried_out == {}
@@ -154,6 +154,83 @@ def test_another_node_at_the_address_does_not_know_the_request() -> None:
     with pytest.raises(OutcomeUnknown, match="stranger answers there now"):
         write(world)
     assert total(world) == 1
+
+
+def test_a_fresh_directory_under_the_old_name_does_not_know_the_request() -> None:
+    world = World(1)
+    (node,) = world.nodes.values()
+    world.fault = once("after!", "Apply")
+    with pytest.raises(OutcomeUnknown) as caught:
+        write(world)
+    node.reachable, node.answers = True, {}
+    node.restart()
+    node.store += 1
+    with pytest.raises(OutcomeUnknown, match="does not know what that one did"):
+        write(world, request_id=caught.value.request_id)
+    assert total(world) == 1
+
+
+def test_a_restart_knows_the_request() -> None:
+    world = World(1)
+    (node,) = world.nodes.values()
+    world.fault = once("after!", "Apply")
+    with pytest.raises(OutcomeUnknown) as caught:
+        write(world)
+    node.reachable = True
+    node.restart()
+    assert write(world, request_id=caught.value.request_id).repeated
+    assert total(world) == 1
+
+
+def test_a_connection_that_moves_in_silence_is_noticed_by_the_next_call() -> None:
+    """To a node that lacks what was written, and to a later start that lost it: both are waited for."""
+    for restart in (False, True):
+        world = World(1)
+        (node,), other = world.nodes.values(), FakeNode(2)
+        write(world)
+        if restart:
+            clock, node.clock = node.clock, {}
+            node.restart()
+        else:
+            clock, world.nodes["127.0.0.1:1"] = node.clock, other
+        with pytest.raises(WaitTimeout, match="does not hold yet"):
+            read(world)
+        world.nodes["127.0.0.1:1"].clock = clock
+        assert read(world) == 1
+        assert world.caller.counters.plain()["silent_reconnects"] == 1
+
+
+def test_a_write_is_not_sent_again_over_a_connection_that_has_moved_in_silence() -> None:
+    world = World(1)
+    other = FakeNode(2)
+
+    def fault(node: FakeNode, method: str) -> str:
+        if method != "Apply":
+            return ""
+        if node.carried_out:  # it has said who it is once more, and then the connection moves
+            world.nodes["127.0.0.1:1"] = other
+            return ""
+        return "after"
+
+    world.fault = fault
+    with pytest.raises(OutcomeUnknown, match=r"n1 .* n2 answers there now"):
+        write(world)
+    assert (total(world), other.carried_out) == (0, {})
+
+
+def test_an_address_that_leads_to_nodes_in_turn_is_given_up() -> None:
+    """A balancer that does so for every call keeps no session; the next address may be a better one."""
+    world = World(2, attempts=6)
+    first, turn = [world.nodes["127.0.0.1:1"], FakeNode(3)], iter(range(1000))
+
+    def fault(node: FakeNode, method: str) -> str:
+        world.nodes["127.0.0.1:1"] = first[next(turn) % 2]
+        return ""
+
+    world.fault = fault
+    write(world)
+    assert world.caller.nodes.now.name == "n2"
+    assert sum(node.carried_out.total() for node in [*first, *world.nodes.values()]) == 1
 
 
 def test_what_a_node_refuses_is_raised() -> None:
@@ -318,7 +395,8 @@ def test_tokens_of_a_store_that_gets_its_first_peer_are_had_anew() -> None:
     world = World(2)
     one, two = world.nodes.values()
     one.cluster = one.name  # type: ignore[assignment]
-    one.describe = lambda request: type(two).describe(two, request)  # type: ignore[method-assign]
+    described = pb.DescribeResponse(node=one.name, cluster=two.cluster, instance=one.instance, store=one.store)
+    one.describe = lambda request: described  # type: ignore[method-assign]
     write(world)
     write(world)
     one.cluster = two.cluster
@@ -385,6 +463,10 @@ def test_by_the_dice_no_write_is_lost_or_made_twice(block: int) -> None:
             rng.choice(nodes).reachable = rng.random() < 0.7
             if rng.random() < 0.5:
                 world.gossip(*rng.sample(nodes, 2))
+            if rng.random() < 0.2:
+                world.swap(*rng.sample(list(world.nodes), 2))
+            if rng.random() < 0.1:
+                rng.choice(nodes).restart()
             name = f"{seed}-{number}"
             try:
                 write(world, request_id=name)

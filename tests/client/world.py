@@ -49,12 +49,20 @@ class FakeNode:
         self.carried_out: Counter[str] = Counter()
         self.reachable = True
         self.cluster = CLUSTER
+        self.instance, self.store = 1000 + actor, 2000 + actor
 
     def token(self, clock: dict[int, int]) -> str:
         return make_token(self.cluster, {"default": clock})
 
     def describe(self, request: bytes) -> Any:
-        return pb.DescribeResponse(node=self.name, cluster=self.cluster, depth_max=16, key_bytes_max=255)
+        return pb.DescribeResponse(
+            node=self.name, cluster=self.cluster, instance=self.instance, store=self.store, depth_max=16,
+            key_bytes_max=255,
+        )  # fmt: skip
+
+    def restart(self) -> None:
+        """A later start, from the same directory."""
+        self.instance += 10_000
 
     def apply(self, request: bytes) -> Any:
         message = pb.ApplyRequest.FromString(request)
@@ -79,6 +87,12 @@ class FakeNode:
 
     def position(self, request: bytes) -> Any:
         return pb.PositionResponse(token=self.token(self.clock))
+
+
+REQUESTS: dict[str, Any] = {
+    "Describe": pb.DescribeRequest, "Apply": pb.ApplyRequest, "Read": pb.ReadRequest, "WaitFor": pb.WaitForRequest,
+    "Position": pb.PositionRequest,
+}  # fmt: skip
 
 
 class World:
@@ -142,6 +156,9 @@ class World:
             raise Status("UNAVAILABLE", "Socket closed")
         if fault not in ("", "after", "late"):
             raise refusal(fault)
+        node = self.nodes[step.node.address]  # the fault may have been that the connection has moved in silence
+        if REQUESTS[step.method].FromString(step.request).instance not in (0, node.instance):
+            raise refusal("OtherInstance")
         self.sent.append((node.name, step.method))
         handler = {"Describe": node.describe, "Apply": node.apply, "Read": node.read, "WaitFor": node.wait_for,
                    "Position": node.position}[step.method]  # fmt: skip
@@ -152,6 +169,10 @@ class World:
             self.time += step.timeout
             raise Status("DEADLINE_EXCEEDED", "Deadline Exceeded")
         return answer
+
+    def swap(self, one: str, other: str) -> None:
+        """Connections to either address lead to the node of the other one from now on, and nobody is told."""
+        self.nodes[one], self.nodes[other] = self.nodes[other], self.nodes[one]
 
     def gossip(self, source: FakeNode, target: FakeNode) -> None:
         """The target gets what the source has."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -193,3 +194,50 @@ def test_a_request_id_makes_a_retry_harmless(node: crdtsync.Node, caller: Caller
         caller.apply(add("x", 2), request_id="r1")
     assert (refused.value.name, refused.value.code) == ("BatchMisuse", grpc.StatusCode.FAILED_PRECONDITION)
     assert node.pncounter("x").value == 1
+
+
+REQUESTS = [
+    ("Describe", pb.DescribeRequest()), ("Apply", pb.ApplyRequest(operations=[add("x")])),
+    ("Read", pb.ReadRequest()), ("Scan", pb.ScanRequest()), ("WaitFor", pb.WaitForRequest(timeout_ms=1)),
+    ("Position", pb.PositionRequest()),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "request_"), REQUESTS, ids=[name for name, _ in REQUESTS])
+def test_a_call_that_is_meant_for_another_instance_does_nothing(
+    node: crdtsync.Node, caller: Caller, name: str, request_: Any
+) -> None:
+    request_.instance = caller.call("Describe", pb.DescribeRequest()).instance
+    if name == "WaitFor":
+        request_.token = node.token()
+    assert caller.call(name, request_)
+    before = node.digest()
+    request_.instance += 1
+    with pytest.raises(Refused) as refused:
+        caller.call(name, request_)
+    assert (refused.value.name, refused.value.code) == ("OtherInstance", grpc.StatusCode.ABORTED)
+    assert (node.digest(), node.status()["counters"]["other_instance"]) == (before, 1)
+
+
+def test_a_stream_that_is_meant_for_another_instance_does_nothing(node: crdtsync.Node, caller: Caller) -> None:
+    other = caller.call("Describe", pb.DescribeRequest()).instance + 1
+    with pytest.raises(Refused, match="another node than a"):
+        caller.call("Watch", pb.WatchRequest(instance=other))
+    requests = [pb.ApplyRequest(operations=[add("x")], instance=each) for each in (other, 0)]
+    answers = caller.call("ApplyStream", iter(requests))
+    assert [answer.error.name for answer in answers] == ["OtherInstance", "OtherInstance"], "none overtakes another"
+    assert not node.pncounter("x").value
+
+
+def test_a_store_is_the_same_over_restarts_and_an_instance_is_not(tmp_path: Path) -> None:
+    seen = []
+    for directory in ("a", "a", "b"):
+        with (
+            crdtsync.open(tmp_path / directory, name="n") as node,
+            crdtsync.serve(node) as server,
+            Caller(server.address) as caller,
+        ):
+            described = caller.call("Describe", pb.DescribeRequest())
+        seen.append((described.store, described.instance))
+    assert seen[0][0] == seen[1][0] != seen[2][0]
+    assert len({instance for _, instance in seen}) == 3 and 0 not in (part for each in seen for part in each)

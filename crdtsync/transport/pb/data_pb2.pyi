@@ -70,11 +70,13 @@ class Place(_message.Message):
     def __init__(self, key: _Optional[str] = ..., path: _Optional[_Iterable[str]] = ..., type: _Optional[str] = ...) -> None: ...
 
 class DescribeRequest(_message.Message):
-    __slots__ = ()
-    def __init__(self) -> None: ...
+    __slots__ = ("instance",)
+    INSTANCE_FIELD_NUMBER: _ClassVar[int]
+    instance: int
+    def __init__(self, instance: _Optional[int] = ...) -> None: ...
 
 class DescribeResponse(_message.Message):
-    __slots__ = ("node", "cluster", "version", "state", "depth_max", "key_bytes_max", "value_bytes_max", "batch_bytes_max", "message_bytes_max", "buckets")
+    __slots__ = ("node", "cluster", "version", "state", "depth_max", "key_bytes_max", "value_bytes_max", "batch_bytes_max", "message_bytes_max", "buckets", "instance", "store")
     NODE_FIELD_NUMBER: _ClassVar[int]
     CLUSTER_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
@@ -85,6 +87,8 @@ class DescribeResponse(_message.Message):
     BATCH_BYTES_MAX_FIELD_NUMBER: _ClassVar[int]
     MESSAGE_BYTES_MAX_FIELD_NUMBER: _ClassVar[int]
     BUCKETS_FIELD_NUMBER: _ClassVar[int]
+    INSTANCE_FIELD_NUMBER: _ClassVar[int]
+    STORE_FIELD_NUMBER: _ClassVar[int]
     node: str
     cluster: int
     version: str
@@ -95,7 +99,9 @@ class DescribeResponse(_message.Message):
     batch_bytes_max: int
     message_bytes_max: int
     buckets: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, node: _Optional[str] = ..., cluster: _Optional[int] = ..., version: _Optional[str] = ..., state: _Optional[str] = ..., depth_max: _Optional[int] = ..., key_bytes_max: _Optional[int] = ..., value_bytes_max: _Optional[int] = ..., batch_bytes_max: _Optional[int] = ..., message_bytes_max: _Optional[int] = ..., buckets: _Optional[_Iterable[str]] = ...) -> None: ...
+    instance: int
+    store: int
+    def __init__(self, node: _Optional[str] = ..., cluster: _Optional[int] = ..., version: _Optional[str] = ..., state: _Optional[str] = ..., depth_max: _Optional[int] = ..., key_bytes_max: _Optional[int] = ..., value_bytes_max: _Optional[int] = ..., batch_bytes_max: _Optional[int] = ..., message_bytes_max: _Optional[int] = ..., buckets: _Optional[_Iterable[str]] = ..., instance: _Optional[int] = ..., store: _Optional[int] = ...) -> None: ...
 
 class Operation(_message.Message):
     __slots__ = ("place", "verb", "argument", "arguments")
@@ -110,18 +116,20 @@ class Operation(_message.Message):
     def __init__(self, place: _Optional[_Union[Place, _Mapping]] = ..., verb: _Optional[str] = ..., argument: _Optional[_Union[Value, _Mapping]] = ..., arguments: _Optional[_Union[Values, _Mapping]] = ...) -> None: ...
 
 class ApplyRequest(_message.Message):
-    __slots__ = ("bucket", "operations", "request_id", "sync", "after")
+    __slots__ = ("bucket", "operations", "request_id", "sync", "after", "instance")
     BUCKET_FIELD_NUMBER: _ClassVar[int]
     OPERATIONS_FIELD_NUMBER: _ClassVar[int]
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     SYNC_FIELD_NUMBER: _ClassVar[int]
     AFTER_FIELD_NUMBER: _ClassVar[int]
+    INSTANCE_FIELD_NUMBER: _ClassVar[int]
     bucket: str
     operations: _containers.RepeatedCompositeFieldContainer[Operation]
     request_id: str
     sync: bool
     after: str
-    def __init__(self, bucket: _Optional[str] = ..., operations: _Optional[_Iterable[_Union[Operation, _Mapping]]] = ..., request_id: _Optional[str] = ..., sync: bool = ..., after: _Optional[str] = ...) -> None: ...
+    instance: int
+    def __init__(self, bucket: _Optional[str] = ..., operations: _Optional[_Iterable[_Union[Operation, _Mapping]]] = ..., request_id: _Optional[str] = ..., sync: bool = ..., after: _Optional[str] = ..., instance: _Optional[int] = ...) -> None: ...
 
 class ApplyResponse(_message.Message):
     __slots__ = ("token", "repeated", "error")
@@ -134,18 +142,20 @@ class ApplyResponse(_message.Message):
     def __init__(self, token: _Optional[str] = ..., repeated: bool = ..., error: _Optional[_Union[Error, _Mapping]] = ...) -> None: ...
 
 class ReadRequest(_message.Message):
-    __slots__ = ("bucket", "queries", "after", "packed", "token")
+    __slots__ = ("bucket", "queries", "after", "packed", "token", "instance")
     BUCKET_FIELD_NUMBER: _ClassVar[int]
     QUERIES_FIELD_NUMBER: _ClassVar[int]
     AFTER_FIELD_NUMBER: _ClassVar[int]
     PACKED_FIELD_NUMBER: _ClassVar[int]
     TOKEN_FIELD_NUMBER: _ClassVar[int]
+    INSTANCE_FIELD_NUMBER: _ClassVar[int]
     bucket: str
     queries: _containers.RepeatedCompositeFieldContainer[Query]
     after: str
     packed: bool
     token: bool
-    def __init__(self, bucket: _Optional[str] = ..., queries: _Optional[_Iterable[_Union[Query, _Mapping]]] = ..., after: _Optional[str] = ..., packed: bool = ..., token: bool = ...) -> None: ...
+    instance: int
+    def __init__(self, bucket: _Optional[str] = ..., queries: _Optional[_Iterable[_Union[Query, _Mapping]]] = ..., after: _Optional[str] = ..., packed: bool = ..., token: bool = ..., instance: _Optional[int] = ...) -> None: ...
 
 class Query(_message.Message):
     __slots__ = ("place", "value", "exists", "contains", "count", "elements", "fields")
@@ -230,7 +240,7 @@ class Item(_message.Message):
     def __init__(self, key: _Optional[str] = ..., type: _Optional[str] = ..., value: _Optional[_Union[Value, _Mapping]] = ..., omitted: bool = ...) -> None: ...
 
 class ScanRequest(_message.Message):
-    __slots__ = ("bucket", "prefix", "cursor", "limit", "keys_only", "type", "after", "packed")
+    __slots__ = ("bucket", "prefix", "cursor", "limit", "keys_only", "type", "after", "packed", "instance")
     BUCKET_FIELD_NUMBER: _ClassVar[int]
     PREFIX_FIELD_NUMBER: _ClassVar[int]
     CURSOR_FIELD_NUMBER: _ClassVar[int]
@@ -239,6 +249,7 @@ class ScanRequest(_message.Message):
     TYPE_FIELD_NUMBER: _ClassVar[int]
     AFTER_FIELD_NUMBER: _ClassVar[int]
     PACKED_FIELD_NUMBER: _ClassVar[int]
+    INSTANCE_FIELD_NUMBER: _ClassVar[int]
     bucket: str
     prefix: str
     cursor: bytes
@@ -247,7 +258,8 @@ class ScanRequest(_message.Message):
     type: str
     after: str
     packed: bool
-    def __init__(self, bucket: _Optional[str] = ..., prefix: _Optional[str] = ..., cursor: _Optional[bytes] = ..., limit: _Optional[int] = ..., keys_only: bool = ..., type: _Optional[str] = ..., after: _Optional[str] = ..., packed: bool = ...) -> None: ...
+    instance: int
+    def __init__(self, bucket: _Optional[str] = ..., prefix: _Optional[str] = ..., cursor: _Optional[bytes] = ..., limit: _Optional[int] = ..., keys_only: bool = ..., type: _Optional[str] = ..., after: _Optional[str] = ..., packed: bool = ..., instance: _Optional[int] = ...) -> None: ...
 
 class ScanResponse(_message.Message):
     __slots__ = ("items", "cursor")
@@ -258,7 +270,7 @@ class ScanResponse(_message.Message):
     def __init__(self, items: _Optional[_Iterable[_Union[Item, _Mapping]]] = ..., cursor: _Optional[bytes] = ...) -> None: ...
 
 class WatchRequest(_message.Message):
-    __slots__ = ("bucket", "all_buckets", "prefix", "after", "no_values", "packed", "heartbeat_ms")
+    __slots__ = ("bucket", "all_buckets", "prefix", "after", "no_values", "packed", "heartbeat_ms", "instance")
     BUCKET_FIELD_NUMBER: _ClassVar[int]
     ALL_BUCKETS_FIELD_NUMBER: _ClassVar[int]
     PREFIX_FIELD_NUMBER: _ClassVar[int]
@@ -266,6 +278,7 @@ class WatchRequest(_message.Message):
     NO_VALUES_FIELD_NUMBER: _ClassVar[int]
     PACKED_FIELD_NUMBER: _ClassVar[int]
     HEARTBEAT_MS_FIELD_NUMBER: _ClassVar[int]
+    INSTANCE_FIELD_NUMBER: _ClassVar[int]
     bucket: str
     all_buckets: bool
     prefix: str
@@ -273,7 +286,8 @@ class WatchRequest(_message.Message):
     no_values: bool
     packed: bool
     heartbeat_ms: int
-    def __init__(self, bucket: _Optional[str] = ..., all_buckets: bool = ..., prefix: _Optional[str] = ..., after: _Optional[str] = ..., no_values: bool = ..., packed: bool = ..., heartbeat_ms: _Optional[int] = ...) -> None: ...
+    instance: int
+    def __init__(self, bucket: _Optional[str] = ..., all_buckets: bool = ..., prefix: _Optional[str] = ..., after: _Optional[str] = ..., no_values: bool = ..., packed: bool = ..., heartbeat_ms: _Optional[int] = ..., instance: _Optional[int] = ...) -> None: ...
 
 class WatchResponse(_message.Message):
     __slots__ = ("changes", "token")
@@ -298,24 +312,28 @@ class Change(_message.Message):
     def __init__(self, bucket: _Optional[str] = ..., place: _Optional[_Union[Place, _Mapping]] = ..., value: _Optional[_Union[Value, _Mapping]] = ..., deleted: bool = ..., omitted: bool = ...) -> None: ...
 
 class WaitForRequest(_message.Message):
-    __slots__ = ("token", "timeout_ms")
+    __slots__ = ("token", "timeout_ms", "instance")
     TOKEN_FIELD_NUMBER: _ClassVar[int]
     TIMEOUT_MS_FIELD_NUMBER: _ClassVar[int]
+    INSTANCE_FIELD_NUMBER: _ClassVar[int]
     token: str
     timeout_ms: int
-    def __init__(self, token: _Optional[str] = ..., timeout_ms: _Optional[int] = ...) -> None: ...
+    instance: int
+    def __init__(self, token: _Optional[str] = ..., timeout_ms: _Optional[int] = ..., instance: _Optional[int] = ...) -> None: ...
 
 class WaitForResponse(_message.Message):
     __slots__ = ()
     def __init__(self) -> None: ...
 
 class PositionRequest(_message.Message):
-    __slots__ = ("buckets", "sync")
+    __slots__ = ("buckets", "sync", "instance")
     BUCKETS_FIELD_NUMBER: _ClassVar[int]
     SYNC_FIELD_NUMBER: _ClassVar[int]
+    INSTANCE_FIELD_NUMBER: _ClassVar[int]
     buckets: _containers.RepeatedScalarFieldContainer[str]
     sync: bool
-    def __init__(self, buckets: _Optional[_Iterable[str]] = ..., sync: bool = ...) -> None: ...
+    instance: int
+    def __init__(self, buckets: _Optional[_Iterable[str]] = ..., sync: bool = ..., instance: _Optional[int] = ...) -> None: ...
 
 class PositionResponse(_message.Message):
     __slots__ = ("token", "digest", "buckets")
