@@ -102,6 +102,12 @@ def make_directory(path: Path) -> None:
         ) from None
 
 
+MARKER_HINT = (
+    "Where the rest is whole (`crdtsync check DIR` tells), copy this one file from another store that the same version "
+    "of crdtsync has written; else start from a peer or a backup."
+)
+
+
 def check_marker(path: Path) -> bool:
     """Whether there is a store; refuse a directory that holds something else, or a format that is not known here."""
     try:
@@ -118,7 +124,7 @@ def check_marker(path: Path) -> bool:
     words = text.decode("ascii", "replace").removeprefix("crdtsync store, format ").partition(";")[0]
     major, dot, minor = words.partition(".")
     if not (text.startswith(b"crdtsync store, format ") and dot and major.isdigit() and minor.isdigit()):
-        raise StoreDamaged(f"{path / MARKER} does not name a format: {text[:60]!r}.")
+        raise StoreDamaged(f"{path / MARKER} does not name a format: {text[:60]!r}.", hint=MARKER_HINT)
     if int(major) > MAJOR:
         raise UnsupportedFormat(f"{path} has format {words}; this crdtsync reads up to {MAJOR}.")
     return True

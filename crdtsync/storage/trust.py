@@ -82,7 +82,7 @@ def read_note(table: Path) -> Note | None:
     """The note beside a table; None when there is none that can be read."""
     try:
         return msgspec.json.decode((table.parent / NOTE).read_bytes(), type=Note)
-    except (OSError, msgspec.MsgspecError):
+    except (OSError, msgspec.MsgspecError, UnicodeDecodeError):
         return None
 
 

@@ -73,8 +73,9 @@ def test_a_table_that_changed_while_it_was_closed_is_verified(tmp_path: Path, ve
     table.write_bytes(table.read_bytes())  # another time stamp is all that this leaves
     assert opened(tmp_path, verified)
     assert not opened(tmp_path, verified)
-    (tmp_path / trust.NOTE).write_text('{"closed": true, "size": "')
-    assert opened(tmp_path, verified)
+    for garbled in (b'{"closed": true, "size": "', b'{"closed": true, "boot": "\xe1"}'):
+        (tmp_path / trust.NOTE).write_bytes(garbled)
+        assert opened(tmp_path, verified)
     (tmp_path / trust.NOTE).unlink()  # as a store of an earlier version
     assert opened(tmp_path, verified)
     assert not opened(tmp_path, verified, verify_on_open="never")
