@@ -203,6 +203,14 @@ def test_both_names_of_reflection_answer_and_tell_of_admin_where_it_is(operator:
         assert "crdtsync.v1.Admin" in {service.name for service in answer.list_services_response.service}
 
 
+def test_every_service_that_is_listed_is_described(operator: Caller) -> None:
+    database = ProtoReflectionDescriptorDatabase(operator.channel)
+    pool, names = DescriptorPool(database), list(database.get_services())
+    assert len(names) == 5 and all(pool.FindServiceByName(name).methods for name in names)
+    answers = pool.FindServiceByName("grpc.reflection.v1.ServerReflection").methods[0].output_type
+    assert answers.full_name == "grpc.reflection.v1.ServerReflectionResponse"
+
+
 # ---- durability
 
 
