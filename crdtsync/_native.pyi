@@ -69,6 +69,9 @@ def layer_find(bucket: BucketState, keys: list[bytes]) -> list[bytes | None]: ..
 def layer_put(
     layer: LayerState, keys: list[bytes], images: list[bytes | None], before: list[bytes | None]
 ) -> None: ...
+def layer_note(
+    layer: LayerState, keys: list[bytes], images: list[bytes | None], before: list[bytes | None]
+) -> None: ...
 def rows_digest(rows: list[tuple[bytes, bytes | None]]) -> int: ...
 
 def texts_pack(texts: list[Any], most: int) -> tuple[bytes, bytes, int]: ...
@@ -98,7 +101,8 @@ def images_of(
 class LayerState:
     rows: dict[bytes, bytes | None]
     origin: dict[bytes, bytes | None]
-    pending: dict[bytes, bytes | None]
+    pending: dict[bytes, bytes | None] | None
+    arrived: list[Any]
     log: dict[int, dict[int, bytes]]
     size: int
     _folded: int

@@ -56,7 +56,7 @@ if TYPE_CHECKING or IMPLEMENTATION == "pure":
     from crdtsync.pure.digest import rows_digest
     from crdtsync.pure.joins import row_conflict, row_join, row_mend, rows_join
     from crdtsync.pure.keys import keys_pack, keys_remap, keys_unpack
-    from crdtsync.pure.layers import layer_find, layer_put
+    from crdtsync.pure.layers import layer_find, layer_note, layer_put
     from crdtsync.pure.operations import (
         cell_add,
         cell_at,
@@ -106,6 +106,7 @@ else:
         latest_set,
         latests_set,
         layer_find,
+        layer_note,
         layer_put,
         pairs_pack,
         part_check,
@@ -189,6 +190,7 @@ __all__ = [
     "latest_set",
     "latests_set",
     "layer_find",
+    "layer_note",
     "layer_put",
     "pairs_pack",
     "part_check",

@@ -170,7 +170,18 @@ cdef int move_dots(Buffer* out, Walk walk, object positions) except -1:
     cdef Dots dots
     cdef Dot* dot
     cdef Py_ssize_t number
+    cdef uint64_t place
     cdef bint payloads = walk.payloads
+    if walk.left <= 1:  # as of most rows
+        put(out, walk.left)
+        if step(&walk):
+            position(positions, walk.actor, &place)
+            put(out, place)
+            put(out, walk.seq)
+            if payloads:
+                put(out, <uint64_t>walk.length)
+                put_bytes(out, walk.payload, walk.length)
+        return 0
     gather(&dots, walk)
     try:
         for number in range(dots.size):

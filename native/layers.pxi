@@ -17,14 +17,11 @@ def layer_find(BucketState bucket not None, list keys not None):
 
 def layer_put(LayerState layer not None, list keys not None, list images not None, list before not None):
     cdef dict rows = layer.rows, origin = layer.origin, pending = layer.pending
-    cdef bint apart = pending is not origin
+    cdef list fresh = layer._fresh
     cdef Py_ssize_t number, held, count = PyList_GET_SIZE(keys)
     cdef bytes key, image, old
-    cdef LogEnd end
     if PyList_GET_SIZE(images) != count or PyList_GET_SIZE(before) != count:
         raise ValueError("lists differ in length")
-    end.log = NULL
-    end.actor = 0
     for number in range(count):
         key = keys[number]
         image = images[number]
@@ -32,12 +29,26 @@ def layer_put(LayerState layer not None, list keys not None, list images not Non
         held = PyDict_Size(rows)
         rows[key] = image
         if PyDict_Size(rows) != held:
-            origin[key] = old
-            layer._fresh.append(key)
-        if apart and not PyDict_Contains(pending, key):
+            fresh.append(key)
+            if old is not None:
+                origin[key] = old
+        if pending is not None and not PyDict_Contains(pending, key):
             pending[key] = old
+    layer.arrived.append((keys, images, before))
+
+
+def layer_note(LayerState layer not None, list keys not None, list images not None, list before not None):
+    cdef Py_ssize_t number, count = PyList_GET_SIZE(keys)
+    cdef bytes image
+    cdef LogEnd end
+    if PyList_GET_SIZE(images) != count or PyList_GET_SIZE(before) != count:
+        raise ValueError("lists differ in length")
+    end.log = NULL
+    end.actor = 0
+    for number in range(count):
+        image = images[number]
         if image is not None:
-            note_dots(layer, &end, key, image, old)
+            note_dots(layer, &end, keys[number], image, before[number])
 
 
 cdef struct LogEnd:

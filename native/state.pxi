@@ -6,6 +6,7 @@ cdef class LayerState:
     cdef public dict origin
     cdef public dict pending
     cdef public dict log
+    cdef public list arrived
     cdef public Py_ssize_t size
     cdef public object _folded
     cdef public list _fresh

@@ -14,7 +14,7 @@ def table_rows(uint32_t number, list keys not None, dict rows not None, dict ori
     cdef bint is_dead, was_dead
     for rowkey in keys:
         image = rows[rowkey]
-        old = origin[rowkey]
+        old = origin.get(rowkey)
         if PyBytes_GET_SIZE(rowkey) <= PLAIN_MAX:
             key = plain_key(number, rowkey)
         else:

@@ -280,10 +280,11 @@ cdef class Writer:
         cdef dict log
         cdef Image row
         if not PyDict_Contains(layer.rows, rowkey):
-            layer.origin[rowkey] = before
+            if before is not None:
+                layer.origin[rowkey] = before
             layer._fresh.append(rowkey)
             journaled += ROW_OVERHEAD
-        if layer.pending is not layer.origin and not PyDict_Contains(layer.pending, rowkey):
+        if layer.pending is not None and not PyDict_Contains(layer.pending, rowkey):
             layer.pending[rowkey] = before
         layer.rows[rowkey] = image
         found = PyDict_GetItemWithError(layer.log, who)

@@ -22,22 +22,31 @@ def layer_find(bucket: Any, keys: list[bytes]) -> Images:
 def layer_put(layer: LayerState, keys: list[bytes], images: Images, before: Images) -> None:
     """Take in rows that came from elsewhere: images (None: collected), and what each row was until now.
 
-    The log gets those maximal events of theirs that were not there before.
+    Their events come into the log when somebody asks for it, by `layer_note`.
     """
     if not len(keys) == len(images) == len(before):
         raise ValueError("lists differ in length")
-    mine, origin, pending, logs = layer.rows, layer.origin, layer.pending, layer.log
+    mine, origin, pending = layer.rows, layer.origin, layer.pending
     for key, image, old in zip(keys, images, before, strict=True):
         if key not in mine:
-            origin[key] = old
             layer._fresh.append(key)
-        if pending is not origin and key not in pending:
+            if old is not None:
+                origin[key] = old
+        if pending is not None and key not in pending:
             pending[key] = old
         mine[key] = image
+    layer.arrived.append((keys, images, before))
+
+
+def layer_note(layer: LayerState, keys: list[bytes], images: Images, before: Images) -> None:
+    """Log those maximal events of rows that were not there before."""
+    if not len(keys) == len(images) == len(before):
+        raise ValueError("lists differ in length")
+    for key, image, old in zip(keys, images, before, strict=True):
         if image is None:
             continue
         known = NO_DOTS if old is None else row_log_dots(old)
         for actor, seq in row_log_dots(image):
             if (actor, seq) not in known:
-                logs.setdefault(actor, {})[seq] = key
+                layer.log.setdefault(actor, {})[seq] = key
                 layer._ragged.add(actor)

@@ -52,7 +52,7 @@ def table_rows(
     changes: tuple[Pairs, Pairs, Pairs, list[bytes], list[bytes], list[bytes]],
     physical: Callable[[int, bytes], bytes],
 ) -> tuple[int, int, int]:
-    """Add what becomes of the rows `keys` of bucket `number`: `rows` has their images, `origin` those of the table.
+    """Add what becomes of the rows `keys` of bucket `number`: `rows` has their images, `origin` those in the table.
 
     `changes` is a TableChanges; `physical` gives the keys of rows whose own are too long.  Gives by how many the rows
     grow in number, and the dead ones among them, and the bytes of all keys and images written.
@@ -60,7 +60,7 @@ def table_rows(
     more = dead = size = 0
     out = TableChanges(*changes)
     for rowkey in keys:
-        image, old = rows[rowkey], origin[rowkey]
+        image, old = rows[rowkey], origin.get(rowkey)
         key = NUMBER.pack(number) + rowkey if len(rowkey) <= PLAIN_MAX else physical(number, rowkey)
         if image is None:
             out.gone.append(key)

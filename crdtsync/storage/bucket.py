@@ -333,7 +333,7 @@ class Bucket(BucketState):
         total = self.rows
         for layer in (self.active, self.frozen):
             if layer is not None:
-                total += sum((image is not None) - (layer.origin[key] is not None) for key, image in layer.rows.items())
+                total += sum((image is not None) - (key in layer.origin) for key, image in layer.rows.items())
         return total
 
     # -- the digest
@@ -364,7 +364,7 @@ class Bucket(BucketState):
 
     def _count(self) -> int:
         fresh = Layer()
-        fresh.put(dict(self.all_rows()), _Nothing())
+        fresh.rows.update(self.all_rows())
         return fresh.fold()
 
     # -- the record of the bucket in the table
@@ -384,13 +384,6 @@ class Bucket(BucketState):
         self._digest = None if digest is None else int.from_bytes(digest, "big")
         self.damaged = dict(zip(damaged[::2], damaged[1::2], strict=True))
         self.table_dirty = True
-
-
-class _Nothing(dict[bytes, bytes | None]):
-    """The state before the first row: every row was absent."""
-
-    def __missing__(self, key: bytes) -> None:
-        return None
 
 
 def _ignore(bucket: Bucket) -> None:

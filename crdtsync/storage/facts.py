@@ -32,16 +32,6 @@ def rows_flat(rows: dict[bytes, bytes | None]) -> list[bytes | None]:
     return list(chain.from_iterable(rows.items()))
 
 
-def columns_flat(parts: Sequence[tuple[list[bytes], Sequence[bytes | None]]]) -> msgspec.Raw:
-    """As `rows_flat`, packed, of rows that come as columns of keys and images."""
-    count = 2 * sum(len(keys) for keys, _ in parts)
-    if count < 16:
-        head = bytes((0x90 | count,))
-    else:
-        head = b"\xdc" + count.to_bytes(2, "big") if count < 1 << 16 else b"\xdd" + count.to_bytes(4, "big")
-    return msgspec.Raw(b"".join((head, *(pairs_pack(keys, list(images)) for keys, images in parts))))
-
-
 def rows_of(items: list[bytes]) -> dict[bytes, bytes | None]:
     """The rows back."""
     return dict(zip(items[::2], items[1::2], strict=True))
@@ -83,3 +73,14 @@ def run_as_write(data: bytes, step: tuple[int, int, int]) -> bytes:
 def payload(*items: Any) -> bytes:
     """A payload: its kind, then its fields."""
     return pack(items)
+
+
+def payload_of(parts: Sequence[tuple[list[bytes], Sequence[bytes | None]]], *items: Any) -> bytes:
+    """`payload` of items and, as the last one, rows as `rows_flat` has them, which come as columns."""
+    count = 2 * sum(len(keys) for keys, _ in parts)
+    if count < 16:
+        head = bytes((0x90 | count,))
+    else:
+        head = b"\xdc" + count.to_bytes(2, "big") if count < 1 << 16 else b"\xdd" + count.to_bytes(4, "big")
+    told = pack((*items, msgspec.Raw(head)))  # the rows follow upon the head of their array
+    return b"".join((told, *(pairs_pack(keys, list(images)) for keys, images in parts)))

@@ -10,9 +10,10 @@ from collections.abc import Iterable, Iterator
 
 from sortedcontainers import SortedList
 
-from crdtsync.kernels import LayerState, rows_digest
+from crdtsync.kernels import LayerState, layer_note, rows_digest
 
 FOLD = 4096  # rows hashed at once
+Arrived = tuple[list[bytes], list[bytes | None], list[bytes | None]]  # keys, images, what the rows were until then
 ROW_OVERHEAD = 300  # bytes, about, that Python needs for a dirty row besides its key and images
 
 
@@ -23,9 +24,11 @@ class Layer(LayerState):
 
     def __init__(self) -> None:
         self.rows: dict[bytes, bytes | None] = {}
-        self.origin: dict[bytes, bytes | None] = {}  # image below this layer, as of when the row first came in
-        self.pending = self.origin  # images that the digest counts; the same dict until the digest is first asked for
+        self.origin: dict[bytes, bytes | None] = {}  # image below this layer, of the rows that had one
+        # Rows that the digest does not count yet, as it counts them; None until it is first asked for: all of them.
+        self.pending: dict[bytes, bytes | None] | None = None
         self.log: dict[int, dict[int, bytes]] = {}  # actor -> {seq: row key}; may name rows that have moved on since
+        self.arrived: list[Arrived] = []  # rows from elsewhere that are not in the log yet
         self.size = 0  # bytes, about: of the journal records that brought the rows
         self._folded = 0
         self._fresh: list[bytes] = []  # keys not yet in `_order`
@@ -34,23 +37,15 @@ class Layer(LayerState):
 
     def put(self, rows: dict[bytes, bytes | None], before: dict[bytes, bytes | None]) -> None:
         """Take rows in; `before` holds what each was until now."""
-        mine, origin, pending, fresh = self.rows, self.origin, self.pending, self._fresh
-        if pending is origin and len(rows) == 1:  # the way of every single write
-            for key, image in rows.items():
-                if key not in mine:
-                    origin[key] = before[key]
-                    fresh.append(key)
-                mine[key] = image
-            return
-        for key in rows:
+        mine, pending = self.rows, self.pending
+        for key, image in rows.items():
             if key not in mine:
-                origin[key] = before[key]
-                fresh.append(key)
-        if pending is not origin:
-            for key in rows:
-                if key not in pending:
-                    pending[key] = before[key]
-        mine.update(rows)
+                self._fresh.append(key)
+                if before[key] is not None:
+                    self.origin[key] = before[key]
+            if pending is not None and key not in pending:
+                pending[key] = before[key]
+            mine[key] = image
 
     def note_events(self, actor: int, first: int, keys: list[bytes]) -> None:
         """The log entries of consecutive local events, `first` and on."""
@@ -64,6 +59,9 @@ class Layer(LayerState):
 
     def beyond(self, actor: int, seq: int) -> Iterator[bytes]:
         """Row keys of an actor's events after `seq`, latest first, rows that have moved on since among them."""
+        while self.arrived:
+            layer_note(self, *self.arrived[-1])
+            del self.arrived[-1]
         log = self.log.get(actor)
         if log is None:
             return
@@ -85,10 +83,10 @@ class Layer(LayerState):
 
     def fold(self) -> int:
         """What the rows add to the digest, less what the rows below them added; only what is new is hashed."""
-        counted, rows = list(self.pending.items()), self.rows
+        rows, origin = self.rows, self.origin
+        counted = [(key, origin.get(key)) for key in rows] if self.pending is None else list(self.pending.items())
         for at in range(0, len(counted), FOLD):  # slices, so that other threads get a turn in between
             before = counted[at : at + FOLD]
             self._folded += rows_digest([(key, rows[key]) for key, _ in before]) - rows_digest(before)
-        if counted:
-            self.pending = {}
+        self.pending = {}
         return self._folded

@@ -14,7 +14,7 @@ from crdtsync.errors import BackupMismatch
 from crdtsync.kernels import keys_remap, keys_unpack
 from crdtsync.storage import facts
 from crdtsync.storage.bucket import Bucket
-from crdtsync.storage.facts import payload
+from crdtsync.storage.facts import payload_of
 from crdtsync.storage.repairing import Repairing
 from crdtsync.storage.staging import Staged
 
@@ -83,7 +83,7 @@ class Loading(Repairing):
         self, bucket: Bucket, keys: list[bytes], images: Sequence[bytes | None], before: Sequence[bytes | None]
     ) -> None:
         if keys:
-            data = payload(facts.ROWS, bucket.number, facts.columns_flat([(keys, images)]))
+            data = payload_of([(keys, images)], facts.ROWS, bucket.number)
             self.journal.append(data)
             bucket.install(keys, images, before)
             self.add_dirty(bucket, len(data), len(keys))

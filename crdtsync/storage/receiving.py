@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from itertools import chain
 from typing import Any, NamedTuple
 
 from crdtsync.clocks.hybrid import STAMP_FLOOR_LAST, stamp_of_ms
@@ -14,7 +15,7 @@ from crdtsync.storage import facts
 from crdtsync.storage.bucket import Bucket
 from crdtsync.storage.conflicts import Conflict
 from crdtsync.storage.contradictions import contradiction
-from crdtsync.storage.facts import payload
+from crdtsync.storage.facts import payload_of
 from crdtsync.storage.serving import Serving
 from crdtsync.storage.staging import Columns, Staged, check_apart, check_clock, check_part, columns_of
 from crdtsync.storage.table import flat, physical
@@ -93,9 +94,8 @@ class Receiving(Serving):
         """Join local rows, then the claim, in one journal record.  `strict`: see `joined`."""
         mended: list[Row] = []
         if bucket.damaged:
-            rows = [row for columns in parts for row in zip(*columns, strict=True)]
-            rows, mended = self._mended(bucket, rows, target)
-            parts = [columns_of(rows)]
+            whole, mended = self._mended(bucket, [row for part in parts for row in zip(*part, strict=True)], target)
+            parts = [columns_of(whole)]
         done = [self.joined(bucket, *columns, strict) for columns in parts]
         if mended:
             keys, images = columns_of(mended)
@@ -105,8 +105,8 @@ class Receiving(Serving):
         risen = {actor: seq for actor, seq in floor.items() if seq > bucket.floor.get(actor, 0)}
         if applied.rows or news or risen or stamp_floor > bucket.stamp_floor:
             self.keep_actors()
-            told = facts.columns_flat([(joined.keys, joined.images) for joined in done])
-            data = payload(facts.JOIN, bucket.number, flat(news), flat(risen), stamp_floor, told)
+            rows = [(joined.keys, joined.images) for joined in done]
+            data = payload_of(rows, facts.JOIN, bucket.number, flat(news), flat(risen), stamp_floor)
             self.journal.append(data)
             self.forget_damage(bucket, {key for key, _ in mended})
             for joined in done:
@@ -115,7 +115,8 @@ class Receiving(Serving):
             bucket.raise_floor(risen, stamp_floor)
             self.add_dirty(bucket, len(data), applied.rows)
             applied.conflicts = sum(self.note(bucket, joined) for joined in done)
-            self.tell(bucket, [key for joined in done for key in joined.keys], False)
+            if self.on_change:
+                self.tell(bucket, list(chain.from_iterable(joined.keys for joined in done)), False)
         return applied
 
     def joined(self, bucket: Bucket, keys: list[bytes], incoming: list[bytes], strict: bool = False) -> Joined:

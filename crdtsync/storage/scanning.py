@@ -19,7 +19,7 @@ from crdtsync.kernels import layer_find, row_context, row_covered
 from crdtsync.storage import facts
 from crdtsync.storage.bucket import HIDDEN, Bucket
 from crdtsync.storage.core import log
-from crdtsync.storage.facts import payload
+from crdtsync.storage.facts import payload, payload_of
 from crdtsync.storage.receiving import Images, Receiving
 from crdtsync.storage.staging import NO_BOUND, NOTHING, Staged, check_clock, columns_of
 from crdtsync.storage.table import flat, unflat
@@ -124,7 +124,7 @@ class Scanning(Receiving):
         self, hidden: Bucket, told: tuple[Any, ...], keys: list[bytes], images: Sequence[bytes | None], before: Images
     ) -> None:
         """Rows into the hidden bucket, journaled behind `told`."""
-        data = payload(*told, facts.columns_flat([(keys, images)]))
+        data = payload_of([(keys, images)], *told)
         self.journal.append(data)
         hidden.install(keys, images, before)
         self.add_dirty(hidden, len(data), len(keys))

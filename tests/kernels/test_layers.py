@@ -8,12 +8,14 @@ from typing import Any
 
 import pytest
 
-from crdtsync.pure.layers import layer_find, layer_put
+from crdtsync.pure.layers import layer_find, layer_note, layer_put
 from crdtsync.pure.state import LayerState
 from tests.kernels.golden import IDS, images
 from tests.laws import implementations, load
 
-WAYS: dict[str, Any] = {"pure": SimpleNamespace(layer_put=layer_put, layer_find=layer_find, LayerState=LayerState)}
+WAYS: dict[str, Any] = {
+    "pure": SimpleNamespace(layer_put=layer_put, layer_find=layer_find, layer_note=layer_note, LayerState=LayerState)
+}
 if "native" in implementations():
     WAYS["native"] = load("native")
 
@@ -22,7 +24,7 @@ def empty(way: Any) -> Any:
     """The structure of a layer without rows."""
     layer = way.LayerState()
     layer.rows, layer.origin, layer.log, layer._fresh, layer._ragged = {}, {}, {}, [], set()
-    layer.pending = layer.origin
+    layer.pending, layer.arrived = None, []
     return layer
 
 
@@ -43,6 +45,10 @@ def filled(way: Any, seed: int) -> Any:
         held |= chosen
         if rng.random() < 0.3:
             layer.pending = {}  # as it is once the digest has been asked for
+        if rng.random() < 0.5:  # as it is once the log has been
+            for columns in layer.arrived:
+                way.layer_note(layer, *columns)
+            layer.arrived = []
     return layer
 
 
@@ -50,9 +56,10 @@ def test_both_put_the_same() -> None:
     for seed in range(30):
         layers = [filled(way, seed) for way in WAYS.values()]
         told = [
-            (layer.rows, list(layer.rows), layer.origin, layer.pending, layer.log, layer._ragged, layer._fresh)
+            (list(layer.rows.items()), layer.origin, layer.pending, layer.log, layer._ragged, layer._fresh,
+             layer.arrived)
             for layer in layers
-        ]
+        ]  # fmt: skip
         assert all(one == told[0] for one in told) and layers[0].log
 
 
@@ -78,5 +85,6 @@ def test_both_find_the_same() -> None:
 def test_columns_of_unequal_length_are_refused() -> None:
     for way in WAYS.values():
         for columns in (([b"k"], [], []), ([b"k"], [None], []), ([], [None], [None])):
-            with pytest.raises(ValueError, match="lists differ in length"):
-                way.layer_put(empty(way), *columns)
+            for call in (way.layer_put, way.layer_note):
+                with pytest.raises(ValueError, match="lists differ in length"):
+                    call(empty(way), *columns)
