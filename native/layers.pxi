@@ -34,7 +34,6 @@ def layer_put(LayerState layer not None, list keys not None, list images not Non
                 origin[key] = old
         if pending is not None and not PyDict_Contains(pending, key):
             pending[key] = old
-    layer.arrived.append((keys, images, before))
 
 
 def layer_note(LayerState layer not None, list keys not None, list images not None, list before not None):

@@ -20,10 +20,7 @@ def layer_find(bucket: Any, keys: list[bytes]) -> Images:
 
 
 def layer_put(layer: LayerState, keys: list[bytes], images: Images, before: Images) -> None:
-    """Take in rows that came from elsewhere: images (None: collected), and what each row was until now.
-
-    Their events come into the log when somebody asks for it, by `layer_note`.
-    """
+    """Take in rows: images (None: collected), and what each row was until now."""
     if not len(keys) == len(images) == len(before):
         raise ValueError("lists differ in length")
     mine, origin, pending = layer.rows, layer.origin, layer.pending
@@ -35,7 +32,6 @@ def layer_put(layer: LayerState, keys: list[bytes], images: Images, before: Imag
         if pending is not None and key not in pending:
             pending[key] = old
         mine[key] = image
-    layer.arrived.append((keys, images, before))
 
 
 def layer_note(layer: LayerState, keys: list[bytes], images: Images, before: Images) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 from crdtsync.clocks.vector import Clock, join
 from crdtsync.datatypes.rows import Row
 from crdtsync.errors import RowDamaged
-from crdtsync.kernels import LATEST, LOG_KEY, NUMBER, BucketState, layer_put, row_covered, row_log_dots
+from crdtsync.kernels import LATEST, LOG_KEY, NUMBER, BucketState, row_covered, row_log_dots
 from crdtsync.storage.cache import Cache
 from crdtsync.storage.layers import Layer
 from crdtsync.storage.maps import Snapshot
@@ -301,7 +301,7 @@ class Bucket(BucketState):
 
     def install(self, keys: list[bytes], images: Sequence[bytes | None], before: Sequence[bytes | None]) -> None:
         """Take in rows that came from elsewhere (None: collected); `before` is what each was until now."""
-        layer_put(self.active, keys, list(images), list(before))
+        self.active.take_in(keys, list(images), list(before))
 
     def claim(self, clock: Clock) -> None:
         """Join events into the clock; their effects are in the rows."""

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 
 from sortedcontainers import SortedList
 
-from crdtsync.kernels import LayerState, layer_note, rows_digest
+from crdtsync.kernels import LayerState, layer_note, layer_put, rows_digest
 
 FOLD = 4096  # rows hashed at once
 Arrived = tuple[list[bytes], list[bytes | None], list[bytes | None]]  # keys, images, what the rows were until then
@@ -37,15 +37,12 @@ class Layer(LayerState):
 
     def put(self, rows: dict[bytes, bytes | None], before: dict[bytes, bytes | None]) -> None:
         """Take rows in; `before` holds what each was until now."""
-        mine, pending = self.rows, self.pending
-        for key, image in rows.items():
-            if key not in mine:
-                self._fresh.append(key)
-                if before[key] is not None:
-                    self.origin[key] = before[key]
-            if pending is not None and key not in pending:
-                pending[key] = before[key]
-            mine[key] = image
+        layer_put(self, list(rows), list(rows.values()), [before[key] for key in rows])
+
+    def take_in(self, keys: list[bytes], images: list[bytes | None], before: list[bytes | None]) -> None:
+        """Take in rows that came from elsewhere.  Their events come into the log when somebody asks for it."""
+        layer_put(self, keys, images, before)
+        self.arrived.append((keys, images, before))
 
     def note_events(self, actor: int, first: int, keys: list[bytes]) -> None:
         """The log entries of consecutive local events, `first` and on."""

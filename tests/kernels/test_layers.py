@@ -24,7 +24,7 @@ def empty(way: Any) -> Any:
     """The structure of a layer without rows."""
     layer = way.LayerState()
     layer.rows, layer.origin, layer.log, layer._fresh, layer._ragged = {}, {}, {}, [], set()
-    layer.pending, layer.arrived = None, []
+    layer.pending = None
     return layer
 
 
@@ -41,14 +41,13 @@ def filled(way: Any, seed: int) -> Any:
             old = held.get(key)
             whole = k.row_mend(old, image, IDS) if old is not None and k.row_kind(image) != 3 else image
             chosen[key] = rng.choice((whole, whole, whole, None))
-        way.layer_put(layer, list(chosen), list(chosen.values()), [held.get(key) for key in chosen])
+        columns = list(chosen), list(chosen.values()), [held.get(key) for key in chosen]
+        way.layer_put(layer, *columns)
+        if rng.random() < 0.7:
+            way.layer_note(layer, *columns)
         held |= chosen
         if rng.random() < 0.3:
             layer.pending = {}  # as it is once the digest has been asked for
-        if rng.random() < 0.5:  # as it is once the log has been
-            for columns in layer.arrived:
-                way.layer_note(layer, *columns)
-            layer.arrived = []
     return layer
 
 
@@ -56,8 +55,7 @@ def test_both_put_the_same() -> None:
     for seed in range(30):
         layers = [filled(way, seed) for way in WAYS.values()]
         told = [
-            (list(layer.rows.items()), layer.origin, layer.pending, layer.log, layer._ragged, layer._fresh,
-             layer.arrived)
+            (list(layer.rows.items()), layer.origin, layer.pending, layer.log, layer._ragged, layer._fresh)
             for layer in layers
         ]  # fmt: skip
         assert all(one == told[0] for one in told) and layers[0].log
