@@ -16,7 +16,10 @@ def join(x: Clock, y: Clock) -> Clock:
 
 def covers(x: Clock, y: Clock) -> bool:
     """Whether `x` holds everything that `y` does."""
-    return all(x.get(actor, 0) >= seq for actor, seq in y.items())
+    for actor, seq in y.items():  # noqa: SIM110 (`all` of a generator takes twice as long, and this is asked everywhere)
+        if x.get(actor, 0) < seq:
+            return False
+    return True
 
 
 def missing(x: Clock, y: Clock) -> Clock:

@@ -95,7 +95,7 @@ class Dialer:
     def due(self) -> float:
         if self._stale:
             return self.core.now
-        return min((self._due_at(target) for target in self.targets.values()), default=NEVER)
+        return min(map(self._due_at, self.targets.values()), default=NEVER)
 
     def tick(self) -> None:
         """Dial whatever is due."""

@@ -65,6 +65,7 @@ class Engine:
             self.sessions, self.dialer, self.entry, self.membership, self.eviction, self.absence, self.transfers,
             self.gossip, self.announcer, self.repair, self.collection,
         )  # fmt: skip
+        self._dues = [part.due for part in self._parts]  # asked after every event
         self._asked_to_wake: float | None = None
         self._wire()
         self._begin()
@@ -160,7 +161,7 @@ class Engine:
 
     def next_wakeup(self) -> float | None:
         """When to call `tick` next, at the latest."""
-        self._asked_to_wake = min(part.due() for part in self._parts)
+        self._asked_to_wake = min([due() for due in self._dues])
         return self._asked_to_wake
 
     def take_effects(self) -> list[Effect]:

@@ -292,8 +292,8 @@ class Gossip:
 
     # -- time
     def due(self) -> float:
-        pulls = min((due for due, _ in self.behind.values()), default=NEVER)
-        return min(self.push_at, self.tell_at, self.pull_at, pulls)
+        pulls = [due for due, _ in self.behind.values()]
+        return min(self.push_at, self.tell_at, self.pull_at, *pulls)
 
     def tick(self) -> None:
         now = self.core.now

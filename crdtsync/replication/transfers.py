@@ -294,8 +294,10 @@ class Transfers:
         return 2 * self.core.settings.connect_timeout
 
     def due(self) -> float:
+        if not self.asked and not self.served:
+            return NEVER
         moved = [asked.moved_at for asked in self.asked.values()] + [s.moved_at for s in self.served.values()]
-        return min(moved, default=NEVER) + self._patience()
+        return min(moved) + self._patience()
 
     def tick(self) -> None:
         """Give up what has not moved for long."""

@@ -16,7 +16,7 @@ from crdtsync.sim.plan import STRIKES, Plan
 from crdtsync.sim.trial import Verdict, run
 
 CHUNK = 20  # seeds that a process takes at a time
-STARTED_AGAIN = 200  # seeds after which a process is replaced: what one run leaves behind is no business of the next
+STARTED_AGAIN = 1000  # seeds after which a process is replaced: what one run leaves behind is no business of the next
 MESSAGES = frozenset((
     "message lost", "message doubled", "message reordered", "message replayed late", "message hours late",
     "link broken",

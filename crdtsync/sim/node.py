@@ -174,10 +174,10 @@ class SimNode:
         self._paused_until = 0.0
 
     # -- running
-    def _guarded(self, action: Callable[[], None]) -> None:
+    def _guarded(self, action: Callable[..., None], *arguments: Any) -> None:
         """Run a step of the process; it may turn out to be its last."""
         try:
-            action()
+            action(*arguments)
         except Gone as gone:
             self.world.count("ended within a write")
             self._ended(gone.power)
@@ -227,7 +227,7 @@ class SimNode:
             boots = self.boots
             self.world.at(self._paused_until, lambda: self._step(action) if boots == self.boots else None)
             return
-        self._guarded(lambda: self._act(action))
+        self._guarded(self._act, action)
 
     def _act(self, action: Callable[[], None]) -> None:
         action()

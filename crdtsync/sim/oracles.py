@@ -89,8 +89,11 @@ class Oracles:
     # -- every step
     def step(self, node: SimNode) -> None:
         """Judge the rows of a replica that its clock's last move can have touched."""
+        moved = node.moved()
+        if not moved and not node.touched:
+            return
         judged = self._judged.setdefault(node.name, {})
-        for bucket in node.moved():
+        for bucket in moved:
             clock, before = node.clock(bucket), judged.get(bucket, {})
             self.steps += 1
             if not covers(clock, before):

@@ -85,7 +85,10 @@ class MemoryMap:
 
     def database(self, name: str) -> SortedDict[bytes, bytes]:
         """The live content of one database."""
-        return self._databases.setdefault(name, SortedDict())
+        held = self._databases.get(name)
+        if held is None:
+            held = self._databases[name] = SortedDict()
+        return held
 
     def snapshot(self) -> Snapshot:
         with self._lock:
@@ -159,12 +162,15 @@ class MemorySnapshot:
             start = following
 
     def _chunk(self, database: str, start: bytes, stop: bytes | None) -> tuple[Pairs, bytes | None]:
-        live, before = self._owner.database(database), self._before.get(database) or SortedDict()
+        live, before = self._owner.database(database), self._before.get(database)
         keys = list(islice(live.irange(start, stop, (True, False)), CHUNK))
         end = keys[-1] + b"\0" if len(keys) == CHUNK else stop
-        names = sorted({*keys, *before.irange(start, end, (True, False))}) if before else keys
-        found = [(key, before[key] if key in before else live[key]) for key in names]
-        pairs = [(key, value) for key, value in found if value is not None]
+        if before:
+            names = sorted({*keys, *before.irange(start, end, (True, False))})
+            found = [(key, before[key] if key in before else live[key]) for key in names]
+            pairs = [(key, value) for key, value in found if value is not None]
+        else:
+            pairs = [(key, live[key]) for key in keys]
         return pairs, end if len(keys) == CHUNK else None
 
     def close(self) -> None:
