@@ -59,21 +59,17 @@ class Node(Objects, BulkCalls):
         path: str | os.PathLike[str] | None,
         config: Config,
         transport: TransportFactory | None = None,
-        on_name: Callable[[str], object] = lambda name: None,
+        on_open: Callable[[Node], object] = lambda node: None,
     ) -> None:
-        """`on_name` is told the node's name as soon as certificate or directory tell it, which is long before the node
-        is a member."""
+        """`on_open` is called with the node once its directory is open, before it waits for a member to let it in."""
         if config.name:
             keys.check_name(config.name, "A node name", keys.BUCKET_MAX)
         self.tls = load_tls(config)
         self.config = config = named(config, self.tls)
         self._closing = threading.Lock()
         self._closed = False
-        if config.name:
-            on_name(config.name)
         self._opened = open_store(path, config)
         self._store = self._opened.store
-        on_name(self.name)
         self.local = Local(self._store, config)
         self.hub = Hub(self._store)
         self.sessions = self.local.sessions = Sessions(self.local, self.hub)
@@ -86,6 +82,7 @@ class Node(Objects, BulkCalls):
         self.backups = Backups(self.local, self.sessions, self._opened, self._net)
         _OPEN.add(self)
         try:
+            on_open(self)
             self.rescue.settle()
             self._connect(transport)
         except BaseException:

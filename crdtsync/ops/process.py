@@ -21,6 +21,8 @@ from typing import Any, NamedTuple
 
 from crdtsync.config import check_address
 from crdtsync.errors import ConfigError
+from crdtsync.node.health import Health
+from crdtsync.node.opening import load_tls, named
 from crdtsync.node.shell import Node
 from crdtsync.ops.settings.sources import Effective
 from crdtsync.transport.descriptors import raise_limit
@@ -115,8 +117,8 @@ def run(
 ) -> int:
     """Run a node until it is stopped; the exit code of the process.
 
-    `on_name` is called with its name as soon as that is known, `tell` once it can be reached.  Raises ConfigError,
-    StoreInUse, ListenFailed, JoinError and what else opening a node raises; OSError.
+    `on_name` is called with its name as soon as certificate or directory tell it, `tell` once it can be reached.
+    Raises ConfigError, StoreInUse, ListenFailed, JoinError and what else opening a node raises; OSError.
     """
     serve, admin = settings.service.serve, settings.service.admin or f"unix:{directory / ADMIN_SOCKET}"
     for what, address in (("serve", serve), ("admin", admin)):  # before anything is made on the disk
@@ -124,6 +126,8 @@ def run(
     if settings.service.metrics:
         check_address("metrics", settings.service.metrics, settings.config.insecure)
     raise_limit()
+    if name := named(settings.config, load_tls(settings.config)).name:
+        on_name(name)
     with Signals() as signals, Deadline(settings.service.stop_timeout) as deadline:
         try:
             with ExitStack() as stack:
@@ -147,20 +151,30 @@ def _open(
     from crdtsync.service import serve
 
     last = stack.enter_context(ExitStack())  # what ends after the node: health is asked for until then
-    node = stack.enter_context(Node(directory, settings.config, on_name=on_name))
+    metrics: list[str] = []
+    served = threading.Event()
+
+    def begin(node: Node) -> None:
+        on_name(node.name)
+        if settings.service.metrics:
+            metrics.append(_serve_metrics(last, node, settings, served))
+
+    node = stack.enter_context(Node(directory, settings.config, on_open=begin))
     server = stack.enter_context(serve(node, on_stop=signals.stop.set, **{**settings.server, "admin": admin}))
-    metrics = _serve_metrics(last, node, settings)  # not before: who is told that it is ready may call at once
-    reached = Addresses(node.address, server.address, server.admin_address, metrics, server.admin_address)
+    served.set()
+    reached = Addresses(node.address, server.address, server.admin_address, "".join(metrics), server.admin_address)
     return node, reached if settings.service.admin else reached._replace(hint=str(directory))
 
 
-def _serve_metrics(stack: ExitStack, node: Node, settings: Effective) -> str:
-    """The address of metrics and health, if there is to be one."""
-    if not settings.service.metrics:
-        return ""
+def _serve_metrics(stack: ExitStack, node: Node, settings: Effective, served: threading.Event) -> str:
+    """The address of metrics and health, before the node is a member; ready once programs are `served`, too."""
     from crdtsync.ops.metrics import MetricsServer
 
-    server = MetricsServer(node, settings.service.metrics, insecure=settings.config.insecure)
+    def health() -> Health:
+        now = node.health()
+        return now if served.is_set() or not now.ready else Health(now.alive, False, ("Programs are not served yet.",))
+
+    server = MetricsServer(node, settings.service.metrics, insecure=settings.config.insecure, health=health)
     return stack.enter_context(server).address
 
 

@@ -6,6 +6,7 @@ import json
 import re
 import signal
 import socket
+import urllib.error
 import urllib.request
 from pathlib import Path
 
@@ -132,6 +133,25 @@ def test_logs_as_json_hold_the_ready_line(tmp_path: Path) -> None:
     assert "store open" in told[0]["message"] and "stopping on SIGTERM" in told[-1]["message"]
     (name,) = {line["node"] for line in told}
     assert re.fullmatch(r"node-[0-9a-f]{8}", name)
+
+
+def test_health_is_told_while_it_waits_to_join(tmp_path: Path) -> None:
+    free = ("--listen", "127.0.0.1:0", "--serve", "127.0.0.1:0", "--metrics", "127.0.0.1:0")
+    node = Process(str(tmp_path / "a"), *free, "--join", "127.0.0.1:1")
+    address = node.wait_for(r"metrics on http://(\S+)/metrics")[1]
+    node.wait_for("joining")
+
+    def get(page: str) -> tuple[int, str]:
+        try:
+            with urllib.request.urlopen(f"http://{address}/{page}", timeout=PATIENCE) as answer:
+                return answer.status, answer.read().decode()
+        except urllib.error.HTTPError as error:
+            return error.code, error.read().decode()
+
+    assert get("livez") == (200, "ok\n")
+    assert get("readyz") == (503, "The node's state is joining.\n")
+    assert 'crdtsync_node_state{state="joining"} 1.0' in get("metrics")[1]
+    assert node.end() == 0 and "Traceback" not in node.stderr
 
 
 def test_metrics_and_health_are_served(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 
 from crdtsync.config import check_address, split_address
 from crdtsync.errors import ConfigError, CrdtsyncError, ListenFailed, Misuse
+from crdtsync.node.health import Health
 from crdtsync.node.shell import Node
 
 try:
@@ -39,14 +40,18 @@ Page = tuple[HTTPStatus, str, bytes]  # status, content type, body
 class MetricsServer:
     """Serves /metrics, /livez and /readyz of one node, from `start` to `close`.  A context manager that does both."""
 
-    def __init__(self, node: Node, address: str, insecure: bool = False) -> None:
+    def __init__(
+        self, node: Node, address: str, insecure: bool = False, health: Callable[[], Health] | None = None
+    ) -> None:
         """`address`: host:port, port 0 picks a free one.  `insecure` allows one that is not loopback.
+
+        `health` is asked instead of `node.health`, where more than the node has to be ready.
 
         Raises ConfigError, InsecureAddress.
         """
         host, self._port = split_address("metrics", address)
         check_address("metrics", address, insecure)
-        self._host, self._node = host, node
+        self._host, self._node, self._health = host, node, health or node.health
         self._registry = CollectorRegistry(auto_describe=False)
         self._registry.register(NodeCollector(node))
         ProcessCollector(registry=self._registry)
@@ -113,11 +118,11 @@ class MetricsServer:
             return HTTPStatus.SERVICE_UNAVAILABLE, PLAIN, f"{error.message}\n".encode()
 
     def _livez(self, accept: str) -> Page:
-        health = self._node.health()
+        health = self._health()
         return _verdict(health.alive, health.reasons)
 
     def _readyz(self, accept: str) -> Page:
-        health = self._node.health()
+        health = self._health()
         return _verdict(health.ready, health.reasons)
 
 
