@@ -315,6 +315,12 @@ class Denied(EnvironmentFault):
     exit_code = 4
 
 
+class RefusedRole(Denied):
+    """Over TLS the Admin service is for operators and nodes, and a client's certificate is neither's."""
+
+    hint = "Use a certificate of `crdtsync tls client NAME --operator`, or the node's socket on its own machine."
+
+
 class TokenLost(EnvironmentFault):
     """A token names events that their author lost before anyone else saw them."""
 
@@ -408,7 +414,7 @@ class BadRecord(PeerFault):
 
 
 class BadIdentity(PeerFault):
-    """A certificate names no node or client, or more than one."""
+    """A certificate names no node, client or operator, or more than one."""
 
     hint = "Make it with `crdtsync tls node NAME` or `crdtsync tls client NAME`."
 

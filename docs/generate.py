@@ -66,10 +66,10 @@ def exit_codes() -> Iterator[str]:
 
 
 def exit_rows() -> Iterator[tuple[str, str, str]]:
+    families = {errors.CrdtsyncError, *errors.CrdtsyncError.__subclasses__()}  # nobody meets one of these by itself
     kinds = [kind for _, kind in inspect.getmembers(errors, inspect.isclass) if issubclass(kind, errors.CrdtsyncError)]
-    leaves = [kind for kind in kinds if not any(other is not kind and issubclass(other, kind) for other in kinds)]
     for code, meaning in EXIT_CODES.items():
-        names = [f"`{kind.__name__}`" for kind in leaves if kind.exit_code == code]
+        names = [f"`{kind.__name__}`" for kind in kinds if kind not in families and kind.exit_code == code]
         yield str(code), meaning, ", ".join(names)
 
 

@@ -15,6 +15,7 @@ A server with mutual TLS:
     files.start()                            # looks at the files every tls_reload_interval s; `stop()` ends it
     server.add_secure_port(address, ServerCredentials(files).grpc)     # new connections take what is loaded then
     caller(context)                          # in a handler: Identity("client", "NAME"); BadIdentity when there is none
+                                             # Admin is for the roles in identity.ADMINISTRATORS
     files.on_change(listener)                # called after each change: end or rebuild what was made before
     files.status(), files.counters           # for status(): the end of the certificate, the last error, ...
 

@@ -1,7 +1,8 @@
-"""Who a certificate speaks for: a node or a client, by name, in its URI SAN.
+"""Who a certificate speaks for: a node, a client or an operator, by name, in its URI SAN.
 
-    crdtsync://node/NAME      a node: speaks node-to-node, serves clients
-    crdtsync://client/NAME    a client: is served, and nothing more
+    crdtsync://node/NAME      a node: speaks node-to-node, serves the others, is served as an operator is
+    crdtsync://client/NAME    a client: is served data, and nothing more
+    crdtsync://operator/NAME  an operator: a client that is served the Admin service, too
 
 A name is percent-encoded UTF-8.  gRPC shows the serving side this URI.  The dialling side it shows nothing, but checks
 a DNS name of our choice, so a node's certificate carries two more: `node.crdtsync`, which says that it is some node,
@@ -20,8 +21,9 @@ import msgspec
 
 from crdtsync.errors import BadIdentity
 
-NODE, CLIENT = "node", "client"
-ROLES = (NODE, CLIENT)
+NODE, CLIENT, OPERATOR = "node", "client", "operator"
+ROLES = (NODE, CLIENT, OPERATOR)
+ADMINISTRATORS = (OPERATOR, NODE)  # whom the Admin service is open to
 SCHEME = "crdtsync://"
 ANY_NODE = "node.crdtsync"  # in the certificate of every node
 NAME_BYTES = 64  # UTF-8 bytes of a name, as of a node's
@@ -64,7 +66,7 @@ def identity_of(uris: Iterable[str]) -> Identity:
     found = [identity for identity in map(parse_uri, ours) if identity is not None]
     if len(ours) != 1 or len(found) != 1:
         shown = f"these: {', '.join(map(repr, ours[:4]))}" if ours else "none"
-        wanted = "one URI crdtsync://node/NAME or crdtsync://client/NAME"
+        wanted = f"one URI {', '.join(f'{SCHEME}{role}/NAME' for role in ROLES[:-1])} or {SCHEME}{ROLES[-1]}/NAME"
         raise BadIdentity(f"A certificate must have {wanted}; it has {shown}.")
     return found[0]
 

@@ -23,7 +23,7 @@ class Finding(msgspec.Struct):
     """One certificate or key in a file.  `problems` are what keeps it from being used, `notes` what is worth a word."""
 
     file: str
-    kind: str  # ca, node, client, key, other
+    kind: str  # ca, node, client, operator, key, other
     name: str = ""
     hosts: list[str] = []
     issuer: str = ""
@@ -98,7 +98,7 @@ def _judge_authority(finding: Finding, it: x509.Certificate, certificates: list[
 
 def _judge_leaf(finding: Finding, it: x509.Certificate, owner: Identity) -> None:
     if owner.role == STRANGER:
-        finding.problems.append("names no crdtsync node or client")
+        finding.problems.append("names no crdtsync node, client or operator")
         return
     purposes = _purposes(it)
     needed = [("clients", ExtendedKeyUsageOID.CLIENT_AUTH)]

@@ -1,4 +1,4 @@
-"""Certificates made: an authority, and what it signs for nodes and clients.  Keys are ECDSA P-256.
+"""Certificates made: an authority, and what it signs for nodes, clients and operators.  Keys are ECDSA P-256.
 
 Needs `cryptography`, which nothing else in crdtsync does: a running node only reads certificates, through `ssl`.
 """
@@ -48,7 +48,7 @@ def make_authority(name: str, days: float) -> Pair:
 
 
 def issue(authority: Pair, identity: Identity, hosts: Iterable[str], days: float) -> Pair:
-    """A certificate for a node, reachable at `hosts` (names and IP addresses), or for a client.
+    """A certificate for a node, reachable at `hosts` (names and IP addresses), for a client or for an operator.
 
     It ends when the authority does, if that is sooner.  Raises CertificateError for an authority that is none, a name
     that is empty or too long, and a host that is neither a name nor an address.
@@ -131,7 +131,7 @@ def _host(host: str) -> x509.GeneralName:
 
 
 def _purposes(role: str) -> list[x509.ObjectIdentifier]:
-    """A node dials and serves; a client's certificate must be of no use to a server."""
+    """A node dials and serves; any other's certificate must be of no use to a server."""
     return [ExtendedKeyUsageOID.CLIENT_AUTH, *([ExtendedKeyUsageOID.SERVER_AUTH] if role == NODE else [])]
 
 

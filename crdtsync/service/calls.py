@@ -11,8 +11,9 @@ import grpc
 import grpc.aio
 from google.protobuf.message import DecodeError, Message
 
-from crdtsync.errors import BadRequest, CrdtsyncError, OtherInstance, ServerBusy, Unavailable, WaitTimeout
+from crdtsync.errors import BadRequest, CrdtsyncError, OtherInstance, RefusedRole, ServerBusy, Unavailable, WaitTimeout
 from crdtsync.security.credentials import caller
+from crdtsync.security.identity import ADMINISTRATORS, ROLES
 from crdtsync.service.errors import TRAILER, Absent, details, make_error, status_of
 
 if TYPE_CHECKING:
@@ -28,11 +29,12 @@ ServerStream = Callable[[bytes, Any], Awaitable[None]]
 
 
 class Tally:
-    """Figures of one method."""
+    """One method: its figures, and whom it is open to where callers show certificates."""
 
-    __slots__ = ("calls", "errors", "running")
+    __slots__ = ("calls", "errors", "name", "roles", "running")
 
-    def __init__(self) -> None:
+    def __init__(self, name: str) -> None:
+        self.name, self.roles = name, ADMINISTRATORS if name.startswith("Admin.") else ROLES
         self.calls = self.errors = self.running = 0
 
 
@@ -67,13 +69,13 @@ class Calls:
 
     def unary(self, name: str, handler: Unary) -> Any:
         """A handler of one request with one response, both as bytes."""
-        tally = self.tallies[name] = Tally()
+        tally = self.tallies[name] = Tally(name)
 
         async def call(request: bytes, context: Any) -> bytes:
             self._begin(tally)
             self._bytes += len(request)
             try:
-                self._admit(context)
+                self._admit(tally, context)
                 return await handler(request, context)
             except Exception as error:
                 await self._refuse(tally, context, error)
@@ -86,7 +88,7 @@ class Calls:
 
     def answers(self, name: str, handler: ServerStream) -> Any:
         """A handler of one request with a stream of responses, which it writes to its context."""
-        tally = self.tallies[name] = Tally()
+        tally = self.tallies[name] = Tally(name)
 
         async def call(request: bytes, context: Any) -> None:
             await self._stream(tally, context, lambda: handler(request, context))
@@ -95,7 +97,7 @@ class Calls:
 
     def stream(self, name: str, handler: Stream) -> Any:
         """A handler of a stream of requests, with a stream of responses."""
-        tally = self.tallies[name] = Tally()
+        tally = self.tallies[name] = Tally(name)
 
         async def call(_: Any, context: Any) -> None:
             await self._stream(tally, context, lambda: handler(context))
@@ -104,7 +106,7 @@ class Calls:
 
     def requests(self, name: str, handler: Callable[[Any], Awaitable[bytes]]) -> Any:
         """A handler of a stream of requests, with one response."""
-        tally = self.tallies[name] = Tally()
+        tally = self.tallies[name] = Tally(name)
 
         async def call(_: Any, context: Any) -> bytes:
             response = b""
@@ -121,7 +123,7 @@ class Calls:
     async def _stream(self, tally: Tally, context: Any, run: Callable[[], Awaitable[None]]) -> None:
         self._begin(tally)
         try:
-            self._admit(context)
+            self._admit(tally, context)
             await run()
         except Exception as error:
             await self._refuse(tally, context, error)
@@ -174,9 +176,11 @@ class Calls:
         tally.running -= 1
         self.running -= 1
 
-    def _admit(self, context: Any) -> None:
+    def _admit(self, tally: Tally, context: Any) -> None:
         if self._verified and b"ssl" in context.auth_context().get("transport_security_type", ()):
-            caller(context)
+            who = caller(context)
+            if who.role not in tally.roles:
+                raise RefusedRole(f"{tally.name} is for operators and nodes; the certificate is that of {who}.")
         if self.stopping:
             raise Unavailable("The server is stopping.")
         if self.running > self._config.calls_max:

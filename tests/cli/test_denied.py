@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+import crdtsync
 from tests.cli.running import Done, Process, call, started
 
 
@@ -65,3 +66,22 @@ def test_files_that_are_not_there_or_not_together_are_wrong_usage(folder: Path, 
     assert asked(secured, "--tls-ca", str(folder / "ours" / "ca.crt")).code == 2
     done = asked(secured, *security(folder, "ours", "nobody"))
     assert done.code == 2 and "nobody.crt" in done.err
+
+
+def test_the_admin_service_over_tcp_is_for_operators_and_nodes(folder: Path) -> None:
+    assert call("tls", "client", "boss", "--operator", "--ca", str(folder / "ours")).code == 0
+    files = {"tls_ca": "ca.crt", "tls_cert": "alpha.crt", "tls_key": "alpha.key"}
+    own = {setting: str(folder / "ours" / file) for setting, file in files.items()}
+    with crdtsync.open(None, **own) as node, crdtsync.serve(node, serve="", admin="127.0.0.1:0") as server:
+        there = ("--node", server.admin_address)
+        for command in (
+            ("status", *there), ("evict", "beta", "--yes", *there), ("stop", *there),
+            ("backup", "create", str(folder / "backup"), *there),
+        ):  # fmt: skip
+            done = call(*command, *security(folder, "ours", "app"))
+            assert (done.code, done.out) == (4, ""), done.err
+            assert "is for operators and nodes" in done.err and "--operator" in done.err
+        for name in ("boss", "beta"):
+            done = call("status", *there, *security(folder, "ours", name))
+            assert done.out.startswith("alpha "), done.err
+        assert call("incr", "k", *there, *security(folder, "ours", "app")).code == 0

@@ -13,7 +13,7 @@ import pytest
 
 import crdtsync as library
 from crdtsync.ops.cli.main import main
-from crdtsync.security.identity import CLIENT, NODE, Identity
+from crdtsync.security.identity import CLIENT, NODE, OPERATOR, Identity
 from crdtsync.security.material import Paths, load
 
 
@@ -111,6 +111,13 @@ def test_inspect_says_who_and_until_when(pki: Path, capsys: pytest.CaptureFixtur
     node = rows[1]
     assert (node["name"], node["key_file"], node["signed_by"]) == ("n1", str(pki / "n1.key"), str(pki / "ca.crt"))
     assert "h.example" in node["hosts"] and node["notes"] == ["ends in 10.0 days"]  # type: ignore[operator]
+
+
+def test_inspect_shows_the_role(pki: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert make(pki, "client", "shop") == make(pki, "client", "boss", "--operator") == 0
+    assert load(paths(pki, "boss")).identity == Identity(OPERATOR, "boss")
+    status, rows = found(capsys, pki / "ca.crt", pki / "shop.crt", pki / "boss.crt")
+    assert (status, [(row["kind"], row["name"]) for row in rows[1:]]) == (0, [("client", "shop"), ("operator", "boss")])
 
 
 def test_inspect_finds_what_does_not_fit(pki: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

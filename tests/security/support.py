@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import crdtsync
-from crdtsync.security.identity import CLIENT, NODE, Identity
+from crdtsync.security.identity import CLIENT, NODE, OPERATOR, Identity
 from crdtsync.security.making import Pair, issue, make_authority
 from crdtsync.security.material import Paths
 
@@ -29,6 +29,10 @@ def node_pair(name: str, ca: str = "test", days: float = 100) -> Pair:
 
 def client_pair(name: str, ca: str = "test", days: float = 100) -> Pair:
     return issue(authority(ca), Identity(CLIENT, name), [], days)
+
+
+def operator_pair(name: str, ca: str = "test", days: float = 100) -> Pair:
+    return issue(authority(ca), Identity(OPERATOR, name), [], days)
 
 
 def write(directory: Path, pair: Pair, *cas: str) -> Paths:

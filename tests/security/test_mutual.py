@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +19,11 @@ from crdtsync.security.credentials import channel_credentials, name_options
 from crdtsync.security.files import TlsFiles
 from crdtsync.security.handshakes import Handshakes
 from crdtsync.security.identity import ANY_NODE
+from crdtsync.security.making import Pair
 from crdtsync.security.material import Paths
 from crdtsync.transport.encryption import Encryption
 from crdtsync.transport.grpc import EXCHANGE, INTRODUCE, GrpcTransport
-from tests.security.support import client_pair, closing, node_pair, open_node, until, write
+from tests.security.support import client_pair, closing, node_pair, open_node, operator_pair, until, write
 from tests.transport.support import Owner
 
 JOIN_TIMEOUT = 0.6
@@ -129,11 +131,12 @@ def test_dialler_refuses_a_server_that_introduces_itself_as_another(
 # ---- a client is no node
 
 
-def test_a_client_certificate_does_not_speak_node_to_node(tmp_path: Path, lying: Any) -> None:
+@pytest.mark.parametrize("pair", [client_pair, operator_pair])
+def test_no_other_certificate_speaks_node_to_node(tmp_path: Path, lying: Any, pair: Callable[[str], Pair]) -> None:
     with closing([open_node(write(tmp_path / "1", node_pair("n1")))]) as (node,):
         lying("bob")
-        said = join_fails(write(tmp_path / "2", client_pair("bob")), node.address)
-        assert "client 'bob', and only nodes may speak node-to-node" in said
+        said = join_fails(write(tmp_path / "2", pair("bob")), node.address)
+        assert "'bob', and only nodes may speak node-to-node" in said
         assert node.status()["counters"]["bad_identity"] >= 1
 
 

@@ -1,4 +1,4 @@
-"""`crdtsync tls`: an authority, certificates for nodes and clients, and a look at what files hold."""
+"""`crdtsync tls`: an authority, certificates for nodes, clients and operators, and a look at what files hold."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def days_option(default: int) -> Decorator:
 
 @click.group("tls")
 def command() -> None:
-    """Make and inspect certificates for nodes and clients.
+    """Make and inspect certificates for nodes, clients and operators.
 
     Making them needs the package cryptography: pip install 'crdtsync[tls]'.
     """
@@ -94,13 +94,19 @@ def node(
 @click.argument("name", metavar="NAME")
 @ca_option
 @ca_key_option
+@click.option("--operator", is_flag=True, help="It may use the Admin service, too: status, evict, backup, stop ...")
 @days_option(LEAF_DAYS)
 @out_option
 @force_option
 @output_option
-def client(name: str, ca: Path, ca_key: Path | None, days: float, out: Path | None, force: bool, output: str) -> None:
-    """Make the certificate of client NAME, and its private key.  It cannot be used as a node's."""
-    _issue("client", name, ca, ca_key, (), days, out, force, output)
+def client(
+    name: str, ca: Path, ca_key: Path | None, operator: bool, days: float, out: Path | None, force: bool, output: str
+) -> None:
+    """Make the certificate of client NAME, and its private key.  It cannot be used as a node's.
+
+    Without --operator it is for data alone, and the Admin service of a node, where that is on TCP, refuses it.
+    """
+    _issue("operator" if operator else "client", name, ca, ca_key, (), days, out, force, output)
 
 
 @command.command("inspect")
