@@ -79,8 +79,9 @@ if TYPE_CHECKING or IMPLEMENTATION == "pure":
         row_log_dots,
         row_payloads,
     )
+    from crdtsync.pure.sorting import Sorter
     from crdtsync.pure.state import BucketState, HandleState, LayerState, PlaceState
-    from crdtsync.pure.table import table_rows
+    from crdtsync.pure.table import table_read, table_rows
     from crdtsync.pure.tail import Tail
     from crdtsync.pure.varint import varint_decode, varint_encode
     from crdtsync.pure.writing import Growing, Stepping, Writer
@@ -91,6 +92,7 @@ else:
         HandleState,
         LayerState,
         PlaceState,
+        Sorter,
         Stepping,
         Tail,
         Writer,
@@ -136,6 +138,7 @@ else:
         rows_pack,
         rows_remap,
         rows_unpack,
+        table_read,
         table_rows,
         texts_check,
         texts_pack,
@@ -171,6 +174,7 @@ __all__ = [
     "HandleState",
     "LayerState",
     "PlaceState",
+    "Sorter",
     "Stepping",
     "TableChanges",
     "Tail",
@@ -220,6 +224,7 @@ __all__ = [
     "rows_pack",
     "rows_remap",
     "rows_unpack",
+    "table_read",
     "table_rows",
     "texts_check",
     "texts_pack",

@@ -116,3 +116,25 @@ cdef inline void big32(unsigned char* at, uint32_t value) noexcept nogil:
     at[1] = value >> 16 & 0xFF
     at[2] = value >> 8 & 0xFF
     at[3] = value & 0xFF
+
+
+def table_read(list pairs not None, Py_ssize_t most, list rows not None):
+    cdef Py_ssize_t number = 0, size, length
+    cdef bytes key, value
+    cdef const unsigned char* at
+    cdef const unsigned char* data
+    for key, value in pairs:
+        if key is None or value is None:
+            raise TypeError("keys and values must be bytes")
+        size, length = PyBytes_GET_SIZE(key), PyBytes_GET_SIZE(value)
+        at, data = <const unsigned char*>PyBytes_AS_STRING(key), <const unsigned char*>PyBytes_AS_STRING(value)
+        if length < 6 or size < PREFIX or size >= most or data[4] != 0:
+            break
+        if get32(data) != crc32(crc32(0, at, size), data + 4, length - 4):
+            break
+        rows.append((
+            PyBytes_FromStringAndSize(<const char*>at + PREFIX, size - PREFIX),
+            PyBytes_FromStringAndSize(<const char*>data + 5, length - 5),
+        ))
+        number += 1
+    return number

@@ -12,7 +12,7 @@ from crdtsync import kernels
 
 State = TypeVar("State")
 SHARED = {"decode_slots", "encode_log", "encode_row"}  # plain Python for both
-OTHERWISE = {"table_rows", "layer_find", "layer_note", "layer_put"}  # take more than values: test_table, test_layers
+OTHERWISE = {"table_rows", "layer_find", "layer_note", "layer_put", "table_read"}  # test_table, test_layers
 BULK = {"cells_step", "cells_sum", "images_of", "latests_set", "payloads_pack", "presences_add", "texts_check",
         "texts_pack"}  # fill what they are given: tests/kernels/test_bulk.py
 KERNELS = sorted(name for name in kernels.__all__ if name.islower() and name not in SHARED | OTHERWISE | BULK)

@@ -12,5 +12,6 @@ same stems and in the same order, byte for byte and error for error equal.
     columns     rows packed into the columns of a part, and back
     digest      the order-free digest of live rows
     parts       a part taken in: checked, brought to local indexes and joined, column by column
+    sorting     much, sorted without the GIL
     layers      rows looked up in a bucket's layers, and put into one, likewise
 """

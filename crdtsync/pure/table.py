@@ -80,3 +80,19 @@ def table_rows(
             dead += is_dead - was_dead
             (out.marks.append((key, b"")) if is_dead else out.alive.append(key))
     return more, dead, size
+
+
+def table_read(pairs: Pairs, most: int, rows: Pairs) -> int:
+    """Add the rows that these keys and values of the row table are; their number.
+
+    Ends at the first that is damaged, or whose key has `most` bytes or more.
+    """
+    for number, (key, value) in enumerate(pairs):
+        if not isinstance(key, bytes) or not isinstance(value, bytes):
+            raise TypeError("keys and values must be bytes")
+        if len(value) < 6 or not PREFIX <= len(key) < most or value[4:5] != PLAIN:
+            return number
+        if LENGTH.unpack_from(value)[0] != zlib.crc32(value[4:], zlib.crc32(key)):
+            return number
+        rows.append((key[PREFIX:], value[5:]))
+    return len(pairs)

@@ -51,6 +51,7 @@ T = TypeVar("T")
 Listener = Callable[[str, list[bytes], bool], None]
 EMPTY_JOURNAL = Position(1, 0, 1, 0)
 TURN = 0.0001  # s of rest between two slices of long work
+REST_EVERY = 0.001  # s of long work without one
 
 
 class Random(Protocol):
@@ -92,6 +93,7 @@ class Core:
         self._meta_dirty = False
         self._syncing = self._checkpointing = False
         self._snapshot: Snapshot | None = None
+        self._rested = 0.0  # when long work last let others in
         self._gone = False  # the table has been let go of
         self.cuts: list[Cut] = []  # states that backups are reading
 
@@ -148,9 +150,11 @@ class Core:
         """Between two slices of long work, the lock let go of.
 
         A lock goes to nobody in particular: without a rest whoever let go of it takes it again before a waiting writer
-        has woken up.
+        has woken up.  Slices that are done in no time rest once for several.
         """
-        time.sleep(TURN)
+        if time.monotonic() > self._rested + REST_EVERY:
+            time.sleep(TURN)
+            self._rested = time.monotonic()
 
     @contextmanager
     def counting(self) -> Iterator[None]:

@@ -6,7 +6,9 @@ import contextlib
 import os
 import struct
 import threading
+from bisect import bisect_left
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any, cast
 
@@ -20,6 +22,7 @@ from crdtsync.storage.trust import first_problem
 
 DATABASES = 16
 READERS = 512
+AHEAD = 256  # pairs that a range reads at once, at most
 GROW_AT = 0.8  # share of the map in use at which it is doubled: even deletes need free pages
 GROW_SOON, GROW_NOW = 0.05, 1.0  # s that growing waits for snapshots to be closed, and writers with it; when it is full
 PAGES_PER_BYTE = 4  # bytes of pages, about, that a commit touches for each byte that it puts
@@ -203,10 +206,15 @@ class LmdbSnapshot:
             with self._txn.cursor(handle) as cursor:
                 if not cursor.set_range(start):
                     return
-                for key, value in cast("Iterator[tuple[bytes, bytes]]", cursor.iternext()):
-                    if stop is not None and key >= stop:
+                pairs = cast("Iterator[tuple[bytes, bytes]]", cursor.iternext())
+                size = 1
+                while some := list(islice(pairs, size)):  # few are asked for, or many
+                    if stop is None or some[-1][0] < stop:
+                        yield from some
+                    else:
+                        yield from some[: bisect_left(some, (stop, b""))]
                         return
-                    yield key, value
+                    size = min(2 * size, AHEAD)
         except lmdb.Error as error:
             raise unreadable(self._owner.path, error) from error
 

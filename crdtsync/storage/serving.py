@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
+from itertools import chain
 
 import xxhash
 
@@ -174,16 +175,27 @@ class Serving(Membership):
         size, cursor, start = 0, b"", after + b"\0" if after else b""
         while True:
             some = bucket.scan_rows(b"", start, self.config.slice_rows)
-            for row in some:
-                if size >= part_bytes and (not cursor or row[0] > cursor):
-                    return rows, cursor or rows[-1][0]
-                rows.append(row)
-                size += len(row[0]) + len(row[1])
-                cursor = after_object(object_prefix(row[0])) if row_kind(row[1]) == CELL else b""
+            whole = sum(map(len, chain.from_iterable(some)))
+            if size + whole < part_bytes:
+                rows += some
+                size += whole
+                cursor = _object_end(rows[-1]) if rows else b""
+            else:
+                for row in some:
+                    if size >= part_bytes and (not cursor or row[0] > cursor):
+                        return rows, cursor or rows[-1][0]
+                    rows.append(row)
+                    size += len(row[0]) + len(row[1])
+                    cursor = _object_end(row)
             if len(some) < self.config.slice_rows:
                 return rows, b""
             start = some[-1][0] + b"\0"
             self.let_others_in()
+
+
+def _object_end(row: Row) -> bytes:
+    """Behind the last cell of a row's counter; b"" for other rows."""
+    return after_object(object_prefix(row[0])) if row_kind(row[1]) == CELL else b""
 
 
 def _bounded(rows: Iterable[Row], bytes_max: int) -> list[Row] | None:

@@ -5,20 +5,20 @@ from __future__ import annotations
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from hashlib import blake2b
-from itertools import chain, groupby
+from itertools import chain, groupby, islice
 from typing import Any
-from zlib import crc32
 
 import msgspec
 
 from crdtsync.datatypes.rows import Row
 from crdtsync.errors import StoreDamaged
-from crdtsync.kernels import LENGTH, NUMBER, PLAIN, PLAIN_MAX
+from crdtsync.kernels import LENGTH, NUMBER, PLAIN_MAX, table_read
 from crdtsync.storage.maps import Snapshot
 
 META, ACTORS, BUCKETS, ROWS, LOG, DEAD = "meta", "actors", "buckets", "rows", "log", "dead"
 REQUESTS = "requests"
 KEY_MAX = 511  # of LMDB
+AT_ONCE = 500  # rows decoded by one call
 PREFIX = 4  # bytes of the bucket number that every key starts with
 DIGEST = 16
 STEM = KEY_MAX - PREFIX - DIGEST  # bytes that a long row key keeps before its digest: 491
@@ -116,14 +116,15 @@ def read_rows(snapshot: Snapshot, bucket: int, start: bytes, stop: bytes | None,
     first = head + start[:STEM]
     last = NUMBER.pack(bucket + 1) if stop is None else head + stop if len(stop) < STEM else after(head + stop[:STEM])
     pairs = snapshot.range(ROWS, first, last)
-    for key, value in pairs:
-        if len(key) >= PREFIX + STEM:
-            yield from _read_long(chain([(key, value)], pairs), start, stop, damage)
-            return
-        if value[4:5] == PLAIN and LENGTH.unpack_from(value)[0] == crc32(value[4:], crc32(key)):  # as `decode_row`
-            yield key[PREFIX:], value[5:]
-        else:
-            yield from _decoded([(key, value)], damage)
+    while some := list(islice(pairs, AT_ONCE)):
+        rows: list[Row] = []
+        done = table_read(some, PREFIX + STEM, rows)
+        yield from rows
+        for number in range(done, len(some)):
+            if len(some[number][0]) >= PREFIX + STEM:
+                yield from _read_long(chain(some[number:], pairs), start, stop, damage)
+                return
+            yield from _decoded(some[number : number + 1], damage)
 
 
 def _read_long(pairs: Iterator[tuple[bytes, bytes]], start: bytes, stop: bytes | None, damage: Damage) -> Iterator[Row]:

@@ -67,3 +67,26 @@ def test_what_is_said_is_what_has_changed() -> None:
             for dot in before - now:
                 assert LOG_KEY.pack(9, *dot) in out.stale
         assert len(out.marks) - len(out.alive) == dead
+
+
+def test_both_read_the_same() -> None:
+    rng = random.Random(3)
+    for _ in range(200):
+        rows, origin = changed(rng)
+        _, out = said("pure", 9, list(rows), rows, origin)
+        pairs = rng.sample(out.rows, min(8, len(out.rows)))
+        if rng.random() < 0.5:
+            at = rng.randrange(len(pairs))
+            key, value = pairs[at]
+            broken = bytearray(value)
+            broken[rng.randrange(len(broken))] ^= 1 << rng.randrange(8)
+            pairs[at] = rng.choice(((key, bytes(broken)), (key, value[: rng.randrange(6)]), (key[:3], value)))
+        answers = []
+        for which in implementations():
+            module = importlib.import_module("crdtsync._native" if which == "native" else "crdtsync.pure.table")
+            found: list[tuple[bytes, bytes]] = [(b"kept", b"")]
+            answers.append((module.table_read(pairs, 495, found), found))
+        assert all(answer == answers[0] for answer in answers)
+        good = [decode_row(*pair) if len(pair[0]) < 495 else None for pair in pairs]
+        until = good.index(None) if None in good else len(good)
+        assert answers[0] == (until, [(b"kept", b""), *good[:until]])

@@ -208,6 +208,7 @@ def test_a_hidden_bucket_whose_scan_was_never_journaled_is_dropped() -> None:
 
 
 def test_sorting_in_turns_sorts() -> None:
-    items = [(n * 7919) % 50_021 for n in range(5 * AT_ONCE)] + [3] * AT_ONCE
+    items = [b"%d" % ((n * 7919) % 50_021) for n in range(5 * AT_ONCE)]
     assert in_order(items) == sorted(items)
+    assert in_order([(item, None) for item in items]) == [(item, None) for item in sorted(items)]
     assert in_order([]) == []
