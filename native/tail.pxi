@@ -91,6 +91,7 @@ cdef class Tail:
     cdef object memory  # view of a mapped segment
     cdef unsigned char* base  # its first byte; NULL: writes go through segment.write
     cdef Py_ssize_t run  # where the slots of the open run begin; 0: no run is open
+    cdef uint32_t run_crc  # of the run, which seeds its slots
     cdef int turn
     cdef bint alone  # a step may be written without the store's lock: nobody else runs meanwhile
 
@@ -164,8 +165,9 @@ cdef class Tail:
             self.segment.write(
                 self.offset, <bytes>head[:RECORD_SIZE] + <bytes>payload[:size] + <bytes>slots[:2 * SLOT_SIZE]
             )
-        number = self.added(whole, crc)
+        number = self.added(whole, get32(slots + 24))
         self.run = self.offset - 2 * SLOT_SIZE
+        self.run_crc = crc
         self.turn = 1
         return number
 
@@ -174,21 +176,22 @@ cdef class Tail:
             raise ValueError("the record passes the end of its segment")
         return 0
 
-    cdef uint64_t added(self, Py_ssize_t size, uint32_t crc) noexcept:
+    cdef uint64_t added(self, Py_ssize_t size, uint32_t seed) noexcept:
         cdef uint64_t number = self.next
         self.offset += size
         self.next = number + 1
-        self.seed = crc
+        self.seed = seed
         return number
 
     cdef int put_step(self, uint64_t seq, uint64_t ups, uint64_t downs) except -1:
         cdef unsigned char[SLOT_SIZE] slot
         cdef Py_ssize_t at = self.run + self.turn * SLOT_SIZE
+        encode_slot(slot, seq, ups, downs, self.run_crc)
         if self.base != NULL:
-            encode_slot(self.base + at, seq, ups, downs, self.seed)
+            memcpy(self.base + at, slot, SLOT_SIZE)
         else:
-            encode_slot(slot, seq, ups, downs, self.seed)
             self.segment.write(at, <bytes>slot[:SLOT_SIZE])
+        self.seed = get32(slot + 24)
         self.turn = 1 - self.turn
         return 0
 

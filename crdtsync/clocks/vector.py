@@ -16,7 +16,7 @@ def join(x: Clock, y: Clock) -> Clock:
 
 def covers(x: Clock, y: Clock) -> bool:
     """Whether `x` holds everything that `y` does."""
-    for actor, seq in y.items():  # noqa: SIM110 (`all` of a generator takes twice as long, and this is asked everywhere)
+    for actor, seq in y.items():  # noqa: SIM110 - twice as fast, and asked everywhere
         if x.get(actor, 0) < seq:
             return False
     return True

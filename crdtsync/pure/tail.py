@@ -1,7 +1,8 @@
 """The tail of the journal: where records are chained on.  crdtsync/storage/FORMAT.md, "Journal", is the text.
 
 A **run** is a record with two slots at its end, for a counter's cell that is written again and again: as long as
-nothing follows it and no sync has begun, the next step of the same cell goes into the older of the two slots.
+nothing follows it and no sync has begun, the next step of the same cell goes into the older of the two slots.  What
+follows is chained on the last step: a disk that loses it, and keeps the record behind it, has lost that one, too.
 """
 
 from __future__ import annotations
@@ -37,28 +38,33 @@ def encode_slot(seq: int, ups: int, downs: int, seed: int) -> bytes:
     return body + zlib.crc32(body, seed).to_bytes(4, "little")
 
 
-def decode_slots(data: bytes, seed: int) -> tuple[int, int, int] | None:
-    """(seq, ups, downs) of the later of two slots, or None when neither checks out."""
-    best: tuple[int, int, int] | None = None
+def decode_slots(data: bytes, seed: int) -> tuple[int, int, int, int] | None:
+    """(seq, ups, downs, crc) of the later of two slots, or None when neither checks out."""
+    best: tuple[int, int, int, int] | None = None
     for at in (0, SLOT.size):
         seq, ups, downs, crc = SLOT.unpack_from(data, at)
         if seq and crc == zlib.crc32(data[at : at + SLOT.size - 4], seed) and (best is None or seq > best[0]):
-            best = (seq, ups, downs)
+            best = (seq, ups, downs, crc)
     return best
+
+
+def _crc_of(slot: bytes) -> int:
+    return int.from_bytes(slot[-4:], "little")
 
 
 class Tail:
     """The open end of the journal's current segment.  Room and failures are its owner's to look after."""
 
-    __slots__ = ("_at", "_turn", "next", "offset", "seed", "segment", "synced")
+    __slots__ = ("_at", "_crc", "_turn", "next", "offset", "seed", "segment", "synced")
 
     def __init__(self, next: int, seed: int, synced: int) -> None:
-        """`next`: number of the next record; `seed`: crc of the one before; `synced`: last number known durable."""
+        """`next`: number of the next record; `seed`: what it is chained on; `synced`: last number known durable."""
         self.next, self.seed, self.synced = next, seed, synced
         self.segment: Any = None
         self.offset = 0
         self._at = 0  # where the slots of the open run begin; 0: no run is open
         self._turn = 0  # the slot that the next step goes into
+        self._crc = 0  # of the run, which seeds its slots
 
     def begin(self, segment: Any, offset: int) -> None:
         """Go on in another segment."""
@@ -81,23 +87,25 @@ class Tail:
         self._at = 0
         data, crc = encode_run(payload, self.next, self.synced, self.seed)
         slots = self.offset + len(data) - SLOTS_SIZE
-        number = self._added(data[:-SLOTS_SIZE] + encode_slot(seq, ups, downs, crc) + bytes(SLOT.size), crc)
-        self._at, self._turn = slots, 1
+        slot = encode_slot(seq, ups, downs, crc)
+        number = self._added(data[:-SLOTS_SIZE] + slot + bytes(SLOT.size), _crc_of(slot))
+        self._at, self._turn, self._crc = slots, 1, crc
         return number
 
-    def _added(self, data: bytes, crc: int) -> int:
+    def _added(self, data: bytes, seed: int) -> int:
         self.segment.write(self.offset, data)
         number = self.next
         self.offset += len(data)
-        self.next, self.seed = number + 1, crc
+        self.next, self.seed = number + 1, seed
         return number
 
     def step(self, seq: int, ups: int, downs: int) -> None:
         """Put a step into the open run, over the older of its slots.  Raises OSError, ValueError without a run."""
         if not self._at:
             raise ValueError("no run is open")
-        self.segment.write(self._at + self._turn * SLOT.size, encode_slot(seq, ups, downs, self.seed))
-        self._turn = 1 - self._turn
+        slot = encode_slot(seq, ups, downs, self._crc)
+        self.segment.write(self._at + self._turn * SLOT.size, slot)
+        self._turn, self.seed = 1 - self._turn, _crc_of(slot)
 
     @property
     def open(self) -> bool:

@@ -12,7 +12,7 @@ from crdtsync.errors import ConfigError, ForeignDirectory, StoreDamaged, StoreIn
 from crdtsync.storage.files import full_disk, sync_directory
 
 MARKER, LOCK, TABLE, JOURNAL = "CRDTSYNC", "lock", "table.mdb", "journal"
-MAJOR, MINOR = 1, 2
+MAJOR, MINOR = 1, 3
 TEXT = "crdtsync store, format {}.{}; see crdtsync/storage/FORMAT.md\n"
 
 _open: dict[tuple[int, int], Directory] = {}  # by (device, inode): the directories that this process has open

@@ -8,7 +8,8 @@ from typing import NamedTuple
 
 from crdtsync.kernels import RECORD, RUN, SEALED, SLOTS_SIZE, decode_slots
 
-MAGIC, MAJOR, MINOR = b"CRDTJNL1", 3, 0
+MAGIC, MAJOR, MINOR = b"CRDTJNL1", 4, 0
+CHAINED_BY_STEP = 4  # from this format on a record is chained on the last step of the run before it, not on its head
 HEADER = struct.Struct("<8sHHIQQQI")  # magic, major, minor, 0, segment, first record, store, seed; then its crc
 SYNCED = struct.Struct("<QI")  # last record known to be synced, crc; two slots, rewritten in place by turns
 SLOTS = (HEADER.size + 4, HEADER.size + 4 + SYNCED.size)
@@ -84,14 +85,14 @@ class Record(NamedTuple):
 
     flags: int
     payload: bytes
-    crc: int
+    seed: int  # what the next record is chained on
     synced: int
     end: int  # offset of what follows
     step: tuple[int, int, int] | None = None  # of a run: seq, ups and downs of its last step
 
 
-def decode_record(data: bytes, offset: int, number: int, seed: int) -> Record | str | None:
-    """The record at `offset`; None at the end of the segment, or what is wrong with it."""
+def decode_record(data: bytes, offset: int, number: int, seed: int, major: int = MAJOR) -> Record | str | None:
+    """The record at `offset` of a segment of format `major`; None at its end, or what is wrong with it."""
     if offset + RECORD_SIZE > len(data):
         return None if not any(data[offset:]) else "is cut off"
     length, crc, found, synced = RECORD.unpack_from(data, offset)
@@ -108,13 +109,15 @@ def decode_record(data: bytes, offset: int, number: int, seed: int) -> Record | 
     payload = data[offset + RECORD_SIZE : end - slots]
     if crc != zlib.crc32(payload, zlib.crc32(SEALED.pack(length, found, synced), seed)):
         return "fails its checksum"
-    step = decode_slots(data[end - slots : end], crc) if slots else None
-    if slots and step is None:
+    if not slots:
+        return Record(length & ~LENGTH, payload, crc, synced, end)
+    step = decode_slots(data[end - slots : end], crc)
+    if step is None:
         return "has no step that passes its checksum"
-    return Record(length & ~LENGTH, payload, crc, synced, end, step)
+    return Record(length & ~LENGTH, payload, step[3] if major >= CHAINED_BY_STEP else crc, synced, end, step[:3])
 
 
-def synced_after(data: bytes, offset: int, number: int) -> int:
+def synced_after(data: bytes, offset: int, number: int, major: int = MAJOR) -> int:
     """The greatest synced number told by intact records after a bad one at `offset`; 0 when there is none."""
     best = 0
     while offset + RECORD_SIZE <= len(data):
@@ -123,8 +126,11 @@ def synced_after(data: bytes, offset: int, number: int) -> int:
         if not length or end > len(data):
             break
         number += 1
-        following = decode_record(data, end, number, crc)
-        if isinstance(following, Record):
-            best = max(best, following.synced)
+        # After a run that is bad: whichever slot held its last step.
+        steps = [int.from_bytes(data[at - 4 : at], "little") for at in (end - SLOTS_SIZE // 2, end)]
+        for seed in steps if length & RUN and major >= CHAINED_BY_STEP else [crc]:
+            following = decode_record(data, end, number, seed, major)
+            if isinstance(following, Record):
+                best = max(best, following.synced)
         offset = end
     return best

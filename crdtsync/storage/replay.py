@@ -75,7 +75,7 @@ class _Reading:
         self.synced = max(self.synced, header.synced)
         if not self._follows(number, header):
             return False
-        return self._records(data)
+        return self._records(data, header.major)
 
     def _unused(self, number: int) -> bool:
         """A segment that was prepared and never used, unless a checkpoint has named it."""
@@ -95,18 +95,18 @@ class _Reading:
             return True
         return self._stop(f"it starts at record {header.first} where {self.at.record} belongs")
 
-    def _records(self, data: bytes) -> bool:
+    def _records(self, data: bytes, major: int) -> bool:
         while True:
-            record = decode_record(data, self.at.offset, self.at.record, self.at.seed)
+            record = decode_record(data, self.at.offset, self.at.record, self.at.seed, major)
             if record is None:
                 self.at = Position(self.at.segment + 1, 0, self.at.record, self.at.seed)
                 return True
             if isinstance(record, str):
-                self.synced = max(self.synced, synced_after(data, self.at.offset, self.at.record))
+                self.synced = max(self.synced, synced_after(data, self.at.offset, self.at.record, major))
                 return self._stop(f"the record {record}")
             self.synced = max(self.synced, record.synced)
             self._take(record)
-            self.at = Position(self.at.segment, record.end, self.at.record + 1, record.crc)
+            self.at = Position(self.at.segment, record.end, self.at.record + 1, record.seed)
 
     def _take(self, record: Record) -> None:
         """Groups are all or nothing: a group that its writer gave up is followed by a record that begins anew."""

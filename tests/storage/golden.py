@@ -36,7 +36,7 @@ from tests.storage.helpers import (
     set_values,
 )
 
-GOLDEN = Path(__file__).parents[1] / "golden" / "storage-v1.2"
+GOLDEN = Path(__file__).parents[1] / "golden" / "storage-v1.3"
 SETTINGS = {"segment_bytes": 1 << 14, "map_bytes": 1 << 22}
 
 

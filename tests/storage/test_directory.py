@@ -179,7 +179,7 @@ def test_pages_that_make_no_sense_are_damage(tmp_path: Path, monkeypatch: pytest
 def test_a_newer_format_is_refused(tmp_path: Path) -> None:
     open_store(tmp_path / "s").close()
     marker = tmp_path / "s" / "CRDTSYNC"
-    marker.write_text(marker.read_text().replace("format 1.2", "format 2.0"))
+    marker.write_text(marker.read_text().replace("format 1.3", "format 2.0"))
     with pytest.raises(UnsupportedFormat, match=r"2\.0"):
         open_store(tmp_path / "s")
     marker.write_text("crdtsync store, format 1.7; see elsewhere\n")

@@ -27,7 +27,7 @@ def plain(described: dict) -> dict:  # type: ignore[type-arg]
 
 
 def test_there_is_a_golden_store_of_this_version() -> None:
-    assert [path.name for path in STORES] == ["storage-v1", "storage-v1.1", "storage-v1.2"]
+    assert [path.name for path in STORES] == ["storage-v1", "storage-v1.1", "storage-v1.2", "storage-v1.3"]
     assert STORES[-1] == GOLDEN
 
 

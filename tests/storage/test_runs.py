@@ -179,6 +179,30 @@ def test_without_a_good_step_a_run_is_a_torn_tail_or_damage() -> None:
 
 
 @COMPILED
+@pytest.mark.parametrize("steps", [5, 6])
+def test_what_follows_a_run_is_lost_with_its_last_step(steps: int) -> None:
+    """A power cut may leave a sector and lose the one before it: a later event counts only with all steps before."""
+    disk, table = MemoryDisk(), MemoryMap()
+    store, slots = stepped(disk, table, steps)
+    before = copied(disk)
+    counter(store)[0].increment()
+    store.transact("default", verb_run)
+    name = next(name for name, data in disk.files.items() if data != before.files[name])
+    cut = copied(disk)
+    cut.files[name][slots : slots + SLOTS_SIZE] = before.files[name][slots : slots + SLOTS_SIZE]
+    again = on_seams(cut, same(table), seed=2)
+    assert value(again) == steps and sum(again.clock("default").values()) == steps
+    check_inner(again)
+    again.abandon()
+    store.flush()
+    store.transact("default", verb_run)  # a record that tells of the sync
+    ruined = copied(disk)
+    ruined.files[name][slots : slots + SLOTS_SIZE] = before.files[name][slots : slots + SLOTS_SIZE]
+    with pytest.raises(StoreDamaged, match="fails its checksum"):
+        on_seams(ruined, same(table), seed=3)
+
+
+@COMPILED
 def test_what_a_sync_or_a_checkpoint_covers_is_not_written_over() -> None:
     disk, table = MemoryDisk(), MemoryMap()
     store, _ = stepped(disk, table, 5)
