@@ -63,7 +63,7 @@ SECTIONS = {
         "maelstrom": "Speak the Maelstrom protocol, so that its tests can judge a cluster.",
         "demo": "Replay a year of real flights on three nodes, lose one, and compare to the last number.",
         "simulate": "Run clusters in virtual time, with every fault, from a seed.",
-        "tls": "Make and inspect certificates for nodes and clients.",
+        "tls": "Make and inspect certificates for nodes, clients and operators.",
         "version": "Print the versions of crdtsync, its kernels and Python.",
     },
 }
