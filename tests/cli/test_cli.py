@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import pty
 import subprocess
 import sys
 from pathlib import Path
@@ -13,15 +15,16 @@ import pytest
 from crdtsync import open as open_node
 from crdtsync.errors import JoinError, StoreDamaged
 from crdtsync.ops.cli import main as cli
+from tests.cli.running import environment
 
 
-def crdtsync(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+def crdtsync(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "crdtsync", *arguments],
         capture_output=True,
         text=True,
         timeout=120,
-        env={**os.environ, **environment},
+        env={**os.environ, **variables},
     )
 
 
@@ -127,10 +130,26 @@ def test_check_of_a_missing_folder_is_wrong_usage(tmp_path: Path) -> None:
     assert "absent" in done.stderr
 
 
-def test_no_color_means_no_escapes(tmp_path: Path) -> None:
-    done = crdtsync("check", str(tmp_path), NO_COLOR="1")
-    assert done.returncode != 0
-    assert "\x1b" not in done.stdout + done.stderr
+def on_terminal(*arguments: str, **variables: str) -> bytes:
+    """What a command shows on a terminal."""
+    ours, its = pty.openpty()
+    env = {name: value for name, value in environment(TERM="xterm").items() if name != "NO_COLOR"} | variables
+    with subprocess.Popen([sys.executable, "-m", "crdtsync", *arguments], stdout=its, stderr=its, env=env):
+        os.close(its)
+        shown = b""
+        with contextlib.suppress(OSError):  # EIO: the other side has been closed
+            while piece := os.read(ours, 65536):
+                shown += piece
+    os.close(ours)
+    return shown
+
+
+@pytest.mark.parametrize("arguments", [["config", "show"], ["check", "."]])
+def test_colours_are_for_terminals_that_want_them(tmp_path: Path, arguments: list[str]) -> None:
+    assert b"\x1b[1m" in on_terminal(*arguments)
+    for variables in ({"NO_COLOR": "1"}, {"TERM": "dumb"}):
+        shown = on_terminal(*arguments, **variables)
+        assert shown and b"\x1b" not in shown
 
 
 def test_check_of_a_sound_store(tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ import click
 
 from crdtsync.errors import CrdtsyncError
 from crdtsync.ops.cli.groups import LazyGroup
+from crdtsync.ops.cli.output import colours
 from crdtsync.ops.text import safe
 
 SECTIONS = {
@@ -178,11 +179,6 @@ def complain(message: str, hint: str = "") -> None:
     click.echo(safe(message), err=True)
     if hint:
         click.echo(f"  {safe(hint)}", err=True)
-
-
-def colours() -> bool | None:
-    """False where colours are unwanted; None lets click look for a terminal."""
-    return False if os.environ.get("NO_COLOR") else None
 
 
 if __name__ == "__main__":

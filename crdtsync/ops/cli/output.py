@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -18,6 +19,11 @@ def as_json(value: Any) -> str:
     """One line of JSON, readable, with every character escaped that a terminal could take for a command."""
     narrow = (getattr(sys.stdout, "encoding", None) or "utf-8").lower().replace("-", "") != "utf8"
     return safe(json.dumps(value, ensure_ascii=narrow, separators=(", ", ": ")))
+
+
+def colours() -> bool | None:
+    """False where colours and the like are unwanted or not understood; None: wherever there is a terminal."""
+    return False if os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb" else None
 
 
 def say(line: str = "") -> None:
@@ -64,7 +70,7 @@ def table(rows: list[list[str]], columns: Sequence[str]) -> Iterable[str]:
     widths = [max(_width(row[at]) for row in grid) for at in range(len(columns))]
     for number, row in enumerate(grid):
         line = "  ".join([_padded(text, width) for text, width in zip(row[:-1], widths[:-1], strict=True)] + row[-1:])
-        yield click.style(line, bold=True) if number == 0 and sys.stdout.isatty() else line
+        yield click.style(line, bold=True) if number == 0 and colours() is None and sys.stdout.isatty() else line
 
 
 def cell(value: Any) -> str:
