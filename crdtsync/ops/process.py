@@ -1,21 +1,24 @@
 """The process of one node: what `crdtsync start` runs.
 
 It opens the node, serves it, says that it is ready and waits for a signal or an operator's word.  The first signal
-stops it in good order: no more calls are taken, what peers lack is pushed, everything is written down.  A second
-signal, or the end of `stop_timeout`, ends it at once; the journal then holds what was acknowledged.
+stops it in good order: no more calls are taken, what peers lack is pushed, everything is written down.  A later
+one, or the end of `stop_timeout`, ends it at once; the journal then holds what was acknowledged.
 """
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import signal
 import socket
 import sys
 import threading
+import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
+from queue import SimpleQueue
 from types import FrameType
 from typing import Any, NamedTuple
 
@@ -31,6 +34,7 @@ log = logging.getLogger("crdtsync.process")
 
 UNIX_PATH_MAX = 107  # bytes of a socket's path that Linux takes
 ADMIN_SOCKET = "admin.sock"
+SAME_REQUEST = 0.2  # s: `timeout` signals process and group, and launchers pass on what the terminal sent to all
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
@@ -52,8 +56,8 @@ class Signals:
     """The process's signals, from here to the end of a `with` block, which gives them back."""
 
     def __init__(self) -> None:
-        self.received = 0
-        self.stop = threading.Event()
+        self.received, self._at = 0, 0.0  # which came first, and when
+        self._requests: SimpleQueue[None] = SimpleQueue()  # its `put` may interrupt its `get`, unlike an Event's `set`
         self._opening = True
         self._before: dict[int, Any] = {}
 
@@ -66,12 +70,19 @@ class Signals:
             signal.signal(number, handler)
 
     def _take(self, number: int, frame: FrameType | None) -> None:
+        now = time.monotonic()
         if self.received:
-            end_at_once(128 + number)
-        self.received = number
-        self.stop.set()
+            if now - self._at > SAME_REQUEST:
+                end_at_once(128 + number)
+            return
+        self.received, self._at = number, now
+        self.stop()
         if self._opening:
             raise Stopped
+
+    def stop(self) -> None:
+        """Ask for the end; any thread, and a signal's handler, may call."""
+        self._requests.put(None)
 
     def ready(self) -> None:
         """From here on a signal ends `wait`."""
@@ -79,7 +90,7 @@ class Signals:
 
     def wait(self) -> None:
         """Return when a signal or an operator asks for the end."""
-        self.stop.wait()
+        self._requests.get()
         log.info("stopping on %s", self.name)
 
     @property
@@ -108,7 +119,8 @@ class Deadline:
 
 def end_at_once(status: int) -> None:
     """End the process as it is."""
-    print("crdtsync: ended at once; the journal holds what was acknowledged.", file=sys.stderr, flush=True)
+    with contextlib.suppress(OSError):  # past Python's buffers, in which a signal may have found us
+        os.write(sys.stderr.fileno(), b"crdtsync: ended at once; the journal holds what was acknowledged.\n")
     os._exit(status)
 
 
@@ -160,7 +172,7 @@ def _open(
             metrics.append(_serve_metrics(last, node, settings, served))
 
     node = stack.enter_context(Node(directory, settings.config, on_open=begin))
-    server = stack.enter_context(serve(node, on_stop=signals.stop.set, **{**settings.server, "admin": admin}))
+    server = stack.enter_context(serve(node, on_stop=signals.stop, **{**settings.server, "admin": admin}))
     served.set()
     reached = Addresses(node.address, server.address, server.admin_address, "".join(metrics), server.admin_address)
     return node, reached if settings.service.admin else reached._replace(hint=str(directory))

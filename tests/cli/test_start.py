@@ -12,6 +12,7 @@ from pathlib import Path
 
 import crdtsync
 from tests.cli.running import PATIENCE, Process, call, command, started
+from tests.integration.waiting import until
 from tests.service.caller import Caller, add
 
 
@@ -73,6 +74,13 @@ def test_a_retry_after_a_kill_is_answered_as_before(tmp_path: Path) -> None:
         assert again.pncounter("n").value == 140
 
 
+def sent_or_ended(node: Process) -> bool:
+    """Whether it has ended; another SIGTERM if not."""
+    if node.process.poll() is None:
+        node.send(signal.SIGTERM)
+    return node.process.poll() is not None
+
+
 def test_a_second_signal_ends_it_at_once_and_nothing_is_lost(tmp_path: Path) -> None:
     """The first one has it wait for a peer that takes nothing any more."""
     with started(tmp_path / "a") as first:
@@ -84,13 +92,21 @@ def test_a_second_signal_ends_it_at_once_and_nothing_is_lost(tmp_path: Path) -> 
                     caller.apply(add("last", 7))
                 second.send(signal.SIGTERM)
                 second.wait_for("stopping on SIGTERM")
-                second.send(signal.SIGTERM)
+                until(lambda: sent_or_ended(second), PATIENCE)
                 assert second.wait() == 128 + signal.SIGTERM
             finally:
                 first.send(signal.SIGCONT)
             assert "the journal holds what was acknowledged" in second.stderr
     with crdtsync.open(tmp_path / "b") as again:
         assert again.pncounter("last").value == 7
+
+
+def test_two_signals_at_the_same_time_are_one(tmp_path: Path) -> None:
+    with started(tmp_path / "a") as node:
+        node.send(signal.SIGTERM)
+        node.send(signal.SIGHUP)
+        assert node.wait() == 0
+        assert "at once" not in node.stderr
 
 
 def test_stopping_has_a_deadline(tmp_path: Path) -> None:
