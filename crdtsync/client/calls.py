@@ -215,6 +215,9 @@ class Caller:
 
     def _catch_up(self, there: Instance, left: float) -> Steps[None]:
         """Wait until the node holds what the session has."""
+        if self.session.lost:
+            text = "What this session wrote at a node before that had its first peer cannot be named any more."
+            raise CallFailed(text, TokenLost(text, hint="forget() begins a new session."), final=True)
         token, version = self.session.token()
         if token:
             wait = pb.WaitForRequest(token=token, timeout_ms=milliseconds(left - WAIT_MARGIN))
@@ -322,8 +325,15 @@ class Caller:
         buckets = self.session.renewal()
         if buckets:  # the store has had its first peer: its older tokens mean nothing to others
             request = pb.PositionRequest(buckets=buckets).SerializeToString()
-            there, [answer], _ = yield from self.make(Call("Position", request))
-            self.session.note(self.read(pb.PositionResponse, answer).token, there)
+            try:
+                again, [answer], _ = yield from self.make(Call("Position", request))
+            except CrdtsyncError:  # what the token is about has been done all the same
+                self.session.lose()
+                return
+            if not again.remembers(there):  # where another node stands says nothing of that one
+                self.session.lose()
+                return
+            self.session.note(self.read(pb.PositionResponse, answer).token, again)
 
     # -- the beginning
 

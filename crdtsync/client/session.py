@@ -24,6 +24,7 @@ class Session:
         self._version = 0  # grows with every change
         self._last = self._token = ""  # the token that came last; the joined one, made once
         self._renewal: list[str] = []
+        self.lost = False  # some of it cannot be named any more, so that no node is known to hold all of it
 
     def note(self, token: str, there: Instance) -> None:
         """Join one more token, which this node gave and so holds.  Raises InvalidToken."""
@@ -69,8 +70,15 @@ class Session:
             buckets, self._renewal = self._renewal, []
             return list(dict.fromkeys(buckets))
 
+    def lose(self) -> None:
+        """A renewal was not to be had."""
+        with self._lock:
+            self.lost = True
+            self._version += 1
+
     def forget(self) -> None:
         """Begin anew, with nothing."""
         with self._lock:
+            self.lost = False
             self._origin, self._clocks, self._last, self._token, self._renewal = None, {}, "", "", []
             self._version += 1

@@ -407,6 +407,35 @@ def test_tokens_of_a_store_that_gets_its_first_peer_are_had_anew() -> None:
     assert read(world) == 3
 
 
+@pytest.mark.parametrize("elsewhere", [True, False], ids=["another node answers", "nobody answers"])
+def test_tokens_that_cannot_be_had_anew_are_lost_and_the_write_is_not(elsewhere: bool) -> None:
+    """The node goes away between the write and the question for its older tokens."""
+    world = World(2, timeout=1.0)
+    one, two = world.nodes.values()
+    one.cluster = one.name  # type: ignore[assignment]
+    described = pb.DescribeResponse(node=one.name, cluster=two.cluster, instance=one.instance, store=one.store)
+    one.describe = lambda request: described  # type: ignore[method-assign]
+    write(world)
+    one.cluster, two.reachable = two.cluster, elsewhere
+
+    def fault(node: FakeNode, method: str) -> str:
+        if (node, method) != (one, "Position"):
+            return ""
+        world.gossip(one, two)
+        return "refused!"
+
+    world.fault = fault
+    assert write(world).token
+    assert total(world) == 2
+    one.reachable = two.reachable = True
+    for call in (read, write):
+        with pytest.raises(TokenLost, match="before that had its first peer"):
+            call(world)
+    assert total(world) == 2
+    world.caller.session.forget()
+    assert read(world) == 2
+
+
 def test_a_session_that_no_node_can_have_ends_with_forget() -> None:
     for name, error in (("TokenLost", TokenLost), ("InvalidToken", InvalidToken)):
         world = World(2)
