@@ -94,6 +94,12 @@ def cells_sum(
     layers: _Layers, below: _Below, code: bytes, actors: list[int], offsets: Any, data: Any, first: int, last: int,
     out: Any,
 ) -> int: ...  # fmt: skip
+def cells_gather(
+    rows: list[tuple[bytes, bytes]], code: bytes, most: int, whole: bool
+) -> tuple[bytes, bytes, bytes, int, int]: ...
+def singles_gather(
+    rows: list[tuple[bytes, bytes]], code: bytes, most: int
+) -> tuple[bytes, bytes, list[bytes], int]: ...
 def images_of(
     layers: _Layers, below: _Below, code: bytes, offsets: Any, data: Any, first: int, last: int
 ) -> list[bytes | None]: ...

@@ -43,12 +43,14 @@ IMPLEMENTATION = "native" if _native_loads() else "pure"
 
 if TYPE_CHECKING or IMPLEMENTATION == "pure":
     from crdtsync.pure.bulk import (
+        cells_gather,
         cells_step,
         cells_sum,
         images_of,
         latests_set,
         payloads_pack,
         presences_add,
+        singles_gather,
         texts_check,
         texts_pack,
     )
@@ -99,6 +101,7 @@ else:
         cell_add,
         cell_at,
         cell_reset,
+        cells_gather,
         cells_step,
         cells_sum,
         images_of,
@@ -138,6 +141,7 @@ else:
         rows_pack,
         rows_remap,
         rows_unpack,
+        singles_gather,
         table_read,
         table_rows,
         texts_check,
@@ -182,6 +186,7 @@ __all__ = [
     "cell_add",
     "cell_at",
     "cell_reset",
+    "cells_gather",
     "cells_step",
     "cells_sum",
     "decode_slots",
@@ -224,6 +229,7 @@ __all__ = [
     "rows_pack",
     "rows_remap",
     "rows_unpack",
+    "singles_gather",
     "table_read",
     "table_rows",
     "texts_check",

@@ -320,13 +320,23 @@ cdef inline bytes row_key(const unsigned char* name, Py_ssize_t size, bytes code
 
 
 cdef inline bytes row_now(dict rows, dict before, tuple layers, object below, bytes rowkey):
-    """As `get` of a transaction."""
-    cdef PyObject* found = PyDict_GetItemWithError(rows, rowkey)
+    """As `get` of a transaction, for a row that is put next."""
+    cdef Py_ssize_t held = PyDict_Size(rows)
+    cdef PyObject* found = PyDict_SetDefault(rows, rowkey, None)  # its place is taken now, as long as it is at hand
+    cdef int level = 0
     cdef bytes image
-    if found != NULL:
+    if PyDict_Size(rows) == held:
         return <bytes?><object>found
-    image = row_found(layers, below, rowkey)
-    before[rowkey] = image
+    for layer in layers:
+        found = PyDict_GetItemWithError(layer, rowkey)
+        if found != NULL:
+            image = <bytes?><object>found
+            break
+        level += 1
+    else:
+        image = None if below is None else below(rowkey)
+    if level and image is not None:
+        before[rowkey] = image
     return image
 
 
@@ -391,3 +401,122 @@ def images_of(tuple layers not None, below, bytes code not None, offsets, data, 
         text_at(&names.texts, number, &text, &length)
         out.append(row_found(layers, below, row_key(text, length, code, NULL, 0)))
     return out
+
+
+# ---- listing
+
+
+cdef struct Gathered:
+    # A column of texts that is being made.
+    Buffer ends
+    Buffer data
+
+
+cdef inline void open_gathered(Gathered* out) noexcept:
+    cdef long long end = 0
+    open_buffer(&out.ends)
+    open_buffer(&out.data)
+    put_bytes(&out.ends, <const unsigned char*>&end, 8)
+
+
+cdef inline void close_gathered(Gathered* out) noexcept:
+    close_buffer(&out.ends)
+    close_buffer(&out.data)
+
+
+cdef inline int gather_text(Gathered* out, const unsigned char* text, Py_ssize_t size) except -1:
+    cdef long long end
+    reserve(&out.data, size)
+    put_bytes(&out.data, text, size)
+    end = out.data.size
+    reserve(&out.ends, 8)
+    put_bytes(&out.ends, <const unsigned char*>&end, 8)
+    return 0
+
+
+cdef inline Py_ssize_t name_end(bytes rowkey) except -1:
+    cdef const char* text = PyBytes_AS_STRING(rowkey)
+    cdef const char* end = <const char*>memchr(text, 0, PyBytes_GET_SIZE(rowkey))
+    if end == NULL:
+        raise ValueError("subsection not found")
+    return end - text
+
+
+cdef inline int starts_alike(bytes rowkey, bytes first, Py_ssize_t size) noexcept:
+    return PyBytes_GET_SIZE(rowkey) >= size and memcmp(PyBytes_AS_STRING(rowkey), PyBytes_AS_STRING(first), size) == 0
+
+
+def cells_gather(list rows not None, bytes code not None, Py_ssize_t most, bint whole):
+    cdef Gathered out
+    cdef Buffer values
+    cdef Image row
+    cdef int128 total
+    cdef long long value
+    cdef bytes first, rowkey, image
+    cdef tuple pair
+    cdef Py_ssize_t used = 0, at, name, count = PyList_GET_SIZE(rows), found = 0
+    cdef bint wanted, live
+    open_gathered(&out)
+    open_buffer(&values)
+    try:
+        while used < count and found < most:
+            pair = rows[used]
+            first = pair[0]
+            name = name_end(first)
+            wanted = PyBytes_GET_SIZE(first) > name + 1 and PyBytes_AS_STRING(first)[name + 1] == PyBytes_AS_STRING(code)[0]
+            total = 0
+            live = False
+            at = used
+            while at < count:
+                pair = rows[at]
+                rowkey = pair[0]
+                if not starts_alike(rowkey, first, min(name + 2, PyBytes_GET_SIZE(first))):
+                    break
+                if wanted:
+                    image = pair[1]
+                    parse_kind_of(image, CELL, &row)
+                    live = live or not dead(&row)
+                    total += <int128>row.cell.p - row.cell.n - row.cell.base_p + row.cell.base_n
+                at += 1
+            if at == count and not whole:
+                break
+            if live:
+                value = <long long>total
+                if value != total:
+                    return taken(&out.ends), taken(&out.data), taken(&values), used, found
+                gather_text(&out, <const unsigned char*>PyBytes_AS_STRING(first), name)
+                reserve(&values, 8)
+                put_bytes(&values, <const unsigned char*>&value, 8)
+                found += 1
+            used = at
+        return taken(&out.ends), taken(&out.data), taken(&values), used, -1
+    finally:
+        close_gathered(&out)
+        close_buffer(&values)
+
+
+def singles_gather(list rows not None, bytes code not None, Py_ssize_t most):
+    cdef Gathered out
+    cdef Image row
+    cdef bytes rowkey, image
+    cdef tuple pair
+    cdef list images = []
+    cdef Py_ssize_t used, name, count = PyList_GET_SIZE(rows)
+    open_gathered(&out)
+    try:
+        for used in range(count):
+            if PyList_GET_SIZE(images) == most:
+                return taken(&out.ends), taken(&out.data), images, used
+            pair = rows[used]
+            rowkey = pair[0]
+            image = pair[1]
+            name = name_end(rowkey)
+            if PyBytes_GET_SIZE(rowkey) != name + 2 or PyBytes_AS_STRING(rowkey)[name + 1] != PyBytes_AS_STRING(code)[0]:
+                continue
+            parse(image, &row)
+            if not dead(&row):
+                gather_text(&out, <const unsigned char*>PyBytes_AS_STRING(rowkey), name)
+                images.append(image)
+        return taken(&out.ends), taken(&out.data), images, count
+    finally:
+        close_gathered(&out)

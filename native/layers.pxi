@@ -18,6 +18,7 @@ def layer_find(BucketState bucket not None, list keys not None):
 def layer_put(LayerState layer not None, list keys not None, list images not None, list before not None):
     cdef dict rows = layer.rows, origin = layer.origin, pending = layer.pending
     cdef list fresh = layer._fresh
+    cdef PyObject* found
     cdef Py_ssize_t number, held, count = PyList_GET_SIZE(keys)
     cdef bytes key, image, old
     if PyList_GET_SIZE(images) != count or PyList_GET_SIZE(before) != count:
@@ -26,14 +27,15 @@ def layer_put(LayerState layer not None, list keys not None, list images not Non
         key = keys[number]
         image = images[number]
         old = before[number]
+        if pending is not None and not PyDict_Contains(pending, key):
+            found = PyDict_GetItemWithError(rows, key)
+            pending[key] = old if found == NULL else <object>found
         held = PyDict_Size(rows)
         rows[key] = image
         if PyDict_Size(rows) != held:
             fresh.append(key)
             if old is not None:
                 origin[key] = old
-        if pending is not None and not PyDict_Contains(pending, key):
-            pending[key] = old
 
 
 def layer_note(LayerState layer not None, list keys not None, list images not None, list before not None):

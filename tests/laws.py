@@ -12,9 +12,10 @@ from crdtsync import kernels
 
 State = TypeVar("State")
 SHARED = {"decode_slots", "encode_log", "encode_row"}  # plain Python for both
-OTHERWISE = {"table_rows", "layer_find", "layer_note", "layer_put", "table_read"}  # test_table, test_layers
-BULK = {"cells_step", "cells_sum", "images_of", "latests_set", "payloads_pack", "presences_add", "texts_check",
-        "texts_pack"}  # fill what they are given: tests/kernels/test_bulk.py
+# These take more than values, or fill what they are given: test_table.py, test_layers.py, test_bulk.py.
+OTHERWISE = {"table_rows", "layer_find", "layer_note", "layer_put", "table_read"}
+BULK = {"cells_gather", "cells_step", "cells_sum", "images_of", "latests_set", "payloads_pack", "presences_add",
+        "singles_gather", "texts_check", "texts_pack"}
 KERNELS = sorted(name for name in kernels.__all__ if name.islower() and name not in SHARED | OTHERWISE | BULK)
 PURE_PARTS = ("varint", "rows", "operations", "joins", "keys", "columns", "digest", "parts")
 

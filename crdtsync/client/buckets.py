@@ -13,12 +13,12 @@ from crdtsync.datatypes.txn import Verb
 from crdtsync.errors import CrdtsyncError, InvalidKey
 from crdtsync.handles import Backend, Item, Objects
 from crdtsync.handles.batches import CURRENT, BatchScope
-from crdtsync.handles.bulk import BulkCalls, column_of, write_each
+from crdtsync.handles.bulk import BulkCalls, column_of, scan_items, write_each
 
 if TYPE_CHECKING:
     from crdtsync.client.lines import Line
     from crdtsync.client.watching import RemoteWatcher
-    from crdtsync.datatypes.columns import Arguments, Array, Texts
+    from crdtsync.datatypes.columns import Arguments, Array, Columns, Texts
 
 VALUES = 1000  # values that one call asks for
 
@@ -122,6 +122,10 @@ class RemoteBucket(Objects, BulkCalls):
         places = [keys.top(name, code, self.key_bytes_max) for name in names.tolist()]
         for first in range(0, len(places), VALUES):
             yield from self._line.run(verbs.values(self._line.caller, self.name, places[first : first + VALUES]))
+
+    def scan_columns(self, prefix: str, code: bytes, rows: int) -> Iterator[Columns]:
+        """All objects of one type, in the order of their keys, so many at a time."""
+        return scan_items(self, self._prefix(prefix), code, rows)
 
     # -- listing
 

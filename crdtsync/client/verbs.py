@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 from crdtsync.client import requests
-from crdtsync.client.answers import item_of, value_of
+from crdtsync.client.answers import item_of, plain, value_of
 from crdtsync.client.calls import Call, Caller
 from crdtsync.client.steps import Steps
 from crdtsync.config import milliseconds
@@ -88,11 +88,11 @@ def value(caller: Caller, bucket: str, place: Place) -> Steps[Any]:
 
 
 def values(caller: Caller, bucket: str, places: list[Place]) -> Steps[list[Any]]:
-    """The values of some objects."""
+    """The values of some objects, each as where it stands among others."""
     asked = [pb.Query(place=requests.place_of(place), value=True) for place in places]
     results = yield from queries(caller, bucket, asked)
     try:
-        return [value_of(result.value) for result in results]
+        return [plain(result.value) for result in results]
     except CrdtsyncError as error:
         raise caller.counters.refused(error) from None
 

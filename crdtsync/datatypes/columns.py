@@ -271,3 +271,31 @@ def objects(values: Iterable[Any], count: int) -> NDArray[np.object_]:
     return found
 
 
+class Page:
+    """Columns that are put together from slices."""
+
+    def __init__(self) -> None:
+        self._ends: list[Int64s] = [np.zeros(1, np.int64)]
+        self._data = bytearray()
+        self._values: list[Array] = []
+        self._count = 0
+
+    def __len__(self) -> int:
+        return self._count
+
+    def add(self, keys: tuple[bytes, bytes], values: Array) -> None:
+        """A slice: (offsets, data) of its keys, and their values."""
+        offsets, data = keys
+        self._ends.append(np.frombuffer(offsets, np.int64)[1:] + len(self._data))
+        self._data += data
+        self._values.append(values)
+        self._count += len(values)
+
+    def columns(self) -> Columns:
+        """All of it."""
+        return Columns(Texts(np.concatenate(self._ends), bytes(self._data)), np.concatenate(self._values))
+
+
+def int64s(values: bytes) -> Int64s:
+    """What a kernel gives of numbers."""
+    return np.frombuffer(values, np.int64)

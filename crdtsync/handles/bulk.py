@@ -6,13 +6,14 @@ writes would, in their order.  crdtsync.datatypes.columns says what a column may
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sized
 from functools import partial
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from itertools import islice
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
 
 from crdtsync.datatypes import flag, gcounter, gset, lwwregister, mvregister, orset, pncounter, values
 from crdtsync.datatypes.keys import Place
-from crdtsync.datatypes.registry import BY_NAME
+from crdtsync.datatypes.registry import BY_NAME, TYPES
 from crdtsync.datatypes.steps import STEP_MAX
 from crdtsync.datatypes.txn import Verb
 from crdtsync.errors import CrdtsyncError, InvalidValue
@@ -55,6 +56,9 @@ class Backend(Protocol):
 
     def read_columns(self, code: bytes, keys: Texts) -> Array:
         """The same as an array."""
+
+    def scan_columns(self, prefix: str, code: bytes, rows: int) -> Iterator[Columns]:
+        """All objects of one type, in the order of their keys, so many at a time."""
 
 
 class BulkCalls:
@@ -121,7 +125,7 @@ class BulkCalls:
         code = self._told(lambda columns: _code(type))
         if not isinstance(rows, int) or rows < 1:
             raise backend.refused(InvalidValue(f"rows is {rows!r}; it must be an int from 1 on.", hint=""))
-        return _scan(backend, backend.items(prefix), type, code, rows)
+        return backend.scan_columns(prefix, code, rows)
 
     # -- what they share
 
@@ -174,31 +178,25 @@ def write_each(backend: Backend, verb: Verb, code: bytes, keys: Texts, arguments
                 backend.write(verb, backend._at(key, code)[1], argument)
 
 
-def column_of(code: bytes, found: Iterable[Any], keys: Texts) -> Array:
-    """Values of objects of one type as an array."""
+def column_of(code: bytes, found: Iterable[Any], keys: Sized) -> Array:
+    """Values of objects of one type as an array, as many as there are `keys`."""
     from crdtsync.datatypes import columns
 
     if code in (gcounter.CODE, pncounter.CODE):
-        return columns.numbers(found, keys)
+        return columns.numbers(found, cast("Texts", keys))
     return columns.truths(found, len(keys)) if code == flag.CODE else columns.objects(found, len(keys))
 
 
-def _scan(backend: Backend, items: Iterator[Item], type: str, code: bytes, rows: int) -> Iterator[Columns]:
+def scan_items(backend: Backend, prefix: str, code: bytes, rows: int) -> Iterator[Columns]:
+    """Columns of the objects of one type, from the listing of all."""
     from crdtsync.datatypes import columns
 
-    def gathered() -> Columns:
+    type = TYPES[code].name
+    found = (item for item in backend.items(prefix) if item.type == type)
+    while page := list(islice(found, rows)):
         keys = columns.keys_of([item.key for item in page])
         try:
-            return columns.Columns(keys, column_of(code, (item.value for item in page), keys))
+            values = column_of(code, (item.value for item in page), keys)
         except CrdtsyncError as error:
             raise backend.refused(error) from None
-
-    page: list[Item] = []
-    for item in items:
-        if item.type == type:
-            page.append(item)
-            if len(page) == rows:
-                yield gathered()
-                page = []
-    if page:
-        yield gathered()
+        yield columns.Columns(keys, values)

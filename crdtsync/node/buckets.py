@@ -7,7 +7,7 @@ everything else is told once, in order.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
@@ -17,16 +17,16 @@ from crdtsync.datatypes.keys import Place
 from crdtsync.datatypes.registry import DELETE, TYPES, everything_under
 from crdtsync.datatypes.rows import Row
 from crdtsync.datatypes.txn import SLICE, Txn, Verb, first_live, rows_below
-from crdtsync.errors import CrdtsyncError, InvalidKey
+from crdtsync.errors import CounterOverflow, CrdtsyncError, InvalidKey
 from crdtsync.handles import Backend, Item, Objects
 from crdtsync.handles.batches import CURRENT, BatchScope, Operation
-from crdtsync.handles.bulk import BulkCalls, column_of, write_each
+from crdtsync.handles.bulk import BulkCalls, column_of, scan_items, write_each
 from crdtsync.kernels import row_dead
 from crdtsync.replication.peers import MEMBER
 from crdtsync.storage import bulk
 
 if TYPE_CHECKING:
-    from crdtsync.datatypes.columns import Arguments, Array, Texts
+    from crdtsync.datatypes.columns import Arguments, Array, Columns, Texts
     from crdtsync.node.watching import Watcher
     from crdtsync.node.writing import Local
     from crdtsync.storage.txn import Txn as StoreTxn
@@ -255,10 +255,11 @@ class Bucket(Objects, BulkCalls):
     def values_of(self, code: bytes, names: Texts) -> Iterator[Any]:
         """The same one by one."""
         if code not in SINGLE:
+            plain = TYPES[code].plain
             for key in names.tolist():
-                yield self.value(keys.top(key, code, self.key_bytes_max))
+                place = keys.top(key, code, self.key_bytes_max)
+                yield plain(self.rows(place), len(place.prefix))
             return
-        value = TYPES[code].value
         for first, last in _slices(len(names)):
             with self._store.lock:
                 bucket = self._local.read(self.name)
@@ -266,7 +267,38 @@ class Bucket(Objects, BulkCalls):
                     images: list[bytes | None] = [None] * (last - first)
                 else:
                     images = bulk.read_images(bucket, code, names.buffers, first, last)
-            yield from (value([] if image is None else [(b"", image)], 0) for image in images)
+            yield from _meanings(code, images)
+
+    def scan_columns(self, prefix: str, code: bytes, rows: int) -> Iterator[Columns]:
+        """All objects of one type, in the order of their keys, so many at a time."""
+        start = self._prefix(prefix)
+        if code in COUNTERS or code in SINGLE:
+            return self._scan(start, code, rows)
+        return scan_items(self, prefix, code, rows)
+
+    def _scan(self, prefix: bytes, code: bytes, rows: int) -> Iterator[Columns]:
+        """Slices of objects of at most a few rows, put together to columns."""
+        from crdtsync.datatypes import columns
+
+        take = bulk.scan_counters if code in COUNTERS else bulk.scan_singles
+        page, after, going_on = columns.Page(), b"", True
+        while going_on:
+            with self._store.lock:
+                bucket = self._local.read(self.name)
+                if bucket is None:
+                    return
+                try:
+                    found, told, after = take(bucket, prefix, after, code, rows - len(page))
+                except CounterOverflow as error:
+                    raise self.refused(error) from None
+            if take is bulk.scan_counters:
+                page.add(found, columns.int64s(told))
+            else:
+                page.add(found, column_of(code, _meanings(code, told), told))
+            going_on = after != b""
+            if len(page) == rows or (len(page) and not going_on):
+                yield page.columns()
+                page = columns.Page()
 
     # -- listing
 
@@ -333,6 +365,12 @@ class Bucket(Objects, BulkCalls):
 
     def __repr__(self) -> str:
         return f"<bucket {self.name!r} of {self._store.node!r}>"
+
+
+def _meanings(code: bytes, images: Iterable[bytes | None]) -> Iterator[Any]:
+    """Values of objects that are one row, or none."""
+    value = TYPES[code].value
+    return (value([] if image is None else [(b"", image)], 0) for image in images)
 
 
 def _slices(count: int) -> Iterator[tuple[int, int]]:

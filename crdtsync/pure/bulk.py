@@ -8,9 +8,9 @@ Rows are looked for in `layers`, dicts of images by row key, the first that has 
 then `below(rowkey)` is asked, or, when that is None, the row is absent.
 
 The kernels that write are given `rows`, `before` and `keys` of a transaction (crdtsync.storage.txn) and put into them
-what its `get` and `put` would, one event for each text from `first` to before `last`, in order.  They give the index of
-the text at which they stopped (-1: none; what had been put stays, the transaction is to be dropped), the number of
-events, and the bytes of the row keys and images put.
+what its `get` and `put` would, one event for each text from `first` to before `last`, in order; but `before` is spared
+what the first layer has, and what is not there.  They give the index of the text at which they stopped (-1: none; the
+transaction is to be dropped), the number of events, and the bytes of the row keys and images put.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from typing import Any
 import msgspec
 
 from crdtsync.pure.operations import cell_add, latest_set, presence_add
-from crdtsync.pure.rows import row_cell_value, row_latest
+from crdtsync.pure.rows import row_cell_value, row_dead, row_latest
 
 Rows = dict[bytes, bytes | None]
 Layers = tuple[Rows, ...]
@@ -192,7 +192,9 @@ def _now(rows: Rows, before: Rows, layers: Layers, below: Below, rowkey: bytes) 
     """As `get` of a transaction."""
     if rowkey in rows:
         return rows[rowkey]
-    image = before[rowkey] = _found(layers, below, rowkey)
+    image = _found(layers, below, rowkey)
+    if image is not None and not (layers and rowkey in layers[0]):
+        before[rowkey] = image
     return image
 
 
@@ -236,3 +238,63 @@ def images_of(
 ) -> list[bytes | None]:
     """Images of objects that are one row."""
     return [_found(layers, below, name + b"\0" + code) for _, name in _texts(offsets, data, first, last)]
+
+
+# ---- listing
+
+
+def cells_gather(
+    rows: list[tuple[bytes, bytes]], code: bytes, most: int, whole: bool
+) -> tuple[bytes, bytes, bytes, int, int]:
+    """Counters of type `code` among rows in order: a column of their keys, and their values (int64).
+
+    At most `most` of them.  The object of the last row may go on beyond the rows, unless they are the `whole`: then it
+    is left out.  Gives (offsets, data, values, number of rows used, index of a counter whose value does not fit or -1).
+    """
+    data, ends, values = bytearray(), [0], array("q")
+    used = 0
+    while used < len(rows) and len(values) < most:
+        end, end_of_name = _object_end(rows, used)
+        if end == len(rows) and not whole:
+            break
+        if rows[used][0][end_of_name + 1 : end_of_name + 2] == code:
+            images = [image for _, image in rows[used:end]]
+            if not all(map(row_dead, images)):
+                total = sum(map(row_cell_value, images))
+                if not -INT_MAX - 1 <= total <= INT_MAX:
+                    return _int64(ends), bytes(data), values.tobytes(), used, len(values)
+                data += rows[used][0][:end_of_name]
+                ends.append(len(data))
+                values.append(total)
+        used = end
+    return _int64(ends), bytes(data), values.tobytes(), used, -1
+
+
+def _object_end(rows: list[tuple[bytes, bytes]], start: int) -> tuple[int, int]:
+    """Where the rows of the object end that begins at `start`, and where its name does."""
+    name = rows[start][0].index(0)
+    prefix = rows[start][0][: name + 2]
+    end = start + 1
+    while end < len(rows) and rows[end][0].startswith(prefix):
+        end += 1
+    return end, name
+
+
+def singles_gather(
+    rows: list[tuple[bytes, bytes]], code: bytes, most: int
+) -> tuple[bytes, bytes, list[bytes], int]:
+    """Objects of type `code` that are one row, among rows in order: a column of their keys, and their images.
+
+    At most `most` of them, live ones.  Gives (offsets, data, images, number of rows used).
+    """
+    data, ends, images = bytearray(), [0], list[bytes]()
+    tail = b"\0" + code
+    for used, (rowkey, image) in enumerate(rows):
+        if len(images) == most:
+            return _int64(ends), bytes(data), images, used
+        name = rowkey.index(0)
+        if rowkey[name:] == tail and not row_dead(image):
+            data += rowkey[:name]
+            ends.append(len(data))
+            images.append(image)
+    return _int64(ends), bytes(data), images, len(rows)

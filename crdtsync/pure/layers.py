@@ -20,7 +20,7 @@ def layer_find(bucket: Any, keys: list[bytes]) -> Images:
 
 
 def layer_put(layer: LayerState, keys: list[bytes], images: Images, before: Images) -> None:
-    """Take in rows: images (None: collected), and what each row was until now."""
+    """Take in rows: images (None: collected), and what each row was until now; None will do for what the layer has."""
     if not len(keys) == len(images) == len(before):
         raise ValueError("lists differ in length")
     mine, origin, pending = layer.rows, layer.origin, layer.pending
@@ -30,7 +30,7 @@ def layer_put(layer: LayerState, keys: list[bytes], images: Images, before: Imag
             if old is not None:
                 origin[key] = old
         if pending is not None and key not in pending:
-            pending[key] = old
+            pending[key] = mine.get(key, old)
         mine[key] = image
 
 

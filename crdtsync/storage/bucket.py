@@ -133,11 +133,11 @@ class Bucket(BucketState):
 
     def _slice(self, start: bytes, stop: bytes | None, limit: int, skip: bool) -> tuple[list[Row], bytes | None]:
         """Rows of all layers up to a horizon; None: there are no more."""
-        found: list[tuple[bytes, bytes]] = []
-        merged: dict[bytes, bytes | None] = {}
+        found: list[Row] = []
+        layered: list[list[tuple[bytes, bytes | None]]] = []
         ends: list[bytes] = []
         if self.table_dirty:
-            found = list(islice(read_rows(self._snapshot(), self.number, start, stop, self.set_aside), limit))
+            found = list(islice(read_rows(self._snapshot(), self.number, start, stop, self.set_aside, limit), limit))
             if len(found) == limit:
                 ends.append(found[-1][0])
         for layer in (self.frozen, self.active):
@@ -145,19 +145,23 @@ class Bucket(BucketState):
                 keys = list(islice(layer.keys(start, stop), limit))
                 if len(keys) == limit:
                     ends.append(keys[-1])
-                merged.update([(key, layer.rows[key]) for key in keys])
+                if keys:
+                    layered.append(list(zip(keys, map(layer.rows.__getitem__, keys), strict=True)))
         horizon = min(ends) if ends else None
         if self.damaged and not skip:
             self._refuse_damaged(start, horizon or stop)
-        if not merged:
+        if not layered:
             return found, horizon
-        merged = {**dict(found), **merged}
-        rows = [
+        if found or len(layered) > 1:
+            merged: dict[bytes, bytes | None] = dict(found)
+            for rows_of_layer in layered:
+                merged.update(rows_of_layer)
+            layered = [[(key, merged[key]) for key in sorted(merged)]]
+        return [
             (key, image)
-            for key, image in sorted(merged.items())
+            for key, image in layered[0]
             if image is not None and (horizon is None or key <= horizon)
-        ]
-        return rows, horizon
+        ], horizon
 
     def _refuse_damaged(self, start: bytes, last: bytes | None) -> None:
         for rowkey in self.damaged.values():

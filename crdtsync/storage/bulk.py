@@ -13,18 +13,21 @@ from crdtsync.kernels import (
     BY_GROWTH,
     BY_STEP,
     BY_VALUE,
+    cells_gather,
     cells_step,
     cells_sum,
     images_of,
     latests_set,
     presences_add,
     row_cell_value,
+    singles_gather,
 )
 from crdtsync.storage.bucket import Bucket
 from crdtsync.storage.txn import Txn
 
 SLICE = 4096  # rows that a kernel handles in one go, without the GIL being offered: about 2 ms
 ROW_BYTES = 16  # lengths and actor table entries that a row takes in a part, beyond key and image
+SCAN_SLICE = 4096  # rows that a scan reads under one hold of the lock: about 5 ms
 PROBED_MAX = 16  # actors of a bucket up to which a counter's cells are looked for one by one, and not in order
 KERNELS: dict[int, Callable[..., tuple[int, int, int]]] = {
     BY_GROWTH: cells_step,
@@ -33,6 +36,7 @@ KERNELS: dict[int, Callable[..., tuple[int, int, int]]] = {
     BY_VALUE: latests_set,
 }
 Buffers = tuple[Any, ...]
+Slice = tuple[tuple[bytes, bytes], Any, bytes]  # column of keys, what goes with them, row key to go on after (b"": end)
 
 
 def write_columns(txn: Txn, way: int, code: bytes, names: Buffers, arguments: Buffers, bytes_max: int) -> None:
@@ -89,3 +93,33 @@ def read_images(bucket: Bucket, code: bytes, names: Buffers, first: int, last: i
     """Images of objects that are one row.  Raises RowDamaged."""
     layers, below = bucket.layers()
     return images_of(layers, below, code, names[0], names[1], first, last)
+
+
+def scan_counters(bucket: Bucket, prefix: bytes, after: bytes, code: bytes, most: int) -> Slice:
+    """Up to `most` counters of one state, as of beyond the row key `after`, with their values (int64).
+
+    Raises RowDamaged, and CounterOverflow for a value that does not fit in 64 bits.
+    """
+    limit = min(most, SCAN_SLICE) + 1
+    while True:
+        rows = bucket.scan(prefix, after, limit)
+        whole = len(rows) < limit
+        offsets, data, values, used, bad = cells_gather(rows, code, most, whole)
+        if bad >= 0:
+            name = rows[used][0][: rows[used][0].index(0)].decode()
+            raise CounterOverflow(
+                f"The value of the counter {name!r} does not fit in 64 bits.", hint="Read it by its handle."
+            )
+        if whole and used == len(rows):
+            return (offsets, data), values, b""
+        if used:
+            return (offsets, data), values, rows[used - 1][0]
+        limit *= 4  # a counter of more cells than that
+
+
+def scan_singles(bucket: Bucket, prefix: bytes, after: bytes, code: bytes, most: int) -> Slice:
+    """Up to `most` objects that are one row, of one state, with their images.  Raises RowDamaged."""
+    limit = min(most, SCAN_SLICE) + 1
+    rows = bucket.scan(prefix, after, limit)
+    offsets, data, images, used = singles_gather(rows, code, most)
+    return (offsets, data), images, b"" if used == len(rows) < limit else rows[used - 1][0]

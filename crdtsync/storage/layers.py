@@ -36,8 +36,8 @@ class Layer(LayerState):
         self._ragged: set[int] = set()  # actors whose log is not in the order of seq
 
     def put(self, rows: dict[bytes, bytes | None], before: dict[bytes, bytes | None]) -> None:
-        """Take rows in; `before` holds what each was until now."""
-        layer_put(self, list(rows), list(rows.values()), [before[key] for key in rows])
+        """Take rows in; `before` holds what each was until now, unless the layer has it or it was nothing."""
+        layer_put(self, list(rows), list(rows.values()), list(map(before.get, rows)))
 
     def take_in(self, keys: list[bytes], images: list[bytes | None], before: list[bytes | None]) -> None:
         """Take in rows that came from elsewhere.  Their events come into the log when somebody asks for it."""

@@ -106,17 +106,19 @@ def read_row(snapshot: Snapshot, bucket: int, rowkey: bytes, damage: Damage) -> 
     return row[1]
 
 
-def read_rows(snapshot: Snapshot, bucket: int, start: bytes, stop: bytes | None, damage: Damage) -> Iterator[Row]:
+def read_rows(
+    snapshot: Snapshot, bucket: int, start: bytes, stop: bytes | None, damage: Damage, wanted: int = AT_ONCE
+) -> Iterator[Row]:
     """Rows with start <= row key < stop in the order of row keys; damaged ones are reported and left out.
 
     Keys up to 490 bytes come in order by themselves.  Longer ones are read in groups that share their first 491 bytes,
-    and are brought into order here.
+    and are brought into order here.  Who has not `wanted` as many does not pay for a whole slice.
     """
     head = NUMBER.pack(bucket)
     first = head + start[:STEM]
     last = NUMBER.pack(bucket + 1) if stop is None else head + stop if len(stop) < STEM else after(head + stop[:STEM])
     pairs = snapshot.range(ROWS, first, last)
-    while some := list(islice(pairs, AT_ONCE)):
+    while some := list(islice(pairs, min(wanted, AT_ONCE))):
         rows: list[Row] = []
         done = table_read(some, PREFIX + STEM, rows)
         yield from rows

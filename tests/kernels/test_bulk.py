@@ -14,7 +14,9 @@ from hypothesis import strategies as st
 from crdtsync.datatypes import values
 from crdtsync.datatypes.keys import check_name
 from crdtsync.errors import CrdtsyncError
-from tests.laws import BULK, implementations, outcome
+from crdtsync.kernels import row_cell_value, row_dead
+from tests.kernels.golden import images as golden_images
+from tests.laws import BULK, implementations, load, outcome
 
 MOST = 2**63 - 1
 PARTS = {"pure": "crdtsync.pure.bulk", "native": "crdtsync._native"}
@@ -104,7 +106,8 @@ class Changed:
     def run(self, module: Any, name: str, code: bytes, seq: int, names: list[bytes], *given: Any) -> Any:
         args = (self.rows, self.before, self.keys, self.layers, self.asked, code, 3, seq)
         done = outcome(getattr(module, name), *args, *column(names), 0, len(names), *given)
-        return done, self.rows, self.before, self.keys
+        put = {key: image for key, image in self.rows.items() if image is not None}  # one may have got no further
+        return done, put, self.before, self.keys
 
 
 def both(name: str, code: bytes, names: list[bytes], *given: Any) -> Any:
@@ -127,7 +130,8 @@ def test_cells(names: list[bytes], data: st.DataObject) -> None:
     first, _ = both("cells_step", b"p", names, steps)
     (kind, (stopped, events, size)), rows, before, keys = first
     assert (kind, events) == ("tuple", len(keys))
-    assert set(before) >= set(rows) == set(keys)
+    assert before == {}, "there was nothing"
+    assert set(rows) == set(keys)
     if stopped < 0:
         assert size >= sum(len(key) + len(image) for key, image in rows.items())
         assert events == sum(step != 0 for step in steps)
@@ -176,3 +180,47 @@ def test_columns_that_contradict_themselves_are_refused(module: Any) -> None:
         module.cells_sum((), None, b"p", [3], ends, data, 0, 2, array("q", [1]))
     with pytest.raises((TypeError, ValueError, BufferError)):
         module.cells_sum((), None, b"p", [3], ends, data, 0, 2, bytes(16))
+
+
+IMAGES = golden_images(load("pure"))
+BY_KIND = {kind: [image for image in IMAGES.values() if image[0] == kind] for kind in range(4)}
+
+
+@st.composite
+def listings(draw: st.DrawFn) -> list[tuple[bytes, bytes]]:
+    """Rows in order, of some objects of every type under a few names, among them maps."""
+    rows: dict[bytes, bytes] = {}
+    for _ in range(draw(st.integers(0, 8))):
+        name = draw(st.sampled_from([b"a", b"b", "ж".encode()]))
+        code = draw(st.sampled_from([b"p", b"g", b"l", b"f", b"o"]))
+        inner = draw(st.sampled_from([b"", b"", b"mfield\0"]))
+        kind = {b"p": 3, b"g": 3, b"l": 2}.get(code, 0)
+        tail = {3: bytes((0, 0, 0, draw(st.integers(0, 3)))), 0: b"x" if code == b"o" else b""}.get(kind, b"")
+        rows[name + b"\0" + inner + code + tail] = draw(st.sampled_from(BY_KIND[kind]))
+    return sorted(rows.items())
+
+
+@given(rows=listings(), most=st.integers(0, 4), whole=st.booleans())
+@settings(max_examples=300, deadline=None)
+def test_listings_are_gathered(rows: list[tuple[bytes, bytes]], most: int, whole: bool) -> None:
+    for code in (b"p", b"g"):
+        offsets, data, found, used, bad = same("cells_gather", rows, code, most, whole)
+        assert len(found) // 8 == len(offsets) // 8 - 1 <= most
+        if most == 4 and whole and bad < 0:
+            assert used == len(rows)
+            wanted = {key[: key.index(0)] for key, image in rows if key[key.index(0) + 1 :][:1] == code}
+            assert set(texts_of(offsets, data)) <= wanted
+            for name, value in zip(texts_of(offsets, data), array("q", found), strict=True):
+                cells = [image for key, image in rows if key.startswith(name + b"\0" + code)]
+                assert value == sum(map(row_cell_value, cells)) and not all(map(row_dead, cells))
+    for code in (b"l", b"f"):
+        offsets, data, images, used = same("singles_gather", rows, code, most)
+        assert len(images) == len(offsets) // 8 - 1 <= most
+        listed = [(key[:-2], image) for key, image in rows[:used] if key[key.index(0) :] == b"\0" + code]
+        assert list(zip(texts_of(offsets, data), images, strict=True)) == [
+            (name, image) for name, image in listed if not row_dead(image)
+        ]
+
+
+def texts_of(offsets: bytes, data: bytes) -> list[bytes]:
+    return [data[start:end] for start, end in pairwise(array("q", offsets))]

@@ -86,3 +86,14 @@ def test_columns_of_unequal_length_are_refused() -> None:
             for call in (way.layer_put, way.layer_note):
                 with pytest.raises(ValueError, match="lists differ in length"):
                     call(empty(way), *columns)
+
+
+def test_what_the_layer_has_need_not_be_told() -> None:
+    for way in WAYS.values():
+        layer = empty(way)
+        way.layer_put(layer, [b"a"], [b"1"], [None])
+        layer.pending = {}
+        way.layer_put(layer, [b"a", b"b"], [b"2", b"3"], [None, b"0"])
+        way.layer_put(layer, [b"a", b"b", b"c"], [b"4", b"5", b"6"], [None, None, None])
+        assert layer.pending == {b"a": b"1", b"b": b"0", b"c": None}
+        assert layer.origin == {b"b": b"0"}

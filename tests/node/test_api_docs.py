@@ -23,7 +23,8 @@ CLASSES = [
 ]  # fmt: skip
 INTERNAL = {
     "start", "settle", "wake", "refused", "write", "run_all", "rows", "slices", "names", "objects", "attach", "detach",
-    "wait_until", "start_watcher", "meaning", "ready", "write_columns", "read_columns", "values_of",
+    "wait_until", "start_watcher", "meaning", "ready", "write_columns", "read_columns", "scan_columns",
+    "values_of",
 }  # the seam below handles, and between parts
 
 
