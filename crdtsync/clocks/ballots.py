@@ -67,7 +67,7 @@ def binding(members: Members, node: str) -> Ballot | None:
 def electable(members: Members, node: str, agrees: Callable[[Ballot], bool] = lambda ballot: True) -> Ballot | None:
     """The proposal that `node` may vote for now, by the list as it stands; of those that it `agrees` with."""
     bound, config = binding(members, node), None
-    for name in sorted(members):
+    for name in sorted(name for name, record in members.items() if record.ballot is not None):
         ballot = proposal(members, name) if name != node else None
         if ballot is None or node == ballot.victim or members[node].ballot == ballot:
             continue
@@ -81,7 +81,8 @@ def electable(members: Members, node: str, agrees: Callable[[Ballot], bool] = la
 
 def absences(members: Members, node: str) -> list[Ballot]:
     """Open proposals of others than `node` to evict somebody because nobody has heard it."""
-    found = [proposal(members, name) for name in sorted(members) if name != node]
+    asking = sorted(name for name, record in members.items() if record.ballot is not None)
+    found = [proposal(members, name) for name in asking if name != node]
     return [ballot for ballot in found if ballot is not None and ballot.absent]
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import cached_property
+from hashlib import blake2b
 from typing import Any
 
 import msgspec
@@ -58,6 +60,30 @@ def join_members(ours: Members, theirs: Iterable[MemberRecord]) -> Members:
         if mine is None or mine.version() < record.version():
             joined[record.node] = record
     return joined
+
+
+class Roster:
+    """A member list that does not change any more, and what is read off it again and again."""
+
+    def __init__(self, members: Members) -> None:
+        self.members = members
+        self.records = tuple(members.values())
+
+    @cached_property
+    def counted(self) -> list[str]:
+        """See `counted`."""
+        return counted(self.members)
+
+    @cached_property
+    def bound(self) -> bool:
+        """Whether anybody has a ballot."""
+        return any(record.ballot is not None for record in self.records)
+
+    @cached_property
+    def digest(self) -> int:
+        """64 bits that two lists share when they hold the same records, and practically only then; never 0."""
+        records = sorted((record.node, record.version()) for record in self.records)
+        return int.from_bytes(blake2b(msgspec.msgpack.encode(records), digest_size=8).digest(), "big") or 1
 
 
 def counted(members: Members) -> list[str]:

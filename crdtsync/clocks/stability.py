@@ -17,7 +17,7 @@ def stable(clocks: list[Clock], actors: Iterable[int]) -> Clock:
     `clocks` holds one announced, synced clock for every member, one's own included; {} for a member not yet heard.
     Without any clock nothing is stable.
     """
-    if not clocks:
+    if not clocks or not all(clocks):  # most often while many members are yet to be heard
         return {}
     lowest = {actor: min(clock.get(actor, 0) for clock in clocks) for actor in actors}
     return {actor: seq for actor, seq in lowest.items() if seq}

@@ -1,6 +1,7 @@
 """Heartbeats: clocks told to every link, as changes; the author's member list always with them; skew and suspicion.
 
-An announcement is what failure detection, lag, pulls and collection live on.  A clock entry stands for itself, so a
+An announcement is what failure detection, lag, pulls and collection live on.  Its author's member list is left out
+where the far end has announced a list of the same digest.  A clock entry stands for itself, so a
 lost change leaves the receiver with less than the truth, never more, and every WHOLE_EVERY-th announcement is whole.
 Announcements of others are passed on, with their author's member list, so that a partial mesh can collect, too.
 """
@@ -11,8 +12,8 @@ from collections.abc import Callable, Iterable
 
 import msgspec
 
-from crdtsync.clocks.members import MEMBER, MemberRecord, counted
-from crdtsync.clocks.vector import join, missing
+from crdtsync.clocks.members import MEMBER, MemberRecord
+from crdtsync.clocks.vector import covers, join, missing
 from crdtsync.errors import BadRecord
 from crdtsync.replication import peers as states
 from crdtsync.replication.core import Core, log
@@ -24,7 +25,8 @@ from crdtsync.replication.sessions import Sessions
 
 WHOLE_EVERY = 16  # announcements on a link of which one is whole
 PASS_ON_EVERY = 4  # heartbeats between rounds of passing on, where everybody is linked to everybody
-AUTHORS_MAX = 64  # announcements of others passed on to one peer in one round
+AUTHORS_MAX = 64  # announcements of others passed on to one peer in one round,
+ENTRIES_MAX = 512  # and entries of their clocks after which no more follow
 
 NOTHING: tuple[Clock, Clock] = ({}, {})
 Clocks = dict[str, tuple[Clock, Clock]]  # bucket -> (everything held, what is on disk)
@@ -62,10 +64,11 @@ class Announcer:
         link.told.update(told)
         link.announcements += 1
         self.seq += 1
-        out = core.state in (states.JOINING, states.STARTING_OVER)
+        out, roster = core.state in (states.JOINING, states.STARTING_OVER), core.replica.roster()
         announce = Announce(
             node=store.node, start=store.start, actor=store.actor(), wall_ms=core.wall_ms, seq=self.seq,
-            members=() if out else tuple(store.members().values()), buckets=changes,
+            members=() if out else core.list_to(link, roster.records, roster.digest),
+            members_digest=0 if out else roster.digest, buckets=changes,
         )  # fmt: skip
         core.counters["announcements"] += 1
         core.send(link, announce)
@@ -95,6 +98,9 @@ class Announcer:
         """An announcement, from its author or passed on."""
         core, direct = self.core, announce.node == peer.node
         fault = self._impossible(announce, core.peers.get(announce.node))
+        records = core.list_from(announce.members, announce.members_digest)
+        if records:
+            announce = msgspec.structs.replace(announce, members=records)
         if announce.node == core.store.node:
             core.counters["self_addressed"] += 1
         elif fault and direct:
@@ -134,9 +140,11 @@ class Announcer:
         peer.word = max(peer.word, (announce.start, announce.seq))
         peer.detector.heartbeat(core.now)
         self._skew(peer, announce.wall_ms)
-        if any(record.node == peer.node and record.state == MEMBER for record in announce.members):
+        link.members_digest = announce.members_digest
+        own = self._author_in(announce)
+        if own is not None and own.state == MEMBER:
             peer.state = states.MEMBER  # it was getting in when the link began
-        elif not announce.members:
+        elif not announce.members and not announce.members_digest:
             peer.state = link.greeted  # it still is: an announcement from before it was out came late
         if not core.whole():
             self._told_to_joiner(peer, announce)
@@ -152,11 +160,12 @@ class Announcer:
 
     def _told_to_joiner(self, peer: Peer, announce: Announce) -> None:
         """A joiner notes clocks and member lists, and counts nothing."""
-        peer.announced, peer.last_announce = True, announce
-        self.sessions.dialer.hint(record.address for record in announce.members if record.state == MEMBER)
-        self.told_to_joiner(announce.node, announce.members)
-        for clocks in announce.buckets:
-            peer.told(clocks)
+        peer.announced = True
+        if _listed(announce):
+            peer.last_announce = announce
+            self.sessions.dialer.hint(record.address for record in announce.members if record.state == MEMBER)
+            self.told_to_joiner(announce.node, announce.members)
+        self._note(peer, announce)
         peer.uncounted.clear()
 
     def joined(self) -> None:
@@ -181,32 +190,57 @@ class Announcer:
             if (announce.start, announce.seq) > author.word:
                 author.word, author.heard_of = (announce.start, announce.seq), core.now
             author.actor = announce.actor
-            self._count(author, link, announce)
+            if announce.buckets:
+                self._count(author, link, announce)
+            else:  # a mere word of it (`pass_word`), with a list that may be older
+                self.membership.merge(announce.members, link, author=announce.node)
 
     def _count(self, author: Peer, link: Link, announce: Announce) -> None:
-        """Merge the author's member list, then its clocks."""
-        core = self.core
-        own = next((record for record in announce.members if record.node == author.node), None)
+        """Merge the author's member list, then its clocks.
+
+        RULE: a list that was left out, since its digest was that of a list held here, and is so no more, comes with one
+        of the next announcements: until then the clocks do not count.
+        """
+        core, listed = self.core, _listed(announce)
+        own = self._author_in(announce)
         if own is not None and own.epoch > author.epoch:
             author.epoch = own.epoch
-        self.membership.merge(announce.members, link, author=announce.node)
+        if listed:
+            self.membership.merge(announce.members, link, author=announce.node)
+        else:
+            core.counters["announcements_unlisted"] += 1
         if core.is_out(author.node, own.epoch if own is not None else author.epoch):
             return
-        author.last_announce = announce
-        for clocks in announce.buckets:
-            author.told(clocks)
+        if listed and (announce.start, announce.seq) >= author.list_as_of:
+            author.last_announce, author.list_as_of = announce, (announce.start, announce.seq)
+        self._note(author, announce)
         for bucket in list(author.uncounted):
             self.count(author, bucket)
 
+    def _author_in(self, announce: Announce) -> MemberRecord | None:
+        """The author's record in its own list."""
+        roster = self.core.replica.roster()
+        if announce.members is roster.records:
+            return roster.members.get(announce.node)
+        return next((record for record in announce.members if record.node == announce.node), None)
+
+    def _note(self, author: Peer, announce: Announce) -> None:
+        """Note the clocks of an announcement."""
+        if announce.buckets:
+            author.clocks_as_of = max(author.clocks_as_of, (announce.start, announce.seq))
+        for clocks in announce.buckets:
+            author.told(clocks)
+
     def count(self, author: Peer, bucket: str) -> None:
-        """Count what an author has on disk, if I hold all of it by now."""
-        if self.core.replica.hear(bucket, author.node, author.synced.get(bucket, {})):
+        """Count what an author has on disk, if I know its list as of then and hold all of it by now."""
+        if author.listed() and self.core.replica.hear(bucket, author.node, author.synced.get(bucket, {})):
             author.uncounted.discard(bucket)
 
     def moved(self, bucket: str) -> None:
         """My clock has moved: announcements that waited for it may count now."""
+        clock = self.core.store.clock(bucket)
         for author in self.core.peers.values():
-            if bucket in author.uncounted:
+            if bucket in author.uncounted and covers(clock, author.synced.get(bucket, {})):
                 self.count(author, bucket)
 
     def _skew(self, peer: Peer, wall_ms: int) -> None:
@@ -226,15 +260,19 @@ class Announcer:
     def _pass_on(self) -> None:
         """Tell peers what others have announced since they were last told."""
         core = self.core
-        names = counted(core.store.members())
+        names = core.replica.roster().counted
         partners = core.partners()
         if not core.full_mesh():
             partners = core.some(partners, core.settings.fan_out)
-        authors = [core.peers[name] for name in names if name in core.peers and core.peers[name].last_announce]
+        known = (core.peers[name] for name in names if name in core.peers)
+        authors = [author for author in known if author.last_announce is not None and author.listed()]
         for peer in partners:
             if peer.link is not None:
+                entries = 0
                 for author in core.some((one for one in authors if one is not peer), AUTHORS_MAX):
-                    self._pass_on_to(peer.link, author)
+                    entries += self._pass_on_to(peer.link, author)
+                    if entries >= ENTRIES_MAX:
+                        break
 
     def pass_word(self, link: Link, author: Peer) -> None:
         """Tell that an author has been heard, whether or not its clocks are news."""
@@ -242,23 +280,27 @@ class Announcer:
         if last is not None:
             self.core.counters["announcements_passed_on"] += 1
             seq = author.word[1] if author.word[0] == last.start else last.seq
-            self.core.send(link, msgspec.structs.replace(last, seq=seq, reply_to_ms=0, buckets=()))
+            members = self.core.list_to(link, last.members, last.members_digest)
+            self.core.send(link, msgspec.structs.replace(last, seq=seq, reply_to_ms=0, members=members, buckets=()))
 
-    def _pass_on_to(self, link: Link, author: Peer) -> None:
+    def _pass_on_to(self, link: Link, author: Peer) -> int:
+        """Tell what an author has announced since this link was last told of it: so many entries of clocks."""
         told = link.passed_on.setdefault((author.node, author.start_heard()), {})
         news = {bucket: missing(told.get(bucket, {}), synced) for bucket, synced in author.synced.items()}
         changes = tuple(BucketClocks(b, synced, synced, whole=False) for b, synced in news.items() if synced)
         last = author.last_announce
         if not changes or last is None:
-            return
+            return 0
         for clocks in changes:
             told[clocks.bucket] = join(told.get(clocks.bucket, {}), clocks.synced)
         self.core.counters["announcements_passed_on"] += 1
         announce = Announce(
             node=last.node, start=last.start, actor=last.actor, wall_ms=last.wall_ms, seq=last.seq,
-            members=last.members, buckets=changes,
+            members=self.core.list_to(link, last.members, last.members_digest), members_digest=last.members_digest,
+            buckets=changes,
         )  # fmt: skip
         self.core.send(link, announce)
+        return sum(len(clocks.synced) for clocks in changes)
 
     # -- time
     def due(self) -> float:
@@ -284,3 +326,8 @@ class Announcer:
             if self.core.phi(peer) >= self.core.settings.suspect_phi and peer.link is not None:
                 self.core.counters["peers_suspected"] += 1
                 self.sessions.drop(peer.link, "silent")
+
+
+def _listed(announce: Announce) -> bool:
+    """Whether its author's list is in it; one without a digest is from before digests, or from who is not in."""
+    return bool(announce.members) or not announce.members_digest

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from crdtsync.clocks.hybrid import stamp_of_ms
-from crdtsync.clocks.members import counted
 from crdtsync.clocks.vector import covers
 from crdtsync.replication import peers as states
 from crdtsync.replication.core import Core
@@ -49,7 +48,7 @@ class Collection:
         """Who has not yet said that it holds what I have on my disk, and since when."""
         core = self.core
         synced, announced = core.store.synced_clock(bucket), core.replica.announced.get(bucket, {})
-        for name in counted(core.store.members()):
+        for name in core.replica.roster().counted:
             if name == core.store.node or covers(announced.get(name, {}), synced):
                 self.since.pop((bucket, name), None)
             else:

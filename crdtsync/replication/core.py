@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Any, Protocol
 
-from crdtsync.clocks.members import EVICTED, JOINING, MEMBER, MemberRecord, counted
+from crdtsync.clocks.members import EVICTED, JOINING, MEMBER, MemberRecord
 from crdtsync.config import Config
 from crdtsync.errors import CrdtsyncError
 from crdtsync.replication import peers as states
@@ -20,6 +20,7 @@ from crdtsync.replication.replica import Replica
 
 log = logging.getLogger("crdtsync.replication")
 NEVER = float("inf")
+Records = tuple[MemberRecord, ...]
 
 
 class Random(Protocol):
@@ -91,7 +92,7 @@ class Core:
         return record is not None and (epoch < record.epoch or (epoch == record.epoch and record.state == EVICTED))
 
     def members_counted(self) -> int:
-        return max(len(counted(self.store.members())), 1)
+        return max(len(self.replica.roster().counted), 1)
 
     def full_mesh(self) -> bool:
         return self.members_counted() <= self.settings.full_mesh_max
@@ -131,6 +132,18 @@ class Core:
         """Members that a ready link leads to and that are not suspected."""
         limit = self.settings.suspect_phi
         return [peer.node for peer in self.partners() if self.phi(peer) < limit]
+
+    # -- member lists by their digests
+    def list_to(self, link: Link, records: Records, digest: int) -> Records:
+        """A list to be told: nothing of it when the far end has announced the same one."""
+        return () if digest and link.members_digest == digest else records
+
+    def list_from(self, records: Records, digest: int) -> Records | None:
+        """A list as it was told: when by its digest alone, the one held here; None if that is another."""
+        if records or not digest:
+            return records
+        roster = self.replica.roster()
+        return roster.records if roster.digest == digest else None
 
     # -- chance
     def jitter(self, seconds: float) -> float:

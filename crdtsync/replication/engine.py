@@ -315,9 +315,12 @@ class Engine:
 
     def _heard_with(self, part: m.Part, peer: Peer, link: Link) -> None:
         """The announcement that a transfer brings with its claim; it counts like any other."""
-        self.membership.merge(part.members, link)
+        records = self.core.list_from(part.members, part.members_digest)
+        if records is None:
+            return
+        self.membership.merge(records, link)
         if link.state == states.READY:
-            self.core.replica.hear(part.bucket, peer.node, part.synced, part.members)
+            self.core.replica.hear(part.bucket, peer.node, part.synced, records)
             self.announcer.moved(part.bucket)
 
     def _credit(self, link: Link, peer: Peer, credit: m.Credit) -> None:

@@ -125,6 +125,8 @@ class Eviction:
 
     def _vote(self, members: Members) -> None:
         core = self.core
+        if not core.replica.roster().bound:
+            return
         ballot = electable(members, core.store.node, self.agrees)
         # RULE: only who could let others in votes: of who is left, more than half can be started over from.
         if ballot is None or not all(core.replica.serves(bucket) for bucket in core.store.buckets()):

@@ -3,6 +3,8 @@
 Up to `full_mesh_max` members everybody pushes what it wrote to everybody, and takes for granted that the others do the
 same: events received by push are believed to be everywhere, until a peer turns out to lack them.  Above that a writer
 pushes to `fan_out` members by chance, whoever moved forward tells `fan_out` others its clock, and who is behind pulls.
+There a push takes nothing along that others wrote: several would bring the same, so a peer that lacks that is told, and
+pulls.  Telling and pulling again wait a moment for more: what they cost grows with the members, not with the news.
 
 Nothing is sent to whom it is known to be at: `Peer.believed` is the clock that a peer has or will have once everything
 on its way arrives.  A push that arrives before its base is parked for a moment, since the base is mostly on its way.
@@ -14,7 +16,7 @@ from collections.abc import Callable, Iterable
 
 import msgspec
 
-from crdtsync.clocks.vector import covers
+from crdtsync.clocks.vector import covers, missing
 from crdtsync.datatypes.rows import NO_ROWS
 from crdtsync.replication import replica as verdicts
 from crdtsync.replication.core import NEVER, Core
@@ -27,6 +29,8 @@ from crdtsync.replication.transfers import UNSURE, Asked, Transfers
 GRACE_MESH = 0.02  # s that a push may take to arrive before its events are pulled: in a mesh it is on its way
 GRACE_FAN_OUT = 0.002  # s: in a large cluster most news comes by pull
 PUSH_TIMEOUT = 3.0  # s without an answer after which a push counts as lost
+PACE = 0.25  # of pull_interval: between two pulls of a bucket, and two rounds of telling, in clusters of
+PACED = 100  # members and more; in smaller ones in proportion, and none where everybody pushes to everybody
 BULK_PAUSE = 0.5  # s that a peer which should pull is not tried with a push again
 
 
@@ -40,7 +44,8 @@ class Gossip:
         self.behind: dict[str, tuple[float, str]] = {}  # bucket -> when to pull, from whom
         self.parked = Parking(core.settings.parked_bytes_max)
         self.news: dict[str, str] = {}  # bucket -> whom it came from: to be told to others
-        self.tell_at = NEVER
+        self.tell_at, self.last_told = NEVER, float("-inf")
+        self.pulled_at: dict[str, float] = {}  # bucket -> when it was last pulled
         self.pull_at = core.now + core.jitter(core.settings.pull_interval)
         self.on_below_floor: Callable[[str, Peer], None] = lambda bucket, peer: None
         self.on_moved: Callable[[str], None] = lambda bucket: None
@@ -73,13 +78,21 @@ class Gossip:
             believed = peer.believed.get(bucket, {})
             if covers(believed, clock) or not self._may_push(peer, bucket):
                 continue
+            if not core.full_mesh() and self._more_than_own(believed, clock):
+                self._tell_later(bucket, core.store.node)
+                continue
             part = next((part for base, part in made if base == believed), NO_PART)
             if part is NO_PART:
                 part = core.replica.push(bucket, believed, core.next_transfer())
                 if part is not None:  # heartbeats announce; a push is as small as can be
-                    part = msgspec.structs.replace(part, members=(), synced={})
+                    part = msgspec.structs.replace(part, members=(), members_digest=0, synced={})
                 made.append((believed, part))
             self._push_to(peer, bucket, part)
+
+    def _more_than_own(self, believed: Clock, clock: Clock) -> bool:
+        """Whether a peer lacks events of others, too."""
+        own = self.core.store.actor()
+        return any(actor != own for actor in missing(believed, clock))
 
     def _targets(self) -> list[Peer]:
         ready = [peer for peer in self.core.partners() if peer.announced]
@@ -195,7 +208,7 @@ class Gossip:
             if peer is source:
                 continue
             if not (by_push and mesh):
-                self._tell_later(bucket, source)
+                self._tell_later(bucket, source.node)
             elif peer.unsure_until > core.now:
                 self.local([bucket])
             else:
@@ -204,13 +217,13 @@ class Gossip:
         self._unpark(bucket)
         self.look(bucket)
 
-    def _tell_later(self, bucket: str, source: Peer) -> None:
-        self.news.setdefault(bucket, source.node)
+    def _tell_later(self, bucket: str, source: str) -> None:
+        self.news.setdefault(bucket, source)
         if self.tell_at == NEVER:
-            self.tell_at = self.core.now + self.core.settings.push_delay
+            self.tell_at = max(self.core.now + self.core.settings.push_delay, self.last_told + self._pace())
 
     def _tell(self) -> None:
-        self.tell_at = NEVER
+        self.tell_at, self.last_told = NEVER, self.core.now
         news, self.news = self.news, {}
         for bucket, source in news.items():
             clock = self.core.store.clock(bucket)
@@ -223,6 +236,10 @@ class Gossip:
                     self.announce_to.append((peer.link, bucket))
 
     # -- pulling
+    def _pace(self) -> float:
+        core = self.core
+        return 0.0 if core.full_mesh() else PACE * core.settings.pull_interval * min(1, core.members_counted() / PACED)
+
     def _grace(self) -> float:
         return self.core.jitter(GRACE_MESH if self.core.full_mesh() else GRACE_FAN_OUT)
 
@@ -233,7 +250,7 @@ class Gossip:
 
     def seek(self, bucket: str, peer: Peer, delay: float) -> None:
         """Pull a bucket from `peer` in a while, unless somebody brings it before."""
-        due = self.core.now + delay
+        due = max(self.core.now + delay, self.pulled_at.get(bucket, float("-inf")) + self._pace())
         if bucket not in self.behind or due < self.behind[bucket][0]:
             self.behind[bucket] = (due, peer.node)
 
@@ -262,6 +279,7 @@ class Gossip:
         peers = [peer for peer in [*ahead, *parked] if peer.link is not None]
         for peer in sorted(peers, key=lambda peer: peer.node != node):
             if self.transfers.pull(bucket, peer):
+                self.pulled_at[bucket] = core.now
                 return
         held = [peer.hold[bucket] for peer in peers if bucket in peer.hold]
         if held:

@@ -52,6 +52,11 @@ class Membership:
         if not core.whole():
             return
         mine, before = core.me(), core.store.members()
+        if records is core.replica.roster().records:  # the list held here
+            if author:
+                self.on_list(author, records)
+                self.on_change()
+            return
         names = {record.node for record in records} | set(before)
         if len(names) > core.settings.members_max:
             raise BadRecord(f"A list that brings the members to {len(names)}.")

@@ -35,6 +35,7 @@ class Hello(Message, frozen=True):
     settings: dict[str, int] = {}  # ClusterSettings, by name
     wall_ms: int = 0  # sender's wall clock
     members: tuple[MemberRecord, ...] = ()
+    members_digest: int = 0  # of the sender's list, see clocks/members.py; 0: none told
 
 
 class Refuse(Message, frozen=True):
@@ -64,7 +65,8 @@ class Announce(Message, frozen=True):
     wall_ms: int
     seq: int  # grows per start; an older announcement than one already heard is dropped
     reply_to_ms: int = 0
-    members: tuple[MemberRecord, ...] = ()  # the author's list, always
+    members: tuple[MemberRecord, ...] = ()  # the author's list; left out to who has announced a list of that digest
+    members_digest: int = 0  # of the author's list, see clocks/members.py; 0: none told
     buckets: tuple[BucketClocks, ...] = ()
 
 
@@ -115,7 +117,8 @@ class Part(Message, frozen=True):
     floor: Clock = {}  # last part only; of a scan every part
     stamp_floor: int = 0  # last part only
     synced: Clock = {}  # sender's announcement, last part only
-    members: tuple[MemberRecord, ...] = ()  # last part only
+    members: tuple[MemberRecord, ...] = ()  # last part only; left out as in an announcement
+    members_digest: int = 0  # last part of a pull only
     scan: bool = False  # a part of a long transfer: rows come in key order, the claim comes by a later plain transfer
     scan_clock: Clock = {}  # T0, in every part of a scan
     scan_next: bytes = b""  # where the scan goes on after this part

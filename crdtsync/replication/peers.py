@@ -62,6 +62,7 @@ class Link:
         self.passed_on: dict[tuple[str, int], dict[str, Clock]] = {}  # author, start -> bucket -> clock passed on
         self.pulled: dict[str, int] = {}  # bucket -> latest transfer that the far end has asked for
         self.announcements = 0
+        self.members_digest = 0  # of the list that the far end has announced last; 0: none, or it cannot tell
         self.greeted = ""  # what the far end's Hello said of itself
 
     def become(self, state: str) -> None:
@@ -82,6 +83,7 @@ class Peer:
         self.skew_ms = 0
         self.skews: deque[int] = deque(maxlen=SKEW_SAMPLES)  # ms that its clock seemed to be ahead, lately
         self.last_announce: Announce | None = None  # to be passed on: its identity and member list
+        self.clocks_as_of = self.list_as_of = (0, 0)  # start and seq of its latest clocks, and of its latest list
         self.synced: dict[str, Clock] = {}  # what it has announced as being on its disk
         self.uncounted: set[str] = set()  # buckets whose announcement I could not count yet
         self.clock: dict[str, Clock] = {}  # what it is known to hold
@@ -106,8 +108,13 @@ class Peer:
     def forget(self, now: float) -> None:
         """It has come back in a later life, or started over: it may hold less than it said."""
         self.clock, self.synced, self.uncounted, self.last_announce = {}, {}, set(), None
+        self.clocks_as_of = self.list_as_of = (0, 0)
         self.silent = set()
         self.new_session(now)
+
+    def listed(self) -> bool:
+        """Whether its list is known as of its latest clocks: before that, none of them may count."""
+        return self.list_as_of >= self.clocks_as_of
 
     def start_heard(self) -> int:
         """The start that its latest announcement was made in."""

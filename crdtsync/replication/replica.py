@@ -18,7 +18,7 @@ from collections import deque
 from collections.abc import Iterable
 from typing import Any
 
-from crdtsync.clocks.members import EVICTED, MemberRecord, counted
+from crdtsync.clocks.members import EVICTED, MemberRecord, Roster
 from crdtsync.clocks.stability import stable
 from crdtsync.clocks.vector import covers, join
 from crdtsync.config import Config
@@ -107,6 +107,14 @@ class Replica:
         self.frontiers: dict[str, Clock] = {}  # bucket -> what was stable at its last collection
         self.heard: dict[str, int] = {}  # node -> latest start heard from
         self.last_applied = Applied()
+        self._roster = Roster({})
+
+    def roster(self) -> Roster:
+        """The member list as it is now."""
+        members = self.store.members()
+        if members is not self._roster.members:
+            self._roster = Roster(members)
+        return self._roster
 
     # -- sending
     def serves(self, bucket: str) -> bool:
@@ -158,7 +166,8 @@ class Replica:
             "floor": answer.floor,
             "stamp_floor": answer.stamp_floor,
             "synced": answer.synced,
-            "members": tuple(self.store.members().values()),
+            "members": self.roster().records,
+            "members_digest": self.roster().digest,
         }
 
     # -- receiving
@@ -328,7 +337,7 @@ class Replica:
     def stable(self, bucket: str) -> Clock:
         """What every member is known to have on its disk."""
         store, announced = self.store, self.announced.get(bucket, {})
-        names = set(counted(store.members())) | {store.node}
+        names = {*self.roster().counted, store.node}
         synced = store.synced_clock(bucket)
         return stable([synced if name == store.node else announced.get(name, {}) for name in names], synced)
 

@@ -71,7 +71,7 @@ class Sessions:
             node=store.node, cluster=store.cluster(), start=store.start, instance=store.instance, actor=store.actor(),
             address=core.address, state=core.state if out else states.MEMBER, kinds=KINDS,
             settings=msgspec.structs.asdict(core.settings.cluster), wall_ms=core.wall_ms,
-            members=tuple(store.members().values()),
+            members=core.replica.roster().records, members_digest=0 if out else core.replica.roster().digest,
         )  # fmt: skip
 
     def hello(self, link: Link, hello: Hello) -> None:
@@ -246,6 +246,7 @@ class Sessions:
             peer.forget(core.now)
             peer.start, peer.instance, peer.epoch = hello.start, hello.instance, epoch
         peer.actor, peer.state, link.greeted = hello.actor, hello.state, hello.state
+        link.members_digest = hello.members_digest
         link.become(states.READY)
         link.peer, peer.link = peer, link
         peer.new_session(core.now)

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import msgspec
+
 from crdtsync.clocks.vector import covers, join
 from crdtsync.errors import BadTransfer, PeerFault
 from crdtsync.replication import replica as verdicts
@@ -247,6 +249,9 @@ class Transfers:
         core, source = self.core, served.source
         while not source.done and source.number < served.allowed:
             part = source.next_part()
+            if part.members:
+                members = core.list_to(served.link, part.members, part.members_digest)
+                part = msgspec.structs.replace(part, members=members)
             core.counters["rows_sent"] += part.rows.count
             core.counters["row_bytes_sent"] += part.rows.size()  # "bytes_sent" is the transport's: all of it
             core.send(served.link, part)

@@ -53,9 +53,11 @@ def check_name(fault: Fault, what: str, name: str, bytes_max: int = NAME_BYTES_M
 def _clock(fault: Fault, what: str, clock: m.Clock, settings: Config) -> None:
     if len(clock) > settings.actors_per_part_max:
         raise fault(f"{what} names {len(clock)} actors.")
-    for actor, seq in clock.items():
-        _range(fault, f"an actor of {what}", actor, 1, ID_MAX)
-        _range(fault, f"a seq of {what}", seq, 1, SEQ_MAX)
+    if clock:
+        for actor in (min(clock), max(clock)):
+            _range(fault, f"an actor of {what}", actor, 1, ID_MAX)
+        for seq in (min(clock.values()), max(clock.values())):
+            _range(fault, f"a seq of {what}", seq, 1, SEQ_MAX)
 
 
 def _text(what: str, text: str, chars_max: int = 4096) -> None:

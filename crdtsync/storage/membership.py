@@ -61,8 +61,8 @@ class Membership(Recovery):
             self._own = None
 
     def members(self) -> Members:
-        """Member records by node name."""
-        return dict(self.member_records)
+        """Member records by node name; not to be changed: news makes another list."""
+        return self.member_records
 
     def put_members(self, records: Iterable[MemberRecord]) -> bool:
         """Join records by version; True if anything changed.  Raises DiskFull, JournalFailed."""

@@ -49,6 +49,7 @@ def put_hello(x: m.Hello) -> pb.Hello:
         node=x.node, cluster=x.cluster, start=x.start, instance=x.instance, actor=x.actor, address=x.address,
         state=NODE_STATES[x.state], protocol_min=x.protocol_min, protocol_max=x.protocol_max, kinds=x.kinds,
         settings=put_settings(x.settings), wall_ms=x.wall_ms, members=put_members(x.members),
+        members_digest=x.members_digest,
     )  # fmt: skip
 
 
@@ -74,6 +75,7 @@ def read_hello(b: pb.Hello, limits: Limits) -> m.Hello:
         settings=read_settings(b.settings, "hello.settings"),
         wall_ms=read_number(b.wall_ms, "hello.wall_ms"),
         members=read_members(b.members, limits, "hello.members"),
+        members_digest=b.members_digest,
     )
 
 
@@ -110,6 +112,7 @@ def put_announce(x: m.Announce) -> pb.Announce:
     return pb.Announce(
         node=x.node, start=x.start, actor=x.actor, wall_ms=x.wall_ms, seq=x.seq, reply_to_ms=x.reply_to_ms,
         members=put_members(x.members), buckets=[_put_bucket_clocks(entry) for entry in x.buckets],
+        members_digest=x.members_digest,
     )  # fmt: skip
 
 
@@ -127,6 +130,7 @@ def read_announce(b: pb.Announce, limits: Limits) -> m.Announce:
         seq=read_number(b.seq, "announce.seq"),
         reply_to_ms=read_number(b.reply_to_ms, "announce.reply_to_ms"),
         members=read_members(b.members, limits, "announce.members"),
+        members_digest=b.members_digest,
         buckets=buckets,
     )
 
@@ -189,7 +193,7 @@ def put_part(x: m.Part) -> pb.Part:
         transfer=x.transfer, bucket=x.bucket, push=x.push, node=x.node, start=x.start, number=x.number,
         base=put_clock(x.base), last=x.last, target=put_clock(x.target), floor=put_clock(x.floor),
         stamp_floor=x.stamp_floor, synced=put_clock(x.synced), members=put_members(x.members), scan=x.scan,
-        scan_clock=put_clock(x.scan_clock), scan_next=x.scan_next,
+        scan_clock=put_clock(x.scan_clock), scan_next=x.scan_next, members_digest=x.members_digest,
     )  # fmt: skip
 
 
@@ -214,6 +218,7 @@ def read_part(b: pb.Part, limits: Limits) -> m.Part:
         stamp_floor=b.stamp_floor,
         synced=read_clock(b.synced, limits, "part.synced"),
         members=read_members(b.members, limits, "part.members"),
+        members_digest=b.members_digest,
         scan=b.scan,
         scan_clock=read_clock(b.scan_clock, limits, "part.scan_clock"),
         scan_next=b.scan_next,

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import msgspec
 import pytest
 
+from crdtsync.clocks.members import Roster
 from crdtsync.replication import messages as m
 from crdtsync.replication.announcer import WHOLE_EVERY
 from tests.replication.cluster import BUCKET, DELAY, Cluster, Node
@@ -151,6 +153,67 @@ def test_above_a_full_mesh_a_write_goes_to_a_few_and_reaches_all() -> None:
     rows = sum(part.rows.count for _, _, part in sent(cluster, m.Part) if isinstance(part, m.Part))
     assert rows <= 11 * 1.1  # nobody was sent what it had
     assert cluster.now - before < 3.0
+
+
+def test_above_a_full_mesh_nobody_is_sent_what_others_bring() -> None:
+    cluster, nodes = mesh(12, full_mesh_max=4)
+    for number in range(5):
+        for node in nodes:
+            node.add("k", f"{node.name} {number}")
+        cluster.run(0.1)
+    cluster.until(cluster.equal, 5.0)
+    rows = sum(part.rows.count for _, _, part in sent(cluster, m.Part) if isinstance(part, m.Part))
+    assert rows <= 60 * 11 * 1.1
+    pulls = [two for _, two, _ in sent(cluster, m.Pull)]
+    assert len(pulls) < 12 * 30  # a few a second, however fast news comes
+
+
+def announced(cluster: Cluster) -> list[m.Announce]:
+    return [message for _, _, message in cluster.sent if isinstance(message, m.Announce)]
+
+
+def test_a_member_list_is_left_out_to_who_holds_the_same() -> None:
+    cluster, nodes = mesh(3)
+    cluster.run(2.0)
+    assert announced(cluster) and not any(announce.members for announce in announced(cluster))
+    assert len({announce.members_digest for announce in announced(cluster)}) == 1
+    late = cluster.node("n3")
+    late.start(join=(nodes[0].address,))
+    cluster.until(lambda: late.engine.state == "member")
+    cluster.run(3.0)
+    assert any(announce.members for announce in announced(cluster))
+    assert {len(node.store.members()) for node in nodes} == {4}
+    cluster.sent.clear()
+    cluster.run(2.0)
+    assert announced(cluster) and not any(announce.members for announce in announced(cluster))
+
+
+def test_who_tells_no_digest_is_sent_every_list(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An earlier version knows of no digests: it needs the list that a clock comes with."""
+    monkeypatch.setattr(Roster, "digest", 0)
+    cluster, _ = mesh(3)
+    cluster.run(2.0)
+    assert announced(cluster) and all(len(announce.members) == 3 for announce in announced(cluster))
+
+
+def test_a_clock_whose_list_is_another_counts_only_with_that_list() -> None:
+    cluster, nodes = mesh(2)
+    engine, peer = nodes[0].engine, nodes[0].engine.core.peers["n1"]
+    assert peer.link is not None
+    counted = engine.core.replica.announced[BUCKET]
+    counted.clear()
+    announce = m.Announce(
+        node="n1", start=peer.start, actor=peer.actor, wall_ms=cluster.wall_ms(), seq=10**6, members_digest=99,
+        buckets=(m.BucketClocks(BUCKET, dict(peer.clock[BUCKET]), dict(peer.synced[BUCKET])),),
+    )  # fmt: skip
+    engine.receive(peer.link.number, announce, cluster.now, cluster.wall_ms())
+    assert counted == {} and engine.core.counters["announcements_unlisted"] == 1
+    engine.announcer.moved(BUCKET)
+    assert counted == {}  # nor when the clock moves
+    members = tuple(nodes[1].store.members().values())
+    listed = msgspec.structs.replace(announce, seq=10**6 + 1, members=members, buckets=())
+    engine.receive(peer.link.number, listed, cluster.now, cluster.wall_ms())
+    assert counted == {"n1": peer.synced[BUCKET]}
 
 
 @pytest.mark.parametrize("kind", [m.Announce, m.Credit, m.Pull, m.Part])

@@ -9,8 +9,7 @@ from typing import Any
 import pytest
 
 from crdtsync import kernels
-from crdtsync.clocks.members import MEMBER, Members
-from crdtsync.replication import replica as rules
+from crdtsync.clocks.members import MEMBER, Roster
 from crdtsync.replication.replica import APPLIED, STAGED, STALE_BASE, Incoming, Replica, split_rows
 from crdtsync.replication.transfers import Transfers
 from crdtsync.sim import run
@@ -123,10 +122,10 @@ def collect_without_stability(patch: Patch) -> None:
 def collect_without_joiners(patch: Patch) -> None:
     """Collection does not wait for who is getting in."""
 
-    def members_only(members: Members) -> list[str]:
-        return sorted(name for name, record in members.items() if record.state == MEMBER)
+    def members_only(roster: Roster) -> list[str]:
+        return sorted(record.node for record in roster.records if record.state == MEMBER)
 
-    patch.setattr(rules, "counted", members_only)
+    patch.setattr(Roster, "counted", property(members_only))
 
 
 def stamp_by_the_wall_clock(patch: Patch) -> None:

@@ -61,11 +61,12 @@ MESSAGES: dict[type[m.Message], st.SearchStrategy[m.Message]] = {
         state=st.sampled_from(["member", "joining", "starting_over"]), protocol_min=st.integers(0, 5),
         protocol_max=st.integers(5, 2**32 - 1), kinds=st.lists(st.integers(0, 255), max_size=64).map(tuple),
         settings=st.dictionaries(text(64, 1), NUMBER, max_size=8), wall_ms=NUMBER, members=MEMBERS,
+        members_digest=U64,
     ),
     m.Refuse: st.builds(m.Refuse, code=CODE, text=text(4096), hint=text(4096)),
     m.Announce: st.builds(
         m.Announce, node=NAME, start=NUMBER, actor=U64, wall_ms=NUMBER, seq=NUMBER, reply_to_ms=NUMBER,
-        members=MEMBERS,
+        members=MEMBERS, members_digest=U64,
         buckets=st.lists(BUCKET_CLOCKS, max_size=4, unique_by=lambda entry: entry.bucket).map(tuple),
     ),
     m.JoinRequest: st.builds(m.JoinRequest, node=NAME, address=text(255)),
@@ -79,7 +80,7 @@ MESSAGES: dict[type[m.Message], st.SearchStrategy[m.Message]] = {
     m.Part: st.builds(
         m.Part, transfer=U64, bucket=BUCKET, push=st.booleans(), node=NAME, start=NUMBER, number=NUMBER, base=CLOCK,
         rows=ROWS, last=st.booleans(), target=CLOCK, floor=CLOCK, stamp_floor=U64, synced=CLOCK, members=MEMBERS,
-        scan=st.booleans(), scan_clock=CLOCK, scan_next=st.binary(max_size=40),
+        scan=st.booleans(), scan_clock=CLOCK, scan_next=st.binary(max_size=40), members_digest=U64,
     ),
     m.Credit: st.builds(m.Credit, transfer=U64, push=st.booleans(), number=NUMBER, window=NUMBER),
     m.Abort: st.builds(m.Abort, transfer=U64, push=st.booleans(), code=CODE, text=text(4096)),

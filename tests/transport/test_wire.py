@@ -27,6 +27,7 @@ FULL_PART = m.Part(
     rows=PackedRows(actors=(5, 9), count=2, keys=b"\x00\x03abc\x01\x01d", images=b"\x01x\x01y"), last=True,
     target={1: 2, 3: 4}, floor={1: 1}, stamp_floor=2**64 - 1, synced={1: 2},
     members=(MemberRecord("n", 1, "member", "h:1", 2),), scan=True, scan_clock={5: 6}, scan_next=b"k",
+    members_digest=7,
 )  # fmt: skip
 
 

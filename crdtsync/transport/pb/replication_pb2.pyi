@@ -148,7 +148,7 @@ class Setting(_message.Message):
     def __init__(self, name: _Optional[str] = ..., value: _Optional[int] = ...) -> None: ...
 
 class Hello(_message.Message):
-    __slots__ = ("node", "cluster", "start", "instance", "actor", "address", "state", "protocol_min", "protocol_max", "kinds", "settings", "wall_ms", "members")
+    __slots__ = ("node", "cluster", "start", "instance", "actor", "address", "state", "protocol_min", "protocol_max", "kinds", "settings", "wall_ms", "members", "members_digest")
     NODE_FIELD_NUMBER: _ClassVar[int]
     CLUSTER_FIELD_NUMBER: _ClassVar[int]
     START_FIELD_NUMBER: _ClassVar[int]
@@ -162,6 +162,7 @@ class Hello(_message.Message):
     SETTINGS_FIELD_NUMBER: _ClassVar[int]
     WALL_MS_FIELD_NUMBER: _ClassVar[int]
     MEMBERS_FIELD_NUMBER: _ClassVar[int]
+    MEMBERS_DIGEST_FIELD_NUMBER: _ClassVar[int]
     node: str
     cluster: int
     start: int
@@ -175,7 +176,8 @@ class Hello(_message.Message):
     settings: _containers.RepeatedCompositeFieldContainer[Setting]
     wall_ms: int
     members: _containers.RepeatedCompositeFieldContainer[MemberRecord]
-    def __init__(self, node: _Optional[str] = ..., cluster: _Optional[int] = ..., start: _Optional[int] = ..., instance: _Optional[int] = ..., actor: _Optional[int] = ..., address: _Optional[str] = ..., state: _Optional[_Union[NodeState, str]] = ..., protocol_min: _Optional[int] = ..., protocol_max: _Optional[int] = ..., kinds: _Optional[_Iterable[int]] = ..., settings: _Optional[_Iterable[_Union[Setting, _Mapping]]] = ..., wall_ms: _Optional[int] = ..., members: _Optional[_Iterable[_Union[MemberRecord, _Mapping]]] = ...) -> None: ...
+    members_digest: int
+    def __init__(self, node: _Optional[str] = ..., cluster: _Optional[int] = ..., start: _Optional[int] = ..., instance: _Optional[int] = ..., actor: _Optional[int] = ..., address: _Optional[str] = ..., state: _Optional[_Union[NodeState, str]] = ..., protocol_min: _Optional[int] = ..., protocol_max: _Optional[int] = ..., kinds: _Optional[_Iterable[int]] = ..., settings: _Optional[_Iterable[_Union[Setting, _Mapping]]] = ..., wall_ms: _Optional[int] = ..., members: _Optional[_Iterable[_Union[MemberRecord, _Mapping]]] = ..., members_digest: _Optional[int] = ...) -> None: ...
 
 class Refuse(_message.Message):
     __slots__ = ("code", "text", "hint", "start")
@@ -208,7 +210,7 @@ class BucketClocks(_message.Message):
     def __init__(self, bucket: _Optional[str] = ..., clock: _Optional[_Union[Clock, _Mapping]] = ..., synced: _Optional[_Union[Clock, _Mapping]] = ..., whole: bool = ...) -> None: ...
 
 class Announce(_message.Message):
-    __slots__ = ("node", "start", "actor", "wall_ms", "seq", "reply_to_ms", "members", "buckets")
+    __slots__ = ("node", "start", "actor", "wall_ms", "seq", "reply_to_ms", "members", "buckets", "members_digest")
     NODE_FIELD_NUMBER: _ClassVar[int]
     START_FIELD_NUMBER: _ClassVar[int]
     ACTOR_FIELD_NUMBER: _ClassVar[int]
@@ -217,6 +219,7 @@ class Announce(_message.Message):
     REPLY_TO_MS_FIELD_NUMBER: _ClassVar[int]
     MEMBERS_FIELD_NUMBER: _ClassVar[int]
     BUCKETS_FIELD_NUMBER: _ClassVar[int]
+    MEMBERS_DIGEST_FIELD_NUMBER: _ClassVar[int]
     node: str
     start: int
     actor: int
@@ -225,7 +228,8 @@ class Announce(_message.Message):
     reply_to_ms: int
     members: _containers.RepeatedCompositeFieldContainer[MemberRecord]
     buckets: _containers.RepeatedCompositeFieldContainer[BucketClocks]
-    def __init__(self, node: _Optional[str] = ..., start: _Optional[int] = ..., actor: _Optional[int] = ..., wall_ms: _Optional[int] = ..., seq: _Optional[int] = ..., reply_to_ms: _Optional[int] = ..., members: _Optional[_Iterable[_Union[MemberRecord, _Mapping]]] = ..., buckets: _Optional[_Iterable[_Union[BucketClocks, _Mapping]]] = ...) -> None: ...
+    members_digest: int
+    def __init__(self, node: _Optional[str] = ..., start: _Optional[int] = ..., actor: _Optional[int] = ..., wall_ms: _Optional[int] = ..., seq: _Optional[int] = ..., reply_to_ms: _Optional[int] = ..., members: _Optional[_Iterable[_Union[MemberRecord, _Mapping]]] = ..., buckets: _Optional[_Iterable[_Union[BucketClocks, _Mapping]]] = ..., members_digest: _Optional[int] = ...) -> None: ...
 
 class JoinRequest(_message.Message):
     __slots__ = ("node", "address")
@@ -272,7 +276,7 @@ class Pull(_message.Message):
     def __init__(self, transfer: _Optional[int] = ..., bucket: _Optional[str] = ..., clock: _Optional[_Union[Clock, _Mapping]] = ..., scan_from: _Optional[bytes] = ..., scan_clock: _Optional[_Union[Clock, _Mapping]] = ...) -> None: ...
 
 class Part(_message.Message):
-    __slots__ = ("transfer", "bucket", "push", "node", "start", "number", "base", "rows", "last", "target", "floor", "stamp_floor", "synced", "members", "scan", "scan_clock", "scan_next")
+    __slots__ = ("transfer", "bucket", "push", "node", "start", "number", "base", "rows", "last", "target", "floor", "stamp_floor", "synced", "members", "scan", "scan_clock", "scan_next", "members_digest")
     TRANSFER_FIELD_NUMBER: _ClassVar[int]
     BUCKET_FIELD_NUMBER: _ClassVar[int]
     PUSH_FIELD_NUMBER: _ClassVar[int]
@@ -290,6 +294,7 @@ class Part(_message.Message):
     SCAN_FIELD_NUMBER: _ClassVar[int]
     SCAN_CLOCK_FIELD_NUMBER: _ClassVar[int]
     SCAN_NEXT_FIELD_NUMBER: _ClassVar[int]
+    MEMBERS_DIGEST_FIELD_NUMBER: _ClassVar[int]
     transfer: int
     bucket: str
     push: bool
@@ -307,7 +312,8 @@ class Part(_message.Message):
     scan: bool
     scan_clock: Clock
     scan_next: bytes
-    def __init__(self, transfer: _Optional[int] = ..., bucket: _Optional[str] = ..., push: bool = ..., node: _Optional[str] = ..., start: _Optional[int] = ..., number: _Optional[int] = ..., base: _Optional[_Union[Clock, _Mapping]] = ..., rows: _Optional[_Union[PackedRows, _Mapping]] = ..., last: bool = ..., target: _Optional[_Union[Clock, _Mapping]] = ..., floor: _Optional[_Union[Clock, _Mapping]] = ..., stamp_floor: _Optional[int] = ..., synced: _Optional[_Union[Clock, _Mapping]] = ..., members: _Optional[_Iterable[_Union[MemberRecord, _Mapping]]] = ..., scan: bool = ..., scan_clock: _Optional[_Union[Clock, _Mapping]] = ..., scan_next: _Optional[bytes] = ...) -> None: ...
+    members_digest: int
+    def __init__(self, transfer: _Optional[int] = ..., bucket: _Optional[str] = ..., push: bool = ..., node: _Optional[str] = ..., start: _Optional[int] = ..., number: _Optional[int] = ..., base: _Optional[_Union[Clock, _Mapping]] = ..., rows: _Optional[_Union[PackedRows, _Mapping]] = ..., last: bool = ..., target: _Optional[_Union[Clock, _Mapping]] = ..., floor: _Optional[_Union[Clock, _Mapping]] = ..., stamp_floor: _Optional[int] = ..., synced: _Optional[_Union[Clock, _Mapping]] = ..., members: _Optional[_Iterable[_Union[MemberRecord, _Mapping]]] = ..., scan: bool = ..., scan_clock: _Optional[_Union[Clock, _Mapping]] = ..., scan_next: _Optional[bytes] = ..., members_digest: _Optional[int] = ...) -> None: ...
 
 class Credit(_message.Message):
     __slots__ = ("transfer", "push", "number", "window")
