@@ -1,4 +1,4 @@
-"""python -m crdtsync.sim: run seeds, print a readable trace and the verdict; shrink one that fails."""
+"""python -m crdtsync.sim: run seeds, print a readable trace and the verdict; shrink one that fails; measure crowds."""
 
 from __future__ import annotations
 
@@ -10,8 +10,11 @@ from pathlib import Path
 import msgspec
 
 from crdtsync.sim.campaign import campaign
+from crdtsync.sim.crowd import CROWD
 from crdtsync.sim.plan import TROUBLES, Plan, chosen
+from crdtsync.sim.plots import save_plots
 from crdtsync.sim.shrinking import Case, shrink
+from crdtsync.sim.study import Study, study
 from crdtsync.sim.trial import Verdict, run
 
 
@@ -21,16 +24,21 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, help="run one seed")
     parser.add_argument("--seeds", metavar="A..B", help="run seeds A to B (A:B: to B - 1)")
     parser.add_argument("--jobs", type=int, default=1, metavar="N", help="processes that run seeds side by side")
-    parser.add_argument("--report", type=Path, metavar="DIR", help="write what --seeds met there, as JSON and text")
+    parser.add_argument("--report", type=Path, metavar="DIR", help="write there what --seeds met, or --nodes gave")
     parser.add_argument("--case", type=Path, metavar="FILE", help="run a case that --shrink has saved")
     parser.add_argument("--trace", action="store_true", help="print every step as it happens")
     parser.add_argument("--without", action="append", default=[], metavar="TROUBLE", help="leave a trouble out")
     parser.add_argument("--only", action="append", default=[], metavar="TROUBLE", help="no trouble but this")
     parser.add_argument("--shrink", action="store_true", help="make a seed that fails into a small case, and tell it")
+    parser.add_argument("--nodes", metavar="N,N", help="the scale study: clusters of so many nodes, instead of seeds")
+    parser.add_argument("--loss", metavar="%%,%%", default="0,5,20,50", help="of the study: messages lost, in percent")
+    parser.add_argument("--seconds", type=float, default=3.0, help="of the study: how long nodes write in each story")
     parser.add_argument("--save", type=Path, metavar="FILE", help="where --shrink saves the case")
     options = parser.parse_args(arguments)
+    if options.nodes is not None:
+        return _study(options, parser)
     if [options.seed, options.seeds, options.case].count(None) != 2:
-        parser.error("give one of --seed, --seeds and --case")
+        parser.error("give one of --seed, --seeds, --case and --nodes")
     if options.case is not None:
         return _case(options.case, options.trace)
     if options.seeds is not None:
@@ -47,6 +55,28 @@ def _range(text: str, parser: argparse.ArgumentParser) -> tuple[int, int]:
         return int(first), int(last) - (dots == ":")
     except ValueError:
         parser.error(f"--seeds takes A..B or A:B, not {text!r}")
+
+
+def _study(options: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
+    """Measure clusters of several sizes, one after the other; what there is is written after each."""
+    try:
+        nodes = [int(count) for count in options.nodes.split(",")]
+        losses = [float(share) / 100 for share in options.loss.split(",")]
+    except ValueError:
+        parser.error("--nodes takes numbers of nodes, --loss percents, with commas between them")
+    members_max = CROWD.members_max
+    if min(nodes) < 2 or max(nodes) > members_max or min(losses) < 0 or max(losses) > 0.9 or options.seconds <= 0:
+        parser.error(f"--nodes takes 2 to {members_max:,}, --loss 0 to 90, --seconds more than 0")
+
+    def told(so_far: Study) -> None:
+        print(so_far.text() if len(so_far.runs) == 1 else so_far.text().splitlines()[-1] + "\n", end="", flush=True)
+        if options.report is not None:
+            so_far.save(options.report)
+
+    found = study(nodes, losses, options.seed or 0, options.seconds, told)
+    if options.report is not None and (why := save_plots(found, options.report)):
+        print(why, file=sys.stderr)
+    return 0 if all(run.agreed for run in found.runs) else 1
 
 
 def _left_out(options: argparse.Namespace) -> frozenset[str]:

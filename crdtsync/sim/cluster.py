@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
+from crdtsync.config import Config
 from crdtsync.replication.peers import SUPERSEDED
 from crdtsync.sim.disk import SimDisk
 from crdtsync.sim.network import Network
@@ -11,7 +12,7 @@ from crdtsync.sim.node import SimNode
 from crdtsync.sim.oracles import Oracles
 from crdtsync.sim.plan import Plan
 from crdtsync.sim.sessions import Sessions
-from crdtsync.sim.settings import HEARTBEAT
+from crdtsync.sim.settings import HEARTBEAT, node_config
 from crdtsync.sim.workload import choose
 from crdtsync.sim.world import Violation, World
 
@@ -68,6 +69,13 @@ class Cluster:
         """Where a node is told to look for others: its first sponsor, and the founder, which never moves or leaves."""
         founder = self.nodes[FOUNDER].address
         return () if sponsor is None else tuple({sponsor.address: None, founder: None})
+
+    def config(self, node: SimNode) -> Config:
+        """The settings of a node's next start."""
+        return node_config(self.plan, node.identity, node.address, self.seeds(node.sponsor), node.accepting)
+
+    def opened(self, node: SimNode) -> None:
+        """A node's store is open, and its engine not yet made."""
 
     def fresh_address(self) -> str:
         """An address that nobody has had."""

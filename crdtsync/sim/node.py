@@ -23,7 +23,6 @@ from crdtsync.sim.network import SimTransport
 from crdtsync.sim.oracles import Change
 from crdtsync.sim.reading import actor_bytes, row_name
 from crdtsync.sim.sessions import Written
-from crdtsync.sim.settings import node_config
 from crdtsync.sim.shortway import ShortWay
 from crdtsync.sim.workload import Operation, perform
 from crdtsync.sim.world import WALL_START_MS, Event, Violation
@@ -90,13 +89,13 @@ class SimNode:
         self._guarded(self._start)
 
     def _start(self) -> None:
-        world, seeds = self.world, self.cluster.seeds(self.sponsor)
-        config = node_config(self.cluster.plan, self.identity, self.address, seeds, self.accepting)
+        world, config = self.world, self.cluster.config(self)
         chance = random.Random(world.rng.getrandbits(64))
         cut_short = self.disk.ends_at_a_flip()
         self.store = Store.open(
             None, config, disk=self.disk, maps=lambda: self.disk.map, random=chance, now_ms=self.wall_ms
         )
+        self.cluster.opened(self)
         self.up, self._looked, self.touched = True, {}, {}
         self.store.on_change.append(self._touch)
         world.note(self.name, f"boot {self.boots} at {self.address}")
