@@ -232,8 +232,10 @@ def test_the_summary_tells_what_is_wrong() -> None:
     status["state"] = status["encryption"] = "\x1b"
     status["peers"], status["rescue"] = {"b\x1b": peer}, ["rescue-1"]
     status["storage"]["damaged_rows"], status["lateness"] = 2, 5.0
+    status["storage"] |= {"checkpoint_error": "There is no room.", "journal_error": "EIO \x1b", "disk_free_bytes": 0}
     shown = list(lines(status))
-    assert sum(line.startswith("!") for line in shown) == 7
+    assert sum(line.startswith("!") for line in shown) == 9
+    assert "! The last checkpoint failed, with 0 B free: There is no room." in shown
     assert not any("\x1b" in line for line in shown)
     assert any("down for 2 min  3 (2 min)" in line and "+77.000 s" in line for line in shown)
 

@@ -108,8 +108,14 @@ def _alarms(status: Mapping[str, Any]) -> Iterator[str]:
             yield f"The clock of {safe(name)} differs by {peer['skew']:+.1f} s."
     for address, failure in status["unreachable"].items():
         yield safe(f"{address}: {failure['reason']}  Tried {failure['times']:,} times.")
-    if status["tls"] and status["tls"]["days_left"] < DAYS_LEFT:
-        yield f"The certificate ends in {status['tls']['days_left']:.1f} days, at {safe(status['tls']['not_after'])}."
+    if status["storage"]["journal_error"]:
+        yield safe(f"Nothing can be written: {status['storage']['journal_error']}")
+    if status["storage"]["checkpoint_error"]:
+        free = size(status["storage"]["disk_free_bytes"])
+        yield safe(f"The last checkpoint failed, with {free} free: {status['storage']['checkpoint_error']}")
+    if status["tls"] and (left := status["tls"]["days_left"]) < DAYS_LEFT:
+        when = f"ends in {left:.1f} days, at" if left > 0 else "ended at"
+        yield f"The certificate {when} {safe(status['tls']['not_after'])}."
     if status["tls"] and status["tls"]["last_error"]:
         yield safe(f"The changed TLS files are not used: {status['tls']['last_error']}")
     if status["storage"]["damaged_rows"]:
