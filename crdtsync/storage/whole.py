@@ -48,9 +48,10 @@ def opened(partial: Path, target: Path, rights: int, flags: int = 0) -> Iterator
 
 def check_free(target: Path, force: bool) -> None:
     """Raise FileThere when something is at `target`, which `force` does not overwrite or may not."""
-    if target.is_dir() or (os.path.lexists(target) and not force):
-        what = "a directory" if target.is_dir() else "there already"
-        raise FileThere(f"{target} is {what}.")
+    if target.exists() and not target.is_file():  # a device or pipe is no file to be replaced by another
+        raise FileThere(f"{target} is {'a directory' if target.is_dir() else 'no file'}.", hint="Choose another place.")
+    if os.path.lexists(target) and not force:
+        raise FileThere(f"{target} is there already.")
 
 
 def give_name(partial: Path, target: Path, force: bool) -> None:

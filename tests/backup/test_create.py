@@ -101,10 +101,14 @@ def test_nothing_is_overwritten_unless_forced(tmp_path: Path) -> None:
         (tmp_path / "d").mkdir()
         with pytest.raises(FileThere, match="there already"):
             node.backup(tmp_path / "b")
+        os.mkfifo(tmp_path / "pipe")
+        with pytest.raises(FileThere, match="no file"):
+            node.backup(tmp_path / "pipe", force=True)
+        assert (tmp_path / "pipe").is_fifo()
         with pytest.raises(FileThere, match="directory"):
             node.backup(tmp_path / "d", force=True)
         assert (tmp_path / "b").read_text() == "mine"
-        assert node.status()["counters"]["file_there"] == 2
+        assert node.status()["counters"]["file_there"] == 3
         node.backup(tmp_path / "b", force=True)
     assert verify(tmp_path / "b").ok
 
