@@ -21,6 +21,8 @@ from crdtsync.replication.replica import Replica
 log = logging.getLogger("crdtsync.replication")
 NEVER = float("inf")
 Records = tuple[MemberRecord, ...]
+IDS_OF_A_START = 20  # bits: starts are told in ms, and no node begins a million transfers in one
+ID_MAX = 2**63 - 1
 
 
 class Random(Protocol):
@@ -47,7 +49,7 @@ class Core:
         self.effects: list[Effect] = []
         self.counters: Counter[str] = Counter()
         self.lateness = Lateness()
-        self.transfers_begun = rng.getrandbits(40)  # ids: late parts of an earlier life match none of this one
+        self.transfers_begun = rng.getrandbits(40)  # ids
 
     # -- effects
     def send(self, link: Link, message: Message) -> None:
@@ -156,7 +158,8 @@ class Core:
         return pool if len(pool) <= count else self.rng.sample(pool, count)
 
     def next_transfer(self) -> int:
-        self.transfers_begun += 1
+        """The next id.  Greater than all of earlier starts: a late copy of their Pull must not pass for the latest."""
+        self.transfers_begun = max(self.transfers_begun, (self.store.start << IDS_OF_A_START) % ID_MAX) + 1
         return self.transfers_begun
 
     # -- telling

@@ -111,9 +111,8 @@ class Entry:
         self.pending = set()
         for asked in list(self.transfers.asked.values()):
             self.transfers.give_up(asked, "starting afresh")
-        for bucket in store.buckets():
-            if store.staging(bucket) is not None:
-                store.drop_scan(bucket)
+        for bucket in store.staged_buckets():
+            store.drop_scan(bucket)
 
     def hello(self, link: Link, hello: Hello) -> None:
         """A member may know others, too."""

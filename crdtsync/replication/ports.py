@@ -76,6 +76,7 @@ class ReplicaStore(Protocol):
 
     # -- long transfers: staged on disk; then rows and claim are shown at once, while local writes go on
     def staging(self, bucket: str) -> tuple[Clock, bytes] | None: ...  # (T0, resume point) of a staged scan, if any
+    def staged_buckets(self) -> list[str]: ...  # names of those that have one, whether they hold anything yet or not
     def stage_scan(self, bucket: str, scan_clock: Clock, staged: Any, resume: bytes) -> None: ...
     def drop_scan(self, bucket: str) -> None: ...
     def finish_scan(self, bucket: str, staged: Sequence[Any], target: Clock, floor: Clock, stamp_floor: int) -> Applied:

@@ -83,7 +83,7 @@ class Transfers:
 
     def _pull_afresh(self, bucket: str, peer: Peer, scan_clock: Clock) -> bool:
         """A scan is staged that this peer cannot go on with; give it up only when nobody in reach can."""
-        others = (other for other in self.core.partners() if other is not peer)
+        others = (other for other in self.core.partners() if other is not peer and not self.joining)
         if any(covers(other.clock.get(bucket, {}), scan_clock) for other in others):
             return False
         self._drop_scan(bucket)

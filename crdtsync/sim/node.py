@@ -96,6 +96,11 @@ class SimNode:
             None, config, disk=self.disk, maps=lambda: self.disk.map, random=chance, now_ms=self.wall_ms
         )
         self.cluster.opened(self)
+        if self.accepting and not self.store.cluster():
+            # All that is left is from before it belonged to its cluster: to go on with it would found another one.
+            self.accepting = False
+            self.cluster.wipe(self)
+            return
         self.up, self._looked, self.touched = True, {}, {}
         self.store.on_change.append(self._touch)
         world.note(self.name, f"boot {self.boots} at {self.address}")

@@ -51,6 +51,12 @@ class Scanning(Receiving):
                 return None
             return self.actors.outward(unflat(hidden.staged["t0"])), hidden.staged["resume"]
 
+    def staged_buckets(self) -> list[str]:
+        """Names of the buckets that a staged scan is for, sorted; some hold nothing yet."""
+        with self.lock:
+            hidden = (held for held in self.numbered.values() if held.state == HIDDEN and held.staged is not None)
+            return sorted(held.name for held in hidden)
+
     def stage_scan(self, bucket: str, scan_clock: Clock, staged: Staged | None, resume: bytes) -> None:
         """Add a part (None: one without rows) to the staged scan of `scan_clock`; another scan's rows are dropped.
 

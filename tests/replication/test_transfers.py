@@ -195,3 +195,14 @@ def test_damage_in_what_was_given_up_does_not_begin_a_long_transfer_anew() -> No
     assert [pull.scan_from for pull in resumed] == [staged[1]]
     cluster.lose = lambda one, two, message: False
     cluster.until(lambda: reader.engine.state == "member" and cluster.equal(), 60.0)
+
+
+def test_ids_grow_from_start_to_start() -> None:
+    """A late copy of a Pull of an earlier start must not pass for the latest one on its link."""
+    _cluster, _server, reader = behind(count=1)
+    ids = []
+    for _ in range(8):
+        ids += [reader.engine.core.next_transfer() for _ in range(3)]
+        reader.kill()
+        reader.start()
+    assert ids == sorted(set(ids))

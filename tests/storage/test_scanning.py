@@ -151,8 +151,9 @@ def test_a_new_scan_replaces_an_old_one_and_drop_forgets() -> None:
     later = server.clock("default")
     reader.stage_scan("default", later, None, b"y")
     assert reader.staging("default") == (later, b"y")
+    assert reader.staged_buckets() == ["default"] and reader.buckets() == []
     reader.drop_scan("default")
-    assert reader.staging("default") is None
+    assert reader.staging("default") is None and reader.staged_buckets() == []
     reader.drop_scan("default")
     while reader.checkpoint():
         pass
