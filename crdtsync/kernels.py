@@ -54,7 +54,7 @@ if TYPE_CHECKING or IMPLEMENTATION == "pure":
         texts_check,
         texts_pack,
     )
-    from crdtsync.pure.columns import rows_actors, rows_beyond, rows_pack, rows_remap, rows_unpack
+    from crdtsync.pure.columns import rows_actors, rows_beyond, rows_newer, rows_pack, rows_remap, rows_unpack
     from crdtsync.pure.digest import rows_digest
     from crdtsync.pure.joins import row_conflict, row_join, row_mend, rows_join
     from crdtsync.pure.keys import keys_pack, keys_remap, keys_unpack
@@ -138,6 +138,7 @@ else:
         rows_digest,
         rows_join,
         rows_merge,
+        rows_newer,
         rows_pack,
         rows_remap,
         rows_unpack,
@@ -226,6 +227,7 @@ __all__ = [
     "rows_digest",
     "rows_join",
     "rows_merge",
+    "rows_newer",
     "rows_pack",
     "rows_remap",
     "rows_unpack",

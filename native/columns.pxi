@@ -120,6 +120,25 @@ def rows_beyond(list rows not None, dict clock not None):
     return -1
 
 
+def rows_newer(list rows not None, dict clock not None):
+    cdef Image row
+    cdef uint64_t seq
+    cdef bytes image
+    cdef list found = []
+    for pair in rows:
+        _, image = pair
+        if image is None:
+            raise TypeError("image must be bytes")
+        parse(image, &row)
+        if row.kind == LATEST:
+            seq_at(clock, row.latest.actor, &seq)
+            if seq < row.latest.seq:
+                found.append(pair)
+        elif not clock_covers(clock, &row):
+            found.append(pair)
+    return found
+
+
 cdef int check_row(bytes key, int kind, bytes image, uint64_t table) except -1:
     cdef Image row
     parse(image, &row)

@@ -1,4 +1,4 @@
-"""Instructions per call of the ten hottest kernels, counted by valgrind: the same on a busy machine as on a quiet one.
+"""Instructions per call of the hottest kernels, counted by valgrind: the same on a busy machine as on a quiet one.
 
     python -m benchmarks.micro.instructions            # measure, and compare with what is noted
     python -m benchmarks.micro.instructions --write    # note what is measured: after a change that is meant
@@ -24,7 +24,7 @@ from pathlib import Path
 
 HOTTEST = (
     "cell_add", "presence_add", "latest_set", "row_join", "row_context", "row_covered", "rows_join", "rows_pack",
-    "rows_unpack", "rows_digest",
+    "rows_unpack", "rows_digest", "part_check", "part_rows", "rows_merge",
 )  # fmt: skip
 NOTED = Path(__file__).with_suffix(".json")
 ROOT = Path(__file__).parent.parent.parent
@@ -36,7 +36,7 @@ LINE = re.compile(r"^\s*([\d,]+) .*:__pyx_pw_\w*?_native_\d+(\w+?)(?:'\d+)? \[",
 
 def calls(name: str) -> int:
     """How often a kernel is called while it is counted."""
-    return COLUMN_CALLS if name.startswith("rows_") else CALLS
+    return COLUMN_CALLS if name.startswith(("rows_", "part_")) else CALLS
 
 
 def call_all() -> None:

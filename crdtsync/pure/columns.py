@@ -101,3 +101,14 @@ def rows_beyond(rows: Rows, clock: Clock) -> int:
         if any(clock.get(actor, 0) < seq for actor, seq in decode_context(image)[0].items()):
             return number
     return -1
+
+
+def rows_newer(rows: Rows, clock: Clock) -> Rows:
+    """The rows with a maximal event beyond `clock`: all of a context are maximal, but of a register's the winner."""
+    found = []
+    for key, image in rows:
+        row = decode(image)
+        dots = {row.latest.actor: row.latest.seq} if row.kind == LATEST else row.context
+        if any(clock.get(actor, 0) < seq for actor, seq in dots.items()):
+            found.append((key, image))
+    return found

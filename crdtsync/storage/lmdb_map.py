@@ -198,6 +198,16 @@ class LmdbSnapshot:
         except lmdb.Error as error:
             raise unreadable(self._owner.path, error) from error
 
+    def get_many(self, database: str, keys: list[bytes]) -> list[tuple[bytes, bytes]]:
+        handle = self._databases.get(database)
+        if handle is None:
+            return []
+        try:
+            with self._txn.cursor(handle) as cursor:
+                return cast("list[tuple[bytes, bytes]]", cursor.getmulti(keys))
+        except lmdb.Error as error:
+            raise unreadable(self._owner.path, error) from error
+
     def range(self, database: str, start: bytes, stop: bytes | None = None) -> Iterator[tuple[bytes, bytes]]:
         handle = self._databases.get(database)
         if handle is None:

@@ -46,6 +46,9 @@ class Snapshot(Protocol):
 
     def get(self, database: str, key: bytes) -> bytes | None: ...
 
+    def get_many(self, database: str, keys: list[bytes]) -> Pairs:
+        """The pairs that there are of some keys, in the order of these."""
+
     def range(self, database: str, start: bytes, stop: bytes | None = None) -> Iterator[tuple[bytes, bytes]]:
         """Pairs with start <= key < stop in key order; None: to the end."""
 
@@ -151,6 +154,10 @@ class MemorySnapshot:
             held = before if before is not None and key in before else self._owner.database(database)
             value: bytes | None = held.get(key)
             return value
+
+    def get_many(self, database: str, keys: list[bytes]) -> Pairs:
+        found = [(key, self.get(database, key)) for key in keys]
+        return [(key, value) for key, value in found if value is not None]
 
     def range(self, database: str, start: bytes, stop: bytes | None = None) -> Iterator[tuple[bytes, bytes]]:
         while True:

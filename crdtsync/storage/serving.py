@@ -18,6 +18,7 @@ from crdtsync.storage.membership import Membership
 from crdtsync.storage.turns import in_order
 from crdtsync.storage.view import View
 
+TOGETHER = 500  # rows whose sizes are added up at once
 FEW = 8  # slices of log entries that are followed under the lock: pushes are small, and come often
 
 
@@ -105,7 +106,7 @@ class Serving(Membership):
                 view = View(held, self.table.snapshot()) if few is None else None
                 claim = self._claim(held)
             if view is None:
-                rows = _bounded(few or (), bytes_max)
+                rows = _bounded([few or []], bytes_max)
             else:
                 with closing(view):
                     rows = _bounded(view.rows_beyond(inward), bytes_max)
@@ -121,11 +122,17 @@ class Serving(Membership):
     def _parts(self, rows: list[Row], part_bytes: int) -> Iterator[list[Row]]:
         """Rows cut into parts of about `part_bytes` that name few enough actors."""
         start = size = 0
-        for number, (key, image) in enumerate(rows):
-            size += len(key) + len(image)
-            if size >= part_bytes:
-                yield from self._few_actors(rows[start : number + 1])
-                start, size = number + 1, 0
+        for at in range(0, len(rows), TOGETHER):
+            some = rows[at : at + TOGETHER]
+            whole = _size(some)
+            if size + whole < part_bytes:
+                size += whole
+                continue
+            for number, (key, image) in enumerate(some, at + 1):
+                size += len(key) + len(image)
+                if size >= part_bytes:
+                    yield from self._few_actors(rows[start:number])
+                    start, size = number, 0
         if start < len(rows):
             yield from self._few_actors(rows[start:])
 
@@ -175,7 +182,7 @@ class Serving(Membership):
         size, cursor, start = 0, b"", after + b"\0" if after else b""
         while True:
             some = bucket.scan_rows(b"", start, self.config.slice_rows)
-            whole = sum(map(len, chain.from_iterable(some)))
+            whole = _size(some)
             if size + whole < part_bytes:
                 rows += some
                 size += whole
@@ -198,16 +205,20 @@ def _object_end(row: Row) -> bytes:
     return after_object(object_prefix(row[0])) if row_kind(row[1]) == CELL else b""
 
 
-def _bounded(rows: Iterable[Row], bytes_max: int) -> list[Row] | None:
-    """The rows; None when they have more than `bytes_max` bytes."""
+def _bounded(slices: Iterable[list[Row]], bytes_max: int) -> list[Row] | None:
+    """The rows of all slices; None when they have more than `bytes_max` bytes."""
     found: list[Row] = []
     size = 0
-    for row in rows:
-        size += len(row[0]) + len(row[1])
+    for rows in slices:
+        size += _size(rows)
         if size > bytes_max:
             return None
-        found.append(row)
+        found += rows
     return found
+
+
+def _size(rows: list[Row]) -> int:
+    return sum(map(len, chain.from_iterable(rows)))
 
 
 def refuse_damaged(bucket: Bucket) -> None:

@@ -106,6 +106,21 @@ def read_row(snapshot: Snapshot, bucket: int, rowkey: bytes, damage: Damage) -> 
     return row[1]
 
 
+def read_many(snapshot: Snapshot, bucket: int, rowkeys: list[bytes], damage: Damage) -> list[Row]:
+    """Those rows that there are, in no order; damaged ones are reported and left out."""
+    plain = sorted(NUMBER.pack(bucket) + key for key in rowkeys if len(key) < STEM)
+    pairs = snapshot.get_many(ROWS, plain)
+    rows: list[Row] = []
+    done = table_read(pairs, PREFIX + STEM, rows)
+    rows += _decoded(pairs[done:], damage)
+    for key in rowkeys:
+        if len(key) >= STEM:
+            image = read_row(snapshot, bucket, key, damage)
+            if image is not None:
+                rows.append((key, image))
+    return rows
+
+
 def read_rows(
     snapshot: Snapshot, bucket: int, start: bytes, stop: bytes | None, damage: Damage, wanted: int = AT_ONCE
 ) -> Iterator[Row]:

@@ -6,14 +6,27 @@ active layer are all that has to be copied, as references.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from itertools import chain, islice
+from typing import TypeVar
 
 from crdtsync.clocks.vector import Clock
 from crdtsync.datatypes.rows import Row
 from crdtsync.errors import RowDamaged
-from crdtsync.storage.bucket import Bucket, is_beyond
+from crdtsync.kernels import rows_newer
+from crdtsync.storage.bucket import Bucket
 from crdtsync.storage.maps import Snapshot
-from crdtsync.storage.table import read_row, read_rows, rowkey_of
+from crdtsync.storage.table import read_many, read_rows, rowkey_of
+
+T = TypeVar("T")
+SLICE = 1000  # rows looked at at once
+
+
+def in_slices(items: Iterable[T]) -> Iterator[list[T]]:
+    """Items, some at a time."""
+    rest = iter(items)
+    while some := list(islice(rest, SLICE)):
+        yield some
 
 
 class View:
@@ -29,32 +42,36 @@ class View:
         """Let go of the snapshot."""
         self._snapshot.close()
 
-    def rows_beyond(self, clock: Clock) -> Iterator[Row]:
-        """All rows with a maximal event beyond `clock`, in no order, each once.  Raises RowDamaged."""
-        active, frozen = self._active, self._frozen
-        for key, image in active.items():
-            if image is not None and is_beyond(image, clock):
-                yield key, image
-        for key, image in frozen.items():
-            if image is not None and key not in active and is_beyond(image, clock):
-                yield key, image
-        for key, image in self._of_table(clock):
-            if is_beyond(image, clock):
-                yield key, image
+    def rows_beyond(self, clock: Clock) -> Iterator[list[Row]]:
+        """All rows with a maximal event beyond `clock`, in slices, in no order, each once.  Raises RowDamaged."""
+        for rows in chain(self._of_layers(), self._of_table(clock)):
+            yield rows_newer(rows, clock)
 
-    def _of_table(self, clock: Clock) -> Iterator[Row]:
-        """Rows that the table's log leads to and no layer has; when the log is damaged, all of the table."""
+    def _of_layers(self) -> Iterator[list[Row]]:
+        active = self._active
+        for items in in_slices(active.items()):
+            yield [(key, image) for key, image in items if image is not None]
+        for items in in_slices(self._frozen.items()):
+            yield [(key, image) for key, image in items if image is not None and key not in active]
+
+    def _of_table(self, clock: Clock) -> Iterator[list[Row]]:
+        """Rows that the table's log leads to and no layer has; all of the table when all are asked for.
+
+        When the log is damaged, too: the rows alone tell the same, slower.
+        """
         number, snapshot, seen = self._bucket.number, self._snapshot, set[bytes]()
-        for key in self._logged(clock):
-            if key is None:
-                rows = read_rows(snapshot, number, b"", None, self._damaged)
-                yield from (row for row in rows if row[0] not in seen and not self._has(row[0]))
-                return
-            if key not in seen and not self._has(key):
-                seen.add(key)
-                image = read_row(snapshot, number, key, self._damaged)
-                if image is not None:
-                    yield key, image
+        whole = not any(clock.get(actor) for actor in self._table_clock)
+        if not whole:
+            for keys in in_slices(self._logged(clock)):
+                fresh = {key for key in keys if key is not None and key not in seen and not self._has(key)}
+                seen |= fresh
+                yield read_many(snapshot, number, list(fresh), self._damaged)
+                if None in keys:
+                    whole = True
+                    break
+        if whole:
+            for rows in in_slices(read_rows(snapshot, number, b"", None, self._damaged)):
+                yield [row for row in rows if row[0] not in seen and not self._has(row[0])]
 
     def _logged(self, clock: Clock) -> Iterator[bytes | None]:
         """Row keys of the events beyond `clock` by the table's log; None for a damaged entry."""

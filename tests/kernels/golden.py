@@ -91,6 +91,7 @@ def part_cases(k: Any) -> list[Case]:
         ("part_check", [len(rows), *columns, len(IDS), 2**57, 0, 100]),
         ("part_rows", [len(rows), *columns, mapping]),
         ("pairs_pack", [keys, incoming]),
+        ("rows_newer", [rows, clock]),
         ("rows_merge", [keys, [None] * len(keys), incoming, clock, IDS, 5]),
         ("rows_merge", [
             [b"1", b"2"], [shapes["written"], shapes["counted"]], [shapes["written at once"], shapes["reset"]],

@@ -61,6 +61,7 @@ def check_all(native: Any, x: bytes, y: bytes, clock: dict[int, int]) -> None:
     same(native, "rows_digest", rows)
     same(native, "rows_actors", rows)
     same(native, "rows_beyond", rows, clock)
+    same(native, "rows_newer", rows, clock)
     same(native, "rows_pack", rows, {actor: 6 - actor for actor in range(7)})
     same(native, "rows_remap", rows, [200, 3, 2, 1, 0])
     for name, args in (

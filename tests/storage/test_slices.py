@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import random
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from crdtsync.clocks.vector import covers, join
 from crdtsync.datatypes.rows import Row
+from crdtsync.storage import view
+from crdtsync.storage.bucket import is_beyond
 from crdtsync.storage.disk import MemoryDisk
 from crdtsync.storage.maps import MemoryMap
 from crdtsync.storage.store import Store
@@ -29,6 +33,7 @@ from tests.storage.helpers import (
     open_store,
     publish,
     pull,
+    random_op,
     remove,
     rows_of,
 )
@@ -143,13 +148,13 @@ def test_an_answer_is_of_one_state_while_writers_go_on(monkeypatch: pytest.Monke
     before, meant = server.clock("default"), live_meaning(server)
     read = View.rows_beyond
 
-    def slow(self: View, clock: dict[int, int]) -> Iterator[Row]:
-        for number, row in enumerate(read(self, clock)):
-            if number % 50 == 0:
-                beside(lambda: server.transact("default", lambda txn: [remove(txn, "s1", 70), add(txn, "late", 1)]))
-                beside(server.checkpoint)
-            yield row
+    def slow(self: View, clock: dict[int, int]) -> Iterator[list[Row]]:
+        for rows in read(self, clock):
+            beside(lambda: server.transact("default", lambda txn: [remove(txn, "s1", 70), add(txn, "late", 1)]))
+            beside(server.checkpoint)
+            yield rows
 
+    monkeypatch.setattr(view, "SLICE", 50)
     monkeypatch.setattr(View, "rows_beyond", slow)
     answer = server.answer("default", {}, 500, NO_BOUND)
     assert answer is not None
@@ -160,6 +165,29 @@ def test_an_answer_is_of_one_state_while_writers_go_on(monkeypatch: pytest.Monke
     reader.apply("default", parts, answer.target, answer.floor, answer.stamp_floor)
     assert bucket_of(reader).digest() == meant
     check_inner(reader)
+
+
+@pytest.mark.parametrize("on_disk", [False, True])
+def test_what_is_beyond_a_clock_is_found_by_log_and_by_rows(tmp_path: Path, on_disk: bool) -> None:
+    server = open_store(tmp_path / "server" if on_disk else None, slice_rows=1)
+    publish(server, open_store(seed=2, name="r"))
+    rng, clocks = random.Random(5), list[dict[int, int]]()
+    for turn in range(4):
+        clocks.append(server.clock("default"))
+        for _ in range(30):
+            item = rng.choice(("x", "x" * 480, "x" * 600)) + str(rng.randrange(9))  # some keys are too long for LMDB
+            server.transact("default", lambda txn, item=item: [random_op(rng, txn), add(txn, "set", item)])  # type: ignore[misc]
+        if turn < 3:
+            server.checkpoint()
+    bucket = bucket_of(server)
+    for clock in clocks:
+        inward = server.actors.inward(clock)
+        answer = server.answer("default", clock, PART, NO_BOUND)
+        assert answer is not None
+        found = [row for part in answer.parts for row in server.stage("default", part).local(server.actors.index)]
+        assert found == [row for row in rows_of(server).items() if is_beyond(row[1], inward)] and len(found) > 20
+    assert bucket.few_beyond(server.actors.inward(clocks[-1]), 8) is None  # or the view is not what was asked
+    server.close()
 
 
 def damage(store: Store, number: int, key: bytes) -> None:
