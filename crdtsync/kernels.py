@@ -83,7 +83,7 @@ if TYPE_CHECKING or IMPLEMENTATION == "pure":
     )
     from crdtsync.pure.sorting import Sorter
     from crdtsync.pure.state import BucketState, HandleState, LayerState, PlaceState
-    from crdtsync.pure.table import table_read, table_rows
+    from crdtsync.pure.table import log_read, table_read, table_rows
     from crdtsync.pure.tail import Tail
     from crdtsync.pure.varint import varint_decode, varint_encode
     from crdtsync.pure.writing import Growing, Stepping, Writer
@@ -113,6 +113,7 @@ else:
         layer_find,
         layer_note,
         layer_put,
+        log_read,
         pairs_pack,
         part_check,
         part_rows,
@@ -202,6 +203,7 @@ __all__ = [
     "layer_find",
     "layer_note",
     "layer_put",
+    "log_read",
     "pairs_pack",
     "part_check",
     "part_rows",

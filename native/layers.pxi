@@ -3,15 +3,19 @@
 
 def layer_find(BucketState bucket not None, list keys not None):
     cdef dict rows = bucket.active.rows
-    cdef bint below = bucket.frozen is not None or bucket.table_dirty
+    cdef Py_ssize_t number, count = PyList_GET_SIZE(keys)
     cdef PyObject* found
-    cdef list images = []
-    for key in keys:
-        found = PyDict_GetItemWithError(rows, key)
+    cdef list images = [None] * count, missing = [], places = []
+    for number in range(count):
+        found = PyDict_GetItemWithError(rows, keys[number])
         if found != NULL:
-            images.append(<object>found)
+            images[number] = <object>found
         else:
-            images.append((<object>bucket).below(key) if below else None)
+            missing.append(keys[number])
+            places.append(number)
+    if missing and (bucket.frozen is not None or bucket.table_dirty):
+        for place, image in zip(places, (<object>bucket).below_many(missing)):
+            images[place] = image
     return images
 
 

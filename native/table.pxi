@@ -138,3 +138,23 @@ def table_read(list pairs not None, Py_ssize_t most, list rows not None):
         ))
         number += 1
     return number
+
+
+def log_read(list pairs not None, Py_ssize_t most, list rowkeys not None):
+    cdef Py_ssize_t number = 0, size, length
+    cdef bytes key, value
+    cdef const unsigned char* at
+    cdef const unsigned char* data
+    for key, value in pairs:
+        if key is None or value is None:
+            raise TypeError("keys and values must be bytes")
+        size, length = PyBytes_GET_SIZE(key), PyBytes_GET_SIZE(value)
+        at, data = <const unsigned char*>PyBytes_AS_STRING(key), <const unsigned char*>PyBytes_AS_STRING(value)
+        if size < PREFIX or length < 4 or length >= most:
+            break
+        # The row's key is the entry's first bytes and the value's last ones: one crc over both.
+        if get32(data) != crc32(crc32(crc32(0, at, size), at, PREFIX), data + 4, length - 4):
+            break
+        rowkeys.append(PyBytes_FromStringAndSize(<const char*>data + 4, length - 4))
+        number += 1
+    return number

@@ -16,7 +16,9 @@ def layer_find(bucket: Any, keys: list[bytes]) -> Images:
     active = bucket.active.rows
     if bucket.frozen is None and not bucket.table_dirty:
         return [active.get(key) for key in keys]
-    return [active[key] if key in active else bucket.below(key) for key in keys]
+    missing = [key for key in keys if key not in active]
+    below = dict(zip(missing, bucket.below_many(missing), strict=True)) if missing else {}
+    return [active[key] if key in active else below[key] for key in keys]
 
 
 def layer_put(layer: LayerState, keys: list[bytes], images: Images, before: Images) -> None:

@@ -96,3 +96,18 @@ def table_read(pairs: Pairs, most: int, rows: Pairs) -> int:
             return number
         rows.append((key[PREFIX:], value[5:]))
     return len(pairs)
+
+
+def log_read(pairs: Pairs, most: int, rowkeys: list[bytes]) -> int:
+    """Add the row keys that these entries of the table's log lead to; their number.
+
+    Ends at the first that is damaged, or leads to a physical key of `most` bytes or more.
+    """
+    for number, (key, value) in enumerate(pairs):
+        if not isinstance(key, bytes) or not isinstance(value, bytes):
+            raise TypeError("keys and values must be bytes")
+        row = key[:PREFIX] + value[PREFIX:]
+        if len(key) < PREFIX or len(row) >= most or value[:4] != LENGTH.pack(zlib.crc32(row, zlib.crc32(key))):
+            return number
+        rowkeys.append(value[PREFIX:])
+    return len(pairs)

@@ -11,11 +11,12 @@ from typing import Any
 from crdtsync.clocks.vector import Clock, join
 from crdtsync.datatypes.rows import Row
 from crdtsync.errors import RowDamaged
-from crdtsync.kernels import LATEST, LOG_KEY, NUMBER, BucketState, row_covered, row_log_dots
+from crdtsync.kernels import LATEST, LOG_KEY, NUMBER, BucketState, log_read, row_covered, row_log_dots
 from crdtsync.storage.cache import Cache
 from crdtsync.storage.layers import Layer
 from crdtsync.storage.maps import Snapshot
 from crdtsync.storage.table import (
+    AT_ONCE,
     DEAD,
     KEY_MAX,
     LOG,
@@ -24,6 +25,7 @@ from crdtsync.storage.table import (
     decode_log,
     flat,
     physical,
+    read_many,
     read_row,
     read_rows,
     rowkey_of,
@@ -94,6 +96,27 @@ class Bucket(BucketState):
             raise RowDamaged(f"Row {rowkey!r} of bucket {self.name!r} fails its checksum.")
         self.cache.put(rowkey, image)
         return image
+
+    def below_many(self, rowkeys: list[bytes]) -> list[bytes | None]:
+        """As `below`, of many rows at once.  The cache does not get them: they are about to be written."""
+        frozen = {} if self.frozen is None else self.frozen.rows
+        if not self.table_dirty:
+            return [frozen.get(key) for key in rowkeys]
+        found: dict[bytes, bytes | None] = {}
+        unknown: list[bytes] = []
+        for key in rowkeys:
+            image = frozen.get(key, ABSENT)
+            if image is ABSENT:
+                image = self.cache.get(key, ABSENT)
+            if image is ABSENT:
+                unknown.append(key)
+            else:
+                found[key] = image
+        found.update(read_many(self._snapshot(), self.number, unknown, self.set_aside))
+        for key in unknown if self.damaged else ():
+            if physical(self.number, key) in self.damaged:
+                raise RowDamaged(f"Row {key!r} of bucket {self.name!r} fails its checksum.")
+        return [found.get(key) for key in rowkeys]
 
     def layers(self) -> tuple[tuple[dict[bytes, bytes | None], ...], Callable[[bytes], bytes | None] | None]:
         """Where rows are found without asking the table, and who asks it then; under the lock, and good as long."""
@@ -261,14 +284,19 @@ class Bucket(BucketState):
     def table_beyond(self, snapshot: Snapshot, actor: int, known: int) -> Iterator[bytes | None]:
         """Row keys by the log in the table; None for a damaged entry."""
         start, stop = LOG_KEY.pack(self.number, actor, known + 1), LOG_KEY.pack(self.number, actor + 1, 0)
-        for key, value in snapshot.range(LOG, start, stop):
-            row = decode_log(key, value)
-            if row is None:
-                yield None
-                return
-            rowkey = self._rowkey(snapshot, row)
-            if rowkey is not None:
-                yield rowkey
+        pairs = snapshot.range(LOG, start, stop)
+        while some := list(islice(pairs, AT_ONCE)):
+            keys: list[bytes] = []
+            done = log_read(some, KEY_MAX, keys)
+            yield from keys
+            for key, value in some[done:]:
+                row = decode_log(key, value)
+                if row is None:
+                    yield None
+                    return
+                rowkey = self._rowkey(snapshot, row)
+                if rowkey is not None:
+                    yield rowkey
 
     def _rowkey(self, snapshot: Snapshot, key: bytes) -> bytes | None:
         """Row key of a physical key: long ones are found with the row."""

@@ -18,7 +18,7 @@ from crdtsync.storage.maps import Snapshot
 META, ACTORS, BUCKETS, ROWS, LOG, DEAD = "meta", "actors", "buckets", "rows", "log", "dead"
 REQUESTS = "requests"
 KEY_MAX = 511  # of LMDB
-AT_ONCE = 500  # rows decoded by one call
+AT_ONCE = 500  # rows or log entries decoded by one call
 PREFIX = 4  # bytes of the bucket number that every key starts with
 DIGEST = 16
 STEM = KEY_MAX - PREFIX - DIGEST  # bytes that a long row key keeps before its digest: 491

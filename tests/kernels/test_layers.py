@@ -66,8 +66,8 @@ def test_both_find_the_same() -> None:
     from crdtsync import _native
 
     class Compiled(_native.BucketState):
-        def below(self, key: bytes) -> bytes | None:
-            return b"below " + key
+        def below_many(self, keys: list[bytes]) -> list[bytes | None]:
+            return [b"below " + key for key in keys]
 
 
     for frozen, dirty in ((None, False), (None, True), (empty(_native), False)):

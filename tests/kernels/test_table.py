@@ -90,3 +90,27 @@ def test_both_read_the_same() -> None:
         good = [decode_row(*pair) if len(pair[0]) < 495 else None for pair in pairs]
         until = good.index(None) if None in good else len(good)
         assert answers[0] == (until, [(b"kept", b""), *good[:until]])
+
+
+def test_both_follow_the_log_alike() -> None:
+    rng = random.Random(4)
+    for _ in range(200):
+        rows, origin = changed(rng)
+        _, out = said("pure", 9, list(rows), rows, origin)
+        pairs = rng.sample(out.log, min(8, len(out.log)))
+        if rng.random() < 0.5:
+            at = rng.randrange(len(pairs))
+            key, value = pairs[at]
+            broken = bytearray(value)
+            broken[rng.randrange(len(broken))] ^= 1 << rng.randrange(8)
+            pairs[at] = rng.choice(((key, bytes(broken)), (key, value[: rng.randrange(4)]), (key[:3], value)))
+        answers = []
+        for which in implementations():
+            module = importlib.import_module("crdtsync._native" if which == "native" else "crdtsync.pure.table")
+            found: list[bytes] = []
+            answers.append((module.log_read(pairs, 511, found), found))
+        assert all(answer == answers[0] for answer in answers)
+        good = [decode_log(*pair) if len(pair[0]) == 16 else None for pair in pairs]
+        short = [key is not None and len(key) < 511 for key in good]
+        until = short.index(False) if False in short else len(good)
+        assert answers[0] == (until, [key[4:] for key in good[:until] if key is not None])
