@@ -96,6 +96,9 @@ def cells_sum(
     layers: _Layers, below: _Below, code: bytes, actors: list[int], offsets: Any, data: Any, first: int, last: int,
     out: Any,
 ) -> int: ...  # fmt: skip
+def listings_merge(
+    listings: Sequence[Sequence[tuple[bytes, bytes | None]]], horizon: bytes | None
+) -> list[tuple[bytes, bytes]]: ...
 def cells_gather(
     rows: list[tuple[bytes, bytes]], code: bytes, most: int, whole: bool
 ) -> tuple[bytes, bytes, bytes, int, int]: ...

@@ -446,6 +446,44 @@ cdef inline int starts_alike(bytes rowkey, bytes first, Py_ssize_t size) noexcep
     return PyBytes_GET_SIZE(rowkey) >= size and memcmp(PyBytes_AS_STRING(rowkey), PyBytes_AS_STRING(first), size) == 0
 
 
+def listings_merge(list listings not None, bytes horizon):
+    cdef list merged = [], listing
+    for listing in listings:
+        merged = merge_two(merged, listing) if merged else listing
+    cdef list found = []
+    cdef tuple pair
+    for pair in merged:
+        if horizon is not None and compare_keys(<bytes?>pair[0], horizon) > 0:
+            break
+        if pair[1] is not None:
+            found.append(pair)
+    return found
+
+
+cdef list merge_two(list older, list newer):
+    """Both in order; the newer one wins."""
+    cdef list out = []
+    cdef Py_ssize_t left = 0, right = 0, olds = PyList_GET_SIZE(older), news = PyList_GET_SIZE(newer)
+    cdef tuple old, new
+    cdef int order
+    while left < olds and right < news:
+        old = older[left]
+        new = newer[right]
+        order = compare_keys(<bytes?>old[0], <bytes?>new[0])
+        out.append(old if order < 0 else new)
+        left += order <= 0
+        right += order >= 0
+    out.extend(older[left:])
+    out.extend(newer[right:])
+    return out
+
+
+cdef inline int compare_keys(bytes one, bytes other) noexcept:
+    cdef Py_ssize_t size = PyBytes_GET_SIZE(one), more = PyBytes_GET_SIZE(other)
+    cdef int order = memcmp(PyBytes_AS_STRING(one), PyBytes_AS_STRING(other), size if size < more else more)
+    return order if order else (size > more) - (size < more)
+
+
 def cells_gather(list rows not None, bytes code not None, Py_ssize_t most, bint whole):
     cdef Gathered out
     cdef Buffer values

@@ -243,6 +243,23 @@ def images_of(
 # ---- listing
 
 
+def listings_merge(
+    listings: Sequence[Sequence[tuple[bytes, bytes | None]]], horizon: bytes | None
+) -> list[tuple[bytes, bytes]]:
+    """Rows of several layers, lists in order, the newest last, up to the row key `horizon`; without what is gone."""
+    merged: dict[bytes, bytes | None] = {}
+    for listing in listings:
+        merged.update(listing)
+    found = []
+    for key in sorted(merged):
+        image = merged[key]
+        if horizon is not None and key > horizon:
+            break
+        if image is not None:
+            found.append((key, image))
+    return found
+
+
 def cells_gather(
     rows: list[tuple[bytes, bytes]], code: bytes, most: int, whole: bool
 ) -> tuple[bytes, bytes, bytes, int, int]:

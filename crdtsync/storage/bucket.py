@@ -11,7 +11,16 @@ from typing import Any
 from crdtsync.clocks.vector import Clock, join
 from crdtsync.datatypes.rows import Row
 from crdtsync.errors import RowDamaged
-from crdtsync.kernels import LATEST, LOG_KEY, NUMBER, BucketState, log_read, row_covered, row_log_dots
+from crdtsync.kernels import (
+    LATEST,
+    LOG_KEY,
+    NUMBER,
+    BucketState,
+    listings_merge,
+    log_read,
+    row_covered,
+    row_log_dots,
+)
 from crdtsync.storage.cache import Cache
 from crdtsync.storage.layers import Layer
 from crdtsync.storage.maps import Snapshot
@@ -125,7 +134,7 @@ class Bucket(BucketState):
             layers.append(self.frozen.rows)
         if not self.table_dirty:
             return tuple(layers), None
-        return (*layers, self.cache.young), self.below
+        return (*layers, *self.cache.generations), self.below
 
     def peek(self, rowkey: bytes) -> bytes | None:
         """As `get`, but None for a row that was set aside."""
@@ -175,16 +184,7 @@ class Bucket(BucketState):
             self._refuse_damaged(start, horizon or stop)
         if not layered:
             return found, horizon
-        if found or len(layered) > 1:
-            merged: dict[bytes, bytes | None] = dict(found)
-            for rows_of_layer in layered:
-                merged.update(rows_of_layer)
-            layered = [[(key, merged[key]) for key in sorted(merged)]]
-        return [
-            (key, image)
-            for key, image in layered[0]
-            if image is not None and (horizon is None or key <= horizon)
-        ], horizon
+        return listings_merge([found, *layered], horizon), horizon
 
     def _refuse_damaged(self, start: bytes, last: bytes | None) -> None:
         for rowkey in self.damaged.values():

@@ -22,9 +22,9 @@ class Cache:
         return self._young_bytes + self._old_bytes
 
     @property
-    def young(self) -> dict[bytes, bytes | None]:
-        """What was put last."""
-        return self._young
+    def generations(self) -> tuple[dict[bytes, bytes | None], dict[bytes, bytes | None]]:
+        """Both, to look in without bringing anything to the younger one."""
+        return self._young, self._old
 
     def __len__(self) -> int:
         return len(self._young) + len(self._old)

@@ -224,3 +224,21 @@ def test_listings_are_gathered(rows: list[tuple[bytes, bytes]], most: int, whole
 
 def texts_of(offsets: bytes, data: bytes) -> list[bytes]:
     return [data[start:end] for start, end in pairwise(array("q", offsets))]
+
+
+def key_of(row: tuple[bytes, bytes | None]) -> bytes:
+    return row[0]
+
+
+LAYER = st.dictionaries(st.binary(max_size=2), st.none() | st.binary(max_size=2), max_size=8)
+
+
+@given(layers=st.lists(LAYER, max_size=3), horizon=st.none() | st.binary(max_size=2))
+@settings(max_examples=300, deadline=None)
+def test_listings_are_merged(layers: list[dict[bytes, bytes | None]], horizon: bytes | None) -> None:
+    merged: dict[bytes, bytes | None] = {}
+    for layer in layers:
+        merged |= layer
+    wanted = [(key, image) for key, image in sorted(merged.items(), key=key_of) if image is not None]
+    found = same("listings_merge", [sorted(layer.items(), key=key_of) for layer in layers], horizon)
+    assert found == [row for row in wanted if horizon is None or row[0] <= horizon]

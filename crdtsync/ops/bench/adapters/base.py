@@ -50,6 +50,24 @@ class Counting(Protocol):
     def close(self) -> None: ...
 
 
+class Bulk(Protocol):
+    """Counts and reads many counters in one call."""
+
+    def column(self, keys: list[str]) -> object:
+        """Keys of one call, as it takes them."""
+
+    def count_column(self, column: object) -> None:
+        """A step of each counter."""
+
+    def sum_column(self, column: object) -> int:
+        """The sum of what their values are."""
+
+    def sum_scanned(self) -> int:
+        """The sum of the values of all counters, read in order."""
+
+    def close(self) -> None: ...
+
+
 class Filling(Protocol):
     """Holds many objects."""
 

@@ -108,6 +108,51 @@ class EmbeddedBatches(Embedded):
                     register(key).set(value)
 
 
+    def column(self, keys: list[str]) -> Any:
+        """Keys of one call, made beforehand."""
+        return keys
+
+    def count_column(self, column: Any) -> None:
+        """A step of each counter, a thousand in a batch."""
+        counter = self.node.pncounter
+        for first in range(0, len(column), BATCH):
+            with self.node.batch():
+                for key in column[first : first + BATCH]:
+                    counter(key).increment()
+
+    def sum_column(self, column: Any) -> int:
+        """The sum of the counters' values, each read by its handle."""
+        return sum(self.node.pncounter(key).value for key in column)
+
+    def sum_scanned(self) -> int:
+        """The sum of all counters."""
+        return sum(item.value for item in self.node.items())
+
+
+class EmbeddedColumns(Embedded):
+    """The same, a call for each column of keys."""
+
+    title = "crdtsync, embedded, columns"
+
+    def column(self, keys: list[str]) -> Any:
+        """Keys of one call, as offsets and bytes."""
+        from crdtsync.datatypes.columns import keys_of  # loads numpy, which is not in the footprint of the others
+
+        return keys_of(keys)
+
+    def count_column(self, column: Any) -> None:
+        """A step of each counter, in one call."""
+        self.node.increment_many(column)
+
+    def sum_column(self, column: Any) -> int:
+        """The sum of the counters' values, read in one call."""
+        return int(self.node.read_many(column).sum())
+
+    def sum_scanned(self) -> int:
+        """The sum of all counters."""
+        return sum(int(page.values.sum()) for page in self.node.columns())
+
+
 class EmbeddedCold(Embedded):
     """The same on so many counters that a step seldom meets one that was stepped lately."""
 

@@ -23,6 +23,7 @@ DRIVERS = {
     "wire": "crdtsync.ops.bench.drivers.wire",
     "calling": "crdtsync.ops.bench.drivers.calling",
     "paced": "crdtsync.ops.bench.drivers.paced",
+    "bulk": "crdtsync.ops.bench.drivers.bulk",
     "counting": "crdtsync.ops.bench.drivers.counting",
     "filling": "crdtsync.ops.bench.drivers.filling",
     "committing": "crdtsync.ops.bench.drivers.committing",
