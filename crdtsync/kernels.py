@@ -58,7 +58,7 @@ if TYPE_CHECKING or IMPLEMENTATION == "pure":
     from crdtsync.pure.columns import rows_actors, rows_beyond, rows_newer, rows_pack, rows_remap, rows_unpack
     from crdtsync.pure.digest import rows_digest
     from crdtsync.pure.joins import row_conflict, row_join, row_mend, rows_join
-    from crdtsync.pure.keys import keys_pack, keys_remap, keys_unpack
+    from crdtsync.pure.keys import keys_pack, keys_remap, keys_unpack, name_prefix
     from crdtsync.pure.layers import layer_find, layer_note, layer_put
     from crdtsync.pure.operations import (
         cell_add,
@@ -116,6 +116,7 @@ else:
         layer_put,
         listings_merge,
         log_read,
+        name_prefix,
         pairs_pack,
         part_check,
         part_rows,
@@ -207,6 +208,7 @@ __all__ = [
     "layer_put",
     "listings_merge",
     "log_read",
+    "name_prefix",
     "pairs_pack",
     "part_check",
     "part_rows",

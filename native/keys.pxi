@@ -55,6 +55,28 @@ cdef struct Place:
     Py_ssize_t fields  # around the object
 
 
+def name_prefix(name, bytes code not None, Py_ssize_t most):
+    """The prefix of an object's row keys; None when the name may not be one."""
+    cdef const char* text
+    cdef Py_ssize_t size = 0, more = PyBytes_GET_SIZE(code)
+    cdef bytes prefix
+    cdef char* at
+    if type(name) is not str:
+        return None
+    try:
+        text = PyUnicode_AsUTF8AndSize(name, &size)
+    except UnicodeEncodeError:
+        return None
+    if size < 1 or size > most or memchr(text, 0, size) != NULL:
+        return None
+    prefix = PyBytes_FromStringAndSize(NULL, size + 1 + more)
+    at = PyBytes_AS_STRING(prefix)
+    memcpy(at, text, size)
+    at[size] = 0
+    memcpy(at + size + 1, PyBytes_AS_STRING(code), more)
+    return prefix
+
+
 cdef int check_key(bytes key) except -1:
     """The row kind that a key is made for.  ValueError when it does not follow the grammar."""
     cdef Place place

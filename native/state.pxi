@@ -62,11 +62,20 @@ cdef class PlaceState:
 cdef class HandleState:
     cdef public object _backend
     cdef public PlaceState _place
-    cdef public object _write
     cdef public Writer _hot
+    cdef str bucket  # with `_hot`: the name of the bucket
 
-    def __init__(self, backend, PlaceState place):
+    def __init__(self, backend, PlaceState place not None):
         self._backend = backend
         self._place = place
-        self._write = backend.write
         self._hot = backend.writer
+        if self._hot is not None:
+            self.bucket = backend.name
+
+    def _write(self, verb, PlaceState place not None, argument):
+        self.put(verb, place, argument)
+
+    cdef int put(self, verb, PlaceState place, argument) except -1:
+        if self._hot is None or not self._hot.direct(self.bucket, verb, place, argument):
+            self._backend.write(verb, place, argument)
+        return 0

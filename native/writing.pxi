@@ -28,6 +28,8 @@ cdef class Writer:
     cdef public object core
     cdef public object engine
     cdef public object batches
+    cdef public object told
+    cdef public bint shut
     cdef public Tail tail
     cdef public long long own
     cdef public Py_ssize_t dirty
@@ -127,7 +129,25 @@ cdef class Writer:
 
     # -- with the lock
 
-    def write(self, str name not None, verb, PlaceState place not None, argument):
+    cdef int direct(self, str name, verb, PlaceState place, argument) except -1:
+        """`write` where nothing else has to be asked or waited for, and what follows a write.  False: not done."""
+        if self.shut or self.each or not self.unbatched() or not self.write(name, verb, place, argument):
+            return False
+        if self.told is not None:
+            self.told()
+        return True
+
+    cdef int unbatched(self) except -1:
+        """Whether no batch is open in this context."""
+        cdef PyObject* batch = NULL
+        if PyContextVar_Get(self.batches, NULL, &batch) < 0:
+            return -1
+        if batch == NULL:
+            return True
+        Py_DECREF(<object>batch)
+        return <object>batch is None
+
+    cpdef uint64_t write(self, str name, verb, PlaceState place, argument) except? 0:
         cdef int way = verb.way
         if way == LONG_WAY or place.levels or self.forks != FORKS:
             return 0
@@ -416,28 +436,24 @@ cdef class Growing(HandleState):
         CounterOverflow, InvalidValue.
         """
         cdef uint64_t step = simple(n)
-        if step and self._hot is not None and self.unbatched() and self._hot.again(self._place, step, 0):
+        if step and self._hot is not None and self._hot.unbatched() and self._hot.again(self._place, step, 0):
             return
-        self._increment(n)
-
-    cdef int unbatched(self) except -1:
-        """Whether no batch is open in this context."""
-        cdef PyObject* batch = NULL
-        if PyContextVar_Get(self._hot.batches, NULL, &batch) < 0:
-            return -1
-        if batch == NULL:
-            return True
-        Py_DECREF(<object>batch)
-        return <object>batch is None
+        if step:
+            self.put(self._STEP, self._place, n)
+        else:
+            self._increment(n)
 
 
 cdef class Stepping(Growing):
     def decrement(self, n=1):
         """Subtract `n`; as `increment`."""
         cdef uint64_t step = simple(n)
-        if step and self._hot is not None and self.unbatched() and self._hot.again(self._place, 0, step):
+        if step and self._hot is not None and self._hot.unbatched() and self._hot.again(self._place, 0, step):
             return
-        self._decrement(n)
+        if step:
+            self.put(self._STEP, self._place, -n)
+        else:
+            self._decrement(n)
 
 
 cdef inline uint64_t simple(object n) noexcept:

@@ -12,11 +12,10 @@ fields 0 to 255, bucket names 1 to 64.  A row key in all (key, fields and elemen
 
 from __future__ import annotations
 
-from functools import lru_cache
 from typing import NamedTuple
 
 from crdtsync.errors import InvalidKey, ValueTooLarge
-from crdtsync.kernels import PlaceState
+from crdtsync.kernels import PlaceState, name_prefix
 
 NAME_MAX = 255
 BUCKET_MAX = 64
@@ -96,15 +95,12 @@ class Place(PlaceState):
         return Place(self.name, (*self.fields, field), code, level + code, (level, *self.levels))
 
 
-@lru_cache(maxsize=16_384, typed=True)
-def top_prefix(name: str, code: bytes, most: int) -> bytes:
-    """Prefix of the object of type `code` under a key of up to `most` bytes.  Raises InvalidKey."""
-    return check_name(name, "A key", most) + b"\0" + code
-
-
 def top(name: str, code: bytes, most: int = NAME_MAX) -> Place:
     """The object of type `code` under a key of up to `most` bytes.  Raises InvalidKey."""
-    return Place(name, (), code, top_prefix(name, code, most), ())
+    prefix = name_prefix(name, code, most)
+    if prefix is None:
+        prefix = check_name(name, "A key", most) + b"\0" + code  # says why not
+    return Place(name, (), code, prefix, ())
 
 
 class Parsed(NamedTuple):

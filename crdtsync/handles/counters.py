@@ -33,13 +33,14 @@ class GCounter(Growing, _Counter):
 
     __slots__ = ()
     CODE = gcounter.CODE
+    _STEP = gcounter.INCREMENT
 
     def _increment(self, n: int) -> None:
         if type(n) is not int or not 0 < n <= STEP_MAX:
             n = self._checked(n, 0)
             if n == 0:
                 return
-        self._write(gcounter.INCREMENT, self._place, n)
+        self._write(self._STEP, self._place, n)
 
 
 class PNCounter(Stepping, _Counter):
@@ -47,18 +48,19 @@ class PNCounter(Stepping, _Counter):
 
     __slots__ = ()
     CODE = pncounter.CODE
+    _STEP = pncounter.ADD
 
     def _increment(self, n: int) -> None:
         if type(n) is not int or not 0 < n <= STEP_MAX:
             n = self._checked(n)
             if n == 0:
                 return
-        self._write(pncounter.ADD, self._place, n)
+        self._write(self._STEP, self._place, n)
 
     def _decrement(self, n: int) -> None:
         n = -self._checked(n)
         if n:
-            self._write(pncounter.ADD, self._place, n)
+            self._write(self._STEP, self._place, n)
 
     def reset(self) -> None:
         """Take the sum that is known here back to 0; increments that others make meanwhile stay."""

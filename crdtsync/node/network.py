@@ -84,7 +84,7 @@ class Network:
         self._loop.start(self._engine, Driver(self._transport, self._store.flush, self._notify))
         self._sessions.lost = self._lost
         if self._config.listen:
-            self._local.written = self._loop.written
+            self._local.tell(self._loop.written)
         if self.state == states.JOINING:
             self._wait_to_join()
 

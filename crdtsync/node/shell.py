@@ -377,7 +377,7 @@ class Node(Objects, BulkCalls):
             self._closed = True
             if self.local.refusal is not None:
                 return  # a forked child: the parent's files, threads and sockets are none of its own
-            self.local.write_refusal = _closed
+            self.local.shut(_closed)
             with self._store.lock:  # ends the short way, see Writer
                 pass
             with ExitStack() as rest:  # each step is taken whatever the ones before it raise
@@ -432,7 +432,8 @@ def _forked() -> CrdtsyncError:
 def _mark_forked() -> None:
     """In a forked child: its copies of open nodes refuse everything."""
     for node in list(_OPEN):
-        node.local.refusal = node.local.write_refusal = _forked
+        node.local.refusal = _forked
+        node.local.shut(_forked)
 
 
 os.register_at_fork(after_in_child=_mark_forked)

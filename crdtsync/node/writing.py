@@ -41,10 +41,18 @@ class Local:
         self.bucket: Callable[[str], Bucket]
         self.watch: Callable[[str | None, str, str | None, bool], Watcher]
         self.refusal: Callable[[], CrdtsyncError] | None = None  # why nothing may be read or written: closed
-        self.write_refusal: Callable[[], CrdtsyncError] | None = None  # why nothing may be written: closing
+        self.write_refusal: Callable[[], CrdtsyncError] | None = None  # why nothing may be written, see `shut`
         self.engine: Engine | None = None  # its state decides, under the store's lock, whether a write may go ahead
         store.writer.batches = CURRENT
-        self.written: Callable[[], None] | None = None  # told after every write: the engine
+        self.written: Callable[[], None] | None = None  # told after every write, see `tell`
+
+    def shut(self, refusal: Callable[[], CrdtsyncError]) -> None:
+        """Take no more writes."""
+        self.write_refusal, self.store.writer.shut = refusal, True
+
+    def tell(self, written: Callable[[], None]) -> None:
+        """Call `written` after every write."""
+        self.written = self.store.writer.told = written
 
     def refused(self, error: CrdtsyncError) -> CrdtsyncError:
         """Count and log a refusal, once; gives the error back, to be raised."""

@@ -26,6 +26,18 @@ KIND_OF_TYPE = {
 Positions = dict[int, int] | list[int]
 
 
+def name_prefix(name: object, code: bytes, most: int) -> bytes | None:
+    """`name` in UTF-8, NUL and `code`: what the row keys of an object begin with.
+
+    None when it is no str of 1 to `most` bytes without NUL and lone surrogates.
+    """
+    try:
+        text = name.encode() if type(name) is str else b""
+    except UnicodeEncodeError:
+        return None
+    return text + b"\0" + code if 1 <= len(text) <= most and 0 not in text else None
+
+
 def check_key(key: bytes) -> int:
     """The row kind that a key is made for.  ValueError when it does not follow the grammar."""
     if len(key) > ROW_KEY_MAX:

@@ -67,10 +67,13 @@ class PlaceState:
 class HandleState:
     """What every handle holds; see crdtsync.handles.base.Handle."""
 
-    __slots__ = ("_backend", "_hot", "_place", "_write")
+    __slots__ = ("_backend", "_hot", "_place")
 
     def __init__(self, backend: Any, place: Any) -> None:
         self._backend = backend
         self._place = place
-        self._write = backend.write
         self._hot = backend.writer
+
+    def _write(self, verb: Any, place: Any, argument: Any) -> None:
+        """Have the backend do it; the compiled kernels try the short way of a single write first."""
+        self._backend.write(verb, place, argument)

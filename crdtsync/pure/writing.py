@@ -33,6 +33,8 @@ class Writer:
         self.core = core
         self.engine: Any = None  # its `state` decides, under the lock, whether a write may go ahead
         self.batches: Any = None  # context variable: the open batch
+        self.told: Any = None  # called after a write, if anybody wants to know
+        self.shut = False  # no more writes: the long way says why
         self.tail: Tail | None = None
         self.own = -1  # actor index that this start writes under; -1: it has not written
         self.dirty = 0  # bytes, about, that wait for a checkpoint

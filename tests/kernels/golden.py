@@ -148,6 +148,12 @@ def column_cases(k: Any, rows: list[list[bytes]], clock: dict[int, int]) -> list
     ]
 
 
+def name_cases(k: Any) -> list[Case]:
+    """What the row keys of objects begin with."""
+    names = ("a", "\u00e9\u4e16", "", "a\0b", "\ud800", "x" * 255, "x" * 256, 7)
+    return [("name_prefix", [name, b"g", 255]) for name in names]
+
+
 def main() -> None:
     from tests.laws import load
 
@@ -168,6 +174,7 @@ FILES: dict[Path, Callable[[Any], list[Case]]] = {
     GOLDEN / "kernels.json": cases,
     GOLDEN / "kernels-runs.json": later_cases,
     GOLDEN / "kernels-parts.json": part_cases,
+    GOLDEN / "kernels-names.json": name_cases,
 }
 
 

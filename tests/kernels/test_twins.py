@@ -111,6 +111,14 @@ def test_equal_varints(native: Any, value: int) -> None:
     same(native, "varint_encode", value)
 
 
+NAMES = st.text(st.characters(exclude_categories=()) | st.sampled_from("a\0\ud800\u00e9"), max_size=9)
+
+
+@given(name=NAMES | st.binary(max_size=3) | st.none(), code=st.binary(max_size=2), most=st.integers(0, 12))
+def test_equal_on_names(native: Any, name: Any, code: bytes, most: int) -> None:
+    same(native, "name_prefix", name, code, most)
+
+
 @given(data=st.data(), steps=steps(15), count=st.integers(-1, 6), actors=st.integers(0, 9))
 @settings(max_examples=400, deadline=None)
 def test_equal_on_columns(native: Any, data: st.DataObject, steps: list[Step], count: int, actors: int) -> None:
