@@ -23,7 +23,7 @@ class Backend(Protocol):
 
     @property
     def writer(self) -> Writer | None:
-        """The short way of a counter's step, where there is one."""
+        """The short way of a single write, where there is one: into the bucket `name` then."""
 
     def refused(self, error: CrdtsyncError) -> CrdtsyncError:
         """Count and log a refusal; gives the error back, to be raised."""

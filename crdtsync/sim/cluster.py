@@ -296,6 +296,10 @@ class Cluster:
         if self.network.stale:
             return "messages are hours late"
         for node in members:
+            if node.state() == SUPERSEDED:  # by a clone that is gone: its operator reads so, and starts it again
+                self.world.note(node.name, "started again, as it was superseded")
+                node.kill()
+                node.boot()
             if not node.writable():
                 return f"{node.name} is {node.state()}"
             if node.engine.eviction.victim_sought():

@@ -33,7 +33,7 @@ class ShortWay:
     def __init__(self, node: SimNode) -> None:
         self.node = node
         self._rng = random.Random(f"{node.world.seed} {node.name}")  # its own: the other chances fall as without it
-        self._bucket = ""
+        self.name = ""  # of the bucket that is written to
 
     @property
     def writer(self) -> Any:
@@ -52,7 +52,7 @@ class ShortWay:
         """Do it, a counter's step several times; each event is told to the oracles."""
         verb, place, argument = operation.plain, operation.place, operation.argument
         assert verb is not None
-        self._bucket = bucket
+        self.name = bucket
         change = self._foreseen(bucket, verb, place, argument)
         self._do(bucket, change, verb, place, argument)
         if verb.way <= BY_STEP:
@@ -65,10 +65,10 @@ class ShortWay:
     def write(self, verb: Verb, place: Place, argument: Any) -> None:
         """A step that the handle could not make without the lock."""
         store = self.node.store
-        if store.writer.write(self._bucket, verb, place, argument):
+        if store.writer.write(self.name, verb, place, argument):
             self.node.world.count("written in one call")
         else:
-            store.transact(self._bucket, lambda txn: verb.run(txn, place, argument))
+            store.transact(self.name, lambda txn: verb.run(txn, place, argument))
 
     def _foreseen(self, bucket: str, verb: Verb, place: Place, argument: Any) -> Change:
         store = self.node.store

@@ -10,7 +10,7 @@ from typing import Any
 import crdtsync
 from crdtsync.ops.bench.adapters.base import Adapter
 
-HOT = 16  # counters that are hot
+HOT = 16  # counters that are hot at the same time
 BATCH = 1000  # operations of a batch, for those who batch
 SHARDS = 64  # counters that commits are counted in
 
@@ -35,11 +35,10 @@ class Embedded(Adapter):
         return crdtsync.__version__
 
     def count_up(self, rounds: int) -> int:
-        """Increments of hot counters in turn."""
-        steps = [self.node.pncounter(f"hot:{at}").increment for at in range(HOT)]
-        for _ in range(rounds):
-            for step in steps:
-                step()
+        """Increments of one hot counter, as the peers count."""
+        step = self.node.pncounter("hot:0").increment
+        for _ in range(rounds * HOT):
+            step()
         return rounds * HOT
 
     def total(self) -> int:
@@ -151,6 +150,20 @@ class EmbeddedColumns(Embedded):
     def sum_scanned(self) -> int:
         """The sum of all counters."""
         return sum(int(page.values.sum()) for page in self.node.columns())
+
+
+class EmbeddedTurns(Embedded):
+    """The same, but no two steps in a row are of one counter."""
+
+    title = f"crdtsync, embedded, {HOT} counters in turn"
+
+    def count_up(self, rounds: int) -> int:
+        """Increments of all of them, one after the other."""
+        steps = [self.node.pncounter(f"hot:{at}").increment for at in range(HOT)]
+        for _ in range(rounds):
+            for step in steps:
+                step()
+        return rounds * HOT
 
 
 class EmbeddedCold(Embedded):
