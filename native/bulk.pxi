@@ -326,11 +326,12 @@ cdef inline bytes row_now(dict rows, dict before, tuple layers, object below, by
     cdef int level = 0
     cdef bytes image
     if PyDict_Size(rows) == held:
-        return <bytes?><object>found
+        image = <object>found
+        return image
     for layer in layers:
         found = PyDict_GetItemWithError(layer, rowkey)
         if found != NULL:
-            image = <bytes?><object>found
+            image = <object>found
             break
         level += 1
     else:
@@ -342,10 +343,12 @@ cdef inline bytes row_now(dict rows, dict before, tuple layers, object below, by
 
 cdef inline bytes row_found(tuple layers, object below, bytes rowkey):
     cdef PyObject* found
+    cdef bytes image  # or None: a row known to be absent
     for layer in layers:
         found = PyDict_GetItemWithError(layer, rowkey)
         if found != NULL:
-            return <bytes?><object>found
+            image = <object>found
+            return image
     return None if below is None else below(rowkey)
 
 

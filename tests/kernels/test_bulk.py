@@ -115,7 +115,8 @@ def both(name: str, code: bytes, names: list[bytes], *given: Any) -> Any:
     first = [Changed([], {}).run(module, name, code, 1, names, *given) for module in BOTH]
     assert all(answer == first[0] for answer in first)
     rows = list(first[0][1].items())
-    upper, lower = dict(rows[::3]), {key: image for key, image in rows[1::3] if image is not None}
+    upper: dict[bytes, bytes | None] = dict(rows[::3]) | {key: None for key, _ in rows[3::4]}  # some are gone
+    lower = {key: image for key, image in rows[1::3] if image is not None}
     below = {key: image for key, image in rows[2::3] if image is not None}
     second = [Changed([upper, lower], below).run(module, name, code, 50, names, *given) for module in BOTH]
     assert all(answer == second[0] for answer in second)
@@ -160,8 +161,9 @@ def test_presences_and_registers(names: list[bytes], data: st.DataObject) -> Non
     for now, floor, most in ((10, 3, 2**64 - 1), (0, 2**40, 2**40 + 3), (0, 0, 1)):
         first, _ = both("latests_set", b"l", names, *column(payloads), now, floor, most)
         assert set(first[1]) <= {name + b"\0l" for name in names}
-        assert same("images_of", (first[1],), None, b"l", *column(names), 0, len(names)) == [
-            first[1].get(name + b"\0l") for name in names
+        layers = ({b"a\0l": None}, first[1])
+        assert same("images_of", layers, None, b"l", *column(names), 0, len(names)) == [
+            None if name == b"a" else first[1].get(name + b"\0l") for name in names
         ]
 
 

@@ -63,6 +63,9 @@ def test_rows_are_found_wherever_they_are(open_node: Callable[..., Node], monkey
         with monkeypatch.context() as patched:
             patched.setattr(bulk, "PROBED_MAX", 0)  # as in a bucket of many actors
             assert node.read_many(KEYS).tolist() == wanted.tolist()
+        for _ in range(2):  # what is absent is remembered, too
+            assert node.read_many(["none", KEYS[0]]).tolist() == [0, wanted[0]]
+            assert node.read_many(["none"], type="lwwregister").tolist() == [None]
         [page] = node.columns("key:", rows=10_000)
         assert page.values.tolist() == [value for value in wanted.tolist() if value]
 
@@ -86,6 +89,9 @@ def test_rows_are_found_wherever_they_are(open_node: Callable[..., Node], monkey
     assert node.digest() == digest
     write(3, 0)
     check()
+    node.read_many(["new"])
+    node.increment_many(["new"])
+    assert node.read_many(["new"]).tolist() == [1]
     check_inner(node._store)
 
 
