@@ -18,7 +18,6 @@ import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
-from queue import SimpleQueue
 from types import FrameType
 from typing import Any, NamedTuple
 
@@ -53,21 +52,31 @@ class Addresses(NamedTuple):
 
 
 class Signals:
-    """The process's signals, from here to the end of a `with` block, which gives them back."""
+    """The process's signals, from here to the end of a `with` block, which gives them back.
+
+    Whoever waits reads from a pipe.  The system may hand a signal to any thread, and to the main one just before it
+    begins to wait: a lock would then be waited for without the handler ever being run, but the pipe has its byte.
+    """
 
     def __init__(self) -> None:
         self.received, self._at = 0, 0.0  # which came first, and when
-        self._requests: SimpleQueue[None] = SimpleQueue()  # its `put` may interrupt its `get`, unlike an Event's `set`
+        self._asked = False
         self._opening = True
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> Signals:
+        self._reading, self._writing = os.pipe2(os.O_CLOEXEC)
+        os.set_blocking(self._writing, False)
+        self._wakeup_before = signal.set_wakeup_fd(self._writing, warn_on_full_buffer=False)
         self._before = {number: signal.signal(number, self._take) for number in SIGNALS}
         return self
 
     def __exit__(self, *_: object) -> None:
         for number, handler in self._before.items():
             signal.signal(number, handler)
+        signal.set_wakeup_fd(self._wakeup_before)
+        os.close(self._reading)
+        os.close(self._writing)
 
     def _take(self, number: int, frame: FrameType | None) -> None:
         now = time.monotonic()
@@ -82,7 +91,9 @@ class Signals:
 
     def stop(self) -> None:
         """Ask for the end; any thread, and a signal's handler, may call."""
-        self._requests.put(None)
+        self._asked = True
+        with contextlib.suppress(BlockingIOError):  # it is full of requests
+            os.write(self._writing, b"\0")
 
     def ready(self) -> None:
         """From here on a signal ends `wait`."""
@@ -90,7 +101,8 @@ class Signals:
 
     def wait(self) -> None:
         """Return when a signal or an operator asks for the end."""
-        self._requests.get()
+        while not self._asked:
+            os.read(self._reading, 1)
         log.info("stopping on %s", self.name)
 
     @property
