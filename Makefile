@@ -50,7 +50,7 @@ proto: env
 
 # Everything on the compiled kernels, then the suite again on the pure ones, without tests of whole processes under load,
 # which the slower kernels only stretch, and of what meets no kernel of its own.  Fails when the compiled ones are missing.
-NOT_PURE := bench cli client demo integration maelstrom metrics nemesis power security
+NOT_PURE := abuse bench cli client demo integration maelstrom metrics nemesis power security
 test: $(VENV)/.flights lint types proto-check
 	CRDTSYNC_KERNELS=native $(BIN)/python -m pytest -n 2 --dist worksteal
 	CRDTSYNC_KERNELS=pure $(BIN)/python -m pytest -n 2 --dist worksteal $(NOT_PURE:%=--ignore tests/%)

@@ -152,7 +152,7 @@ def sizes(few: int, many: int) -> Any:
 def test_idle_connections(victim: Victim, port: str, size: int) -> None:
     with unharmed(victim, 64 * 1024 * size), lines(victim, port, size, wire.HELLO):
         if victim.context is None and port != "node":  # elsewhere some have been cut off by now: they answer no probe
-            assert victim.held()["files"] > size // 2
+            until(lambda: victim.held()["files"] > size // 2, 60)  # a busy process accepts them when it gets to it
         victim.serves()
 
 
