@@ -115,6 +115,11 @@ class BatchTooLarge(Misuse):
 
     hint = "Split the batch, or raise batch_bytes_max (it must stay below part_bytes_max on every node)."
 
+    @classmethod
+    def fitting(cls, message: str, rows: float) -> BatchTooLarge:
+        """With a hint that some so many rows like these would have fitted: how many to give at a time."""
+        return cls(message, hint=f"Write some {max(1, int(rows * 0.75)):,} at a time. {cls.hint}")
+
 
 class BatchMisuse(Misuse):
     """A batch spans two buckets, is used after its end, or its request id belongs to other operations."""

@@ -16,6 +16,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
 from crdtsync.client import verbs
+from crdtsync.client.abulk import AsyncBulkCalls
 from crdtsync.client.awaiting import Awaiting
 from crdtsync.client.awatching import AsyncWatcher
 from crdtsync.client.calls import Caller
@@ -80,7 +81,7 @@ class AsyncBatch:
         batch.ended = True
 
 
-class AsyncBucket(AsyncObjects):
+class AsyncBucket(AsyncObjects, AsyncBulkCalls):
     """A named group of keys: all handles, in this bucket.  It comes into being with its first write."""
 
     __slots__ = ("_line", "depth_max", "key_bytes_max", "name", "value_bytes_max")
@@ -117,6 +118,16 @@ class AsyncBucket(AsyncObjects):
             self._checked(batch.add, self.name, *operation)
         else:
             await self.ask(verbs.write, [operation], None, False)
+
+    async def write_all(self, operations: Iterable[Operation]) -> None:
+        """Write them in a batch of their own, or in the one that is open."""
+        async with self.batch():
+            for operation in operations:
+                await self.write(operation)
+
+    @property
+    def _bulk(self) -> AsyncBucket:
+        return self
 
     def batch(self, *, sync: bool = False, request_id: str | None = None) -> AsyncBatch:
         """An async context manager: all writes in it take effect together at its end, or none.  See Client.batch."""
@@ -168,7 +179,7 @@ class AsyncBucket(AsyncObjects):
         return f"<async bucket {self.name!r} of {self._line.caller.nodes.now}>"
 
 
-class AsyncClient(AsyncObjects):
+class AsyncClient(AsyncObjects, AsyncBulkCalls):
     """A connection to one of several nodes, for one event loop; `crdtsync.aio.connect` makes it.
 
     The handles and listings of a client are those of the default bucket; `bucket(name)` has the same in another.
@@ -221,6 +232,10 @@ class AsyncClient(AsyncObjects):
     @property
     def _default(self) -> AsyncBucket:
         return self.bucket(DEFAULT_BUCKET)
+
+    @property
+    def _bulk(self) -> AsyncBucket:
+        return self._default
 
     async def buckets(self) -> list[str]:
         """Names of the buckets that have been written to, in order."""

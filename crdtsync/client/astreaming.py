@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterable
 from types import TracebackType
 from typing import TYPE_CHECKING
 
@@ -33,6 +34,11 @@ class AsyncWriteStream(AsyncBucket):
         """Put one operation into the current batch; every so many, it leaves."""
         if self._batching.add(*operation):
             await self.cut()
+
+    async def write_all(self, operations: Iterable[Operation]) -> None:
+        """All of them in the stream's own batches."""
+        for operation in operations:
+            await self.write(operation)
 
     def batch(self, *, sync: bool = False, request_id: str | None = None) -> AsyncBatch:
         """Raises BatchMisuse: a stream makes its own batches, see `cut`."""

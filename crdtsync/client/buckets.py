@@ -13,7 +13,7 @@ from crdtsync.datatypes.txn import Verb
 from crdtsync.errors import CrdtsyncError, InvalidKey
 from crdtsync.handles import Backend, Item, Objects
 from crdtsync.handles.batches import CURRENT, BatchScope
-from crdtsync.handles.bulk import BulkCalls, column_of, scan_items, write_each
+from crdtsync.handles.bulk import BulkCalls, column_of, operations_of, scan_items, write_each
 
 if TYPE_CHECKING:
     from crdtsync.client.lines import Line
@@ -67,7 +67,7 @@ class RemoteBucket(Objects, BulkCalls):
 
     def write_columns(self, verb: Verb, code: bytes, keys: Texts, arguments: Arguments) -> None:
         """One operation for each key, in one batch."""
-        write_each(self, verb, code, keys, arguments)
+        write_each(self, operations_of(verb, code, keys, arguments))
 
     def batch(self, *, sync: bool = False, request_id: str | None = None) -> BatchScope:
         """A context manager: all writes in it take effect together at its end, or none.  See Client.batch."""

@@ -25,9 +25,11 @@ from crdtsync.datatypes.keys import Place
 from crdtsync.datatypes.txn import Verb
 from crdtsync.errors import BatchMisuse
 from crdtsync.handles.batches import BatchScope
+from crdtsync.handles.bulk import operations_of
 
 if TYPE_CHECKING:
     from crdtsync.client.lines import Line
+    from crdtsync.datatypes.columns import Arguments, Texts
 
 
 class WriteStream(RemoteBucket):
@@ -48,6 +50,11 @@ class WriteStream(RemoteBucket):
         """Put one operation into the current batch; every so many, it leaves."""
         if self._add(verb, place, argument):
             self.cut()
+
+    def write_columns(self, verb: Verb, code: bytes, keys: Texts, arguments: Arguments) -> None:
+        """One operation for each key, in the stream's own batches."""
+        for operation in operations_of(verb, code, keys, arguments):
+            self.write(*operation)
 
     def batch(self, *, sync: bool = False, request_id: str | None = None) -> BatchScope:
         """Raises BatchMisuse: a stream makes its own batches, see `cut`."""

@@ -45,8 +45,11 @@ def write(
     chosen = request_id or caller.next_id()
     request = requests.apply(bucket, encoded, chosen, sync)
     if len(request) + requests.STAMP_BYTES > caller.message_bytes_max:
+        size, most = len(request), caller.message_bytes_max
         raise caller.counters.refused(
-            BatchTooLarge(f"A batch takes {len(request):,} bytes; one message may have {caller.message_bytes_max:,}.")
+            BatchTooLarge.fitting(
+                f"A batch takes {size:,} bytes; one message may have {most:,}.", len(operations) * most / size
+            )
         )
     there, [answer], _ = yield from caller.make(Call("Apply", request, True, bucket, chosen, anywhere))
     try:

@@ -106,7 +106,8 @@ class Batch:
         else:
             self.bytes += OPERATION_BYTES
         if self.bytes > self.bytes_max:
-            raise BatchTooLarge(f"A batch of {len(self.operations):,} operations takes over {self.bytes:,} bytes.")
+            count = len(self.operations)
+            raise BatchTooLarge.fitting(f"A batch of over {count:,} operations takes {self.bytes:,} bytes.", count)
         self.operations.append((verb, place, argument))
 
     @property

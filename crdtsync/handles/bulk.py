@@ -6,13 +6,13 @@ writes would, in their order.  crdtsync.datatypes.columns says what a column may
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sized
+from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
 from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
 
 from crdtsync.datatypes import flag, gcounter, gset, lwwregister, mvregister, orset, pncounter, values
-from crdtsync.datatypes.keys import Place
+from crdtsync.datatypes.keys import Place, top
 from crdtsync.datatypes.registry import BY_NAME, TYPES
 from crdtsync.datatypes.steps import STEP_MAX
 from crdtsync.datatypes.txn import Verb
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from crdtsync.datatypes.columns import Arguments, Array, Columns, Texts
+    from crdtsync.handles.batches import Operation
 
 T = TypeVar("T")
 STEPS = {pncounter.NAME: pncounter.ADD, gcounter.NAME: gcounter.INCREMENT}
@@ -45,8 +46,6 @@ class Backend(Protocol):
     def batch(self) -> AbstractContextManager[Any]: ...
 
     def items(self, prefix: str = "") -> Iterator[Item]: ...
-
-    def _at(self, name: str, code: bytes) -> tuple[Any, Place]: ...
 
     def write_columns(self, verb: Verb, code: bytes, keys: Texts, arguments: Arguments) -> None:
         """One operation for each key, all or none."""
@@ -170,12 +169,18 @@ def _code(type: str) -> bytes:
     return BY_NAME[type].code
 
 
-def write_each(backend: Backend, verb: Verb, code: bytes, keys: Texts, arguments: Arguments) -> None:
-    """The operations one by one, in a batch of their own or in the one that is open."""
+def operations_of(verb: Verb, code: bytes, keys: Texts, arguments: Arguments) -> Iterator[Operation]:
+    """The operations of columns that have been checked, one by one."""
+    for key, argument in zip(keys.tolist(), arguments.tolist(), strict=True):
+        if argument != 0:  # a step of 0 is no event
+            yield verb, top(key, code), argument
+
+
+def write_each(backend: Backend, operations: Iterable[Operation]) -> None:
+    """Write them in a batch of their own, or in the one that is open."""
     with backend.batch():
-        for key, argument in zip(keys.tolist(), arguments.tolist(), strict=True):
-            if argument != 0:  # a step of 0 is no event
-                backend.write(verb, backend._at(key, code)[1], argument)
+        for operation in operations:
+            backend.write(*operation)
 
 
 def column_of(code: bytes, found: Iterable[Any], keys: Sized) -> Array:
@@ -189,14 +194,18 @@ def column_of(code: bytes, found: Iterable[Any], keys: Sized) -> Array:
 
 def scan_items(backend: Backend, prefix: str, code: bytes, rows: int) -> Iterator[Columns]:
     """Columns of the objects of one type, from the listing of all."""
-    from crdtsync.datatypes import columns
-
     type = TYPES[code].name
     found = (item for item in backend.items(prefix) if item.type == type)
     while page := list(islice(found, rows)):
-        keys = columns.keys_of([item.key for item in page])
-        try:
-            values = column_of(code, (item.value for item in page), keys)
-        except CrdtsyncError as error:
-            raise backend.refused(error) from None
-        yield columns.Columns(keys, values)
+        yield page_of(backend.refused, code, page)
+
+
+def page_of(refused: Callable[[CrdtsyncError], CrdtsyncError], code: bytes, items: Sequence[Item]) -> Columns:
+    """Columns of objects of one type."""
+    from crdtsync.datatypes import columns
+
+    keys = columns.keys_of([item.key for item in items])
+    try:
+        return columns.Columns(keys, column_of(code, (item.value for item in items), keys))
+    except CrdtsyncError as error:
+        raise refused(error) from None

@@ -15,16 +15,21 @@ import asyncio
 import os
 import threading
 import time
-from collections.abc import Callable, Generator
-from typing import Any, ParamSpec, TypeVar
+from collections.abc import AsyncIterator, Callable, Generator, Iterator
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from crdtsync.clocks.tokens import Clocks
+from crdtsync.datatypes import lwwregister, orset, pncounter
 from crdtsync.handles import Change
-from crdtsync.handles.batches import BatchScope
+from crdtsync.handles.batches import CURRENT, DEFAULT_BUCKET, BatchScope
+from crdtsync.handles.bulk import ROWS
 from crdtsync.node.sessions import LOST_CHECK_INTERVAL
 from crdtsync.node.shell import Node
 from crdtsync.node.shell import open as open_node
 from crdtsync.node.watching import Watcher
+
+if TYPE_CHECKING:
+    from crdtsync.datatypes.columns import Array, Columns
 
 LOST_CHECK_MAX = 4.0  # s between such questions once a wait has become long
 P = ParamSpec("P")
@@ -125,11 +130,51 @@ class AioNode:
         if not self._node.sessions.held(wanted):
             raise self._node.sessions.too_late(wanted, timeout or 0.0) from error
 
+    async def increment_many(
+        self, keys: Any, amounts: Any = 1, *, type: str = pncounter.NAME, bucket: str = DEFAULT_BUCKET
+    ) -> None:
+        """As Node.increment_many."""
+        await self._in_bulk(self._node.bucket(bucket).increment_many, keys, amounts, type=type)
+
+    async def add_many(
+        self, keys: Any, elements: Any, *, type: str = orset.NAME, bucket: str = DEFAULT_BUCKET
+    ) -> None:
+        """As Node.add_many."""
+        await self._in_bulk(self._node.bucket(bucket).add_many, keys, elements, type=type)
+
+    async def set_many(
+        self, keys: Any, values: Any, *, type: str = lwwregister.NAME, bucket: str = DEFAULT_BUCKET
+    ) -> None:
+        """As Node.set_many."""
+        await self._in_bulk(self._node.bucket(bucket).set_many, keys, values, type=type)
+
+    async def _in_bulk(self, call: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        """In a worker thread; inside a batch, which belongs to its task, here: it is only noted down then."""
+        batch = CURRENT.get()
+        if batch is not None and batch.of(self._node.local) is not None:
+            return call(*args, **kwargs)
+        return await asyncio.to_thread(call, *args, **kwargs)
+
+    async def read_many(self, keys: Any, *, type: str = pncounter.NAME, bucket: str = DEFAULT_BUCKET) -> Array:
+        """As Node.read_many."""
+        return await asyncio.to_thread(self._node.bucket(bucket).read_many, keys, type=type)
+
+    def columns(
+        self, prefix: str = "", *, type: str = pncounter.NAME, rows: int = ROWS, bucket: str = DEFAULT_BUCKET
+    ) -> AsyncIterator[Columns]:
+        """As Node.columns, for `async for`."""
+        return _pages(self._node.bucket(bucket).columns(prefix, type=type, rows=rows))
+
     def watch(
         self, prefix: str = "", *, after: str | None = None, bucket: str | None = "default", values: bool = True
     ) -> AioWatcher:
         """As Node.watch, for `async for`; holds no thread."""
         return AioWatcher(self._node.watch(prefix, after=after, bucket=bucket, values=values))
+
+
+async def _pages(pages: Iterator[Columns]) -> AsyncIterator[Columns]:
+    while (page := await asyncio.to_thread(next, pages, None)) is not None:
+        yield page
 
 
 class AioBatch:

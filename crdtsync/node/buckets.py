@@ -20,7 +20,7 @@ from crdtsync.datatypes.txn import SLICE, Txn, Verb, first_live, rows_below
 from crdtsync.errors import CounterOverflow, CrdtsyncError, InvalidKey
 from crdtsync.handles import Backend, Item, Objects
 from crdtsync.handles.batches import CURRENT, BatchScope, Operation
-from crdtsync.handles.bulk import BulkCalls, column_of, scan_items, write_each
+from crdtsync.handles.bulk import BulkCalls, column_of, operations_of, scan_items, write_each
 from crdtsync.kernels import row_dead
 from crdtsync.replication.peers import MEMBER
 from crdtsync.storage import bulk
@@ -138,7 +138,7 @@ class Bucket(Objects, BulkCalls):
         """One operation for each key, all or none: by the kernels, unless it goes into a batch that is open."""
         batch = CURRENT.get()
         if verb.way not in bulk.KERNELS or (batch is not None and batch.of(self._local) is not None):
-            write_each(self, verb, code, keys, arguments)
+            write_each(self, operations_of(verb, code, keys, arguments))
             return
         given = arguments if isinstance(arguments, tuple) else (arguments,)
 

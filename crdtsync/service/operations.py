@@ -51,7 +51,9 @@ class Operations:
         the place in the request.
         """
         if len(messages) > self._most:
-            raise BatchTooLarge(f"A batch of {len(messages):,} operations; {self._most:,} are possible.")
+            raise BatchTooLarge.fitting(
+                f"A batch of {len(messages):,} operations; {self._most:,} are possible.", self._most
+            )
         found: list[Operation] = []
         verbs, places, keep = self._verbs, self._places.kept, self._places.keep
         message = None

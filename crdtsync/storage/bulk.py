@@ -57,9 +57,9 @@ def write_columns(txn: Txn, way: int, code: bytes, names: Buffers, arguments: Bu
         txn.next += events
         left -= size + ROW_BYTES * events
         if left < 0:
-            raise BatchTooLarge(
+            raise BatchTooLarge.fitting(
                 f"{count:,} rows take over {bytes_max:,} bytes; the first {last:,} of them are too many.",
-                hint=BatchTooLarge.hint,
+                last * bytes_max / (bytes_max - left),
             )
         if stopped >= 0:
             raise _stopped(way, stopped)

@@ -295,9 +295,10 @@ class Core:
             head = (facts.WRITE,) if request is None else (facts.ANSWER, request)
             data = payload(*head, bucket.number, txn.actor, txn.next - 1, facts.rows_flat(txn.rows))
             if len(data) > self.config.cluster.batch_bytes_max:
-                raise BatchTooLarge(
-                    f"A batch of {len(txn.rows)} rows takes {len(data):,} bytes; "
-                    f"batch_bytes_max is {self.config.cluster.batch_bytes_max:,}."
+                most = self.config.cluster.batch_bytes_max
+                raise BatchTooLarge.fitting(
+                    f"A batch of {len(txn.rows):,} rows takes {len(data):,} bytes; batch_bytes_max is {most:,}.",
+                    len(txn.rows) * most / len(data),
                 )
             if fresh:
                 self.add_bucket(bucket)

@@ -248,6 +248,12 @@ def test_streams(served: Served) -> None:
                     stream.batch()
             assert await client.gcounter("k").value() == 3_000
             assert client.status()["counters"]["stream_reconnects"] > 0
+            async with client.stream() as stream:  # a call's rows go into the stream's batches
+                keys = [f"bulk:{number}" for number in range(95)]
+                await stream.increment_many(keys, range(95), type="gcounter")
+                await stream.flush()
+                assert stream.answered == 94, "a step of 0 is no operation"
+            assert (await client.read_many(keys, type="gcounter")).tolist() == list(range(95))
             with pytest.raises(ZeroDivisionError):
                 async with client.stream() as stream:
                     await stream.gcounter("dropped").increment()

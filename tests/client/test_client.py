@@ -225,11 +225,15 @@ def test_streams_make_their_own_batches(served: Served) -> None:
         stream.flush()
         assert stream.map("m").value == {"s": {"x", "y"}}
         assert stream.unanswered == []
+        stream.increment_many(["a", "b", "a", "c"], [1, 2, 3, 0])
+        stream.flush()
+        assert stream.read_many(["a", "b", "c"]).tolist() == [4, 2, 0]
+        assert stream.answered == 5, "two operations before, and no event for a step of 0"
         stream.flag("dropped").enable()
         with pytest.raises(ZeroDivisionError), client.stream("b") as other:
             other.flag("dropped too").enable()
             _ = 1 / 0
-    assert list(served.node.bucket("b").keys()) == ["dropped", "m"]
+    assert list(served.node.bucket("b").keys()) == ["a", "b", "dropped", "m"]
 
 
 # ---- answers that no node gives

@@ -23,7 +23,7 @@ ALL = TEXT + (ROOT / "docs" / "python-api.md").read_text()
 EXAMPLES = re.findall(r"^```python\n(.*?)^```$", TEXT, re.MULTILINE | re.DOTALL)
 CLASSES = [crdtsync.Client, RemoteBucket, RemoteWatcher, WriteStream, AsyncBucket, AsyncClient,
            AsyncWatcher, AsyncWriteStream]  # fmt: skip
-INTERNAL = {"refused", "write", "elements", "count", "ask", "write_columns", "read_columns",
+INTERNAL = {"refused", "write", "elements", "count", "ask", "write_all", "write_columns", "read_columns",
             "scan_columns", "values_of"}  # the seam below handles
 
 

@@ -39,17 +39,19 @@ class Place:
     """Nodes of one test, each embedded or reached through a client."""
 
     def __init__(self, remote: bool, stack: ExitStack) -> None:
-        self._remote, self._stack = remote, stack
+        self.remote, self.stack = remote, stack
         self.nodes: list[crdtsync.Node] = []
+        self.addresses: list[str] = []  # where a remote one's are served
 
     def open(self, **settings: Any) -> Data:
         """A new node in memory, or a client of one."""
-        node = self._stack.enter_context(crdtsync.open(None, **settings))
+        node = self.stack.enter_context(crdtsync.open(None, **settings))
         self.nodes.append(node)
-        if not self._remote:
+        if not self.remote:
             return node
-        server = self._stack.enter_context(crdtsync.serve(node, stop_grace=0.1))
-        return self._stack.enter_context(crdtsync.connect(server.address, watch_heartbeat=0.1))
+        server = self.stack.enter_context(crdtsync.serve(node, stop_grace=0.1))
+        self.addresses.append(server.address)
+        return self.stack.enter_context(crdtsync.connect(server.address, watch_heartbeat=0.1))
 
 
 @pytest.fixture(params=["embedded", "remote"])

@@ -1,9 +1,12 @@
-"""Bulk calls: what the same single writes would do, in one batch; embedded and remote."""
+"""Bulk calls: what the same single writes would do, in one batch; embedded and remote, blocking and on asyncio."""
 
 from __future__ import annotations
 
+import asyncio
+import re
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -23,11 +26,64 @@ from crdtsync.errors import (
     NegativeStep,
     ValueTooLarge,
 )
-from tests.contract.conftest import Data
+from tests.contract.conftest import Data, Place
 
 MOST = 2**63 - 1
 KEYS = ["b", "ключ", "a", "b"]
 LAID_OUT = "bключab".encode()
+
+
+class Awaited:
+    """A node or client whose bulk calls are those of its asyncio half, run to their end one by one."""
+
+    def __init__(self, data: Any, calls: Any, run: Callable[[Coroutine[Any, Any, Any]], Any], **where: Any) -> None:
+        self._data, self._calls, self._run, self._where = data, calls, run, where
+
+    def __getattr__(self, name: str) -> Any:
+        if not name.endswith("_many"):
+            return getattr(self._data, name)
+        call = partial(getattr(self._calls, name), **self._where)
+        return lambda *args, **kwargs: self._run(call(*args, **kwargs))
+
+    def columns(self, *args: Any, **kwargs: Any) -> Any:
+        return self._run(gathered(self._calls.columns(*args, **kwargs, **self._where)))
+
+    def status(self) -> Any:
+        return getattr(self._calls, "status", self._data.status)()  # the one that counts refusals
+
+    def bucket(self, name: str) -> Awaited:
+        if hasattr(self._calls, "bucket"):
+            return Awaited(self._data.bucket(name), self._calls.bucket(name), self._run)
+        return Awaited(self._data.bucket(name), self._calls, self._run, bucket=name)
+
+
+async def gathered(pages: AsyncIterator[Any]) -> list[Any]:
+    return [page async for page in pages]
+
+
+@pytest.fixture(params=["blocking", "asyncio"])
+def open_data(request: pytest.FixtureRequest, place: Place) -> Callable[..., Any]:
+    def opened(**settings: Any) -> Any:
+        data = place.open(**settings)
+        if request.param == "blocking":
+            return data
+        run = place.stack.enter_context(asyncio.Runner()).run
+        if not place.remote:
+            return Awaited(data, place.nodes[-1].aio, run)
+        client = run(connected(place.addresses[-1]))
+        place.stack.callback(lambda: run(client.close()))
+        return Awaited(data, client, run)
+
+    return opened
+
+
+async def connected(address: str) -> Any:
+    return await crdtsync.aio.connect(address)
+
+
+@pytest.fixture
+def node(open_data: Callable[..., Any]) -> Any:
+    return open_data()
 
 
 def texts() -> Texts:
@@ -82,7 +138,9 @@ def test_a_call_is_one_batch(node: Data, backing: Node) -> None:
     assert backing.status()["storage"]["last_record"] == records + (2 if records == 0 else 1)
 
 
-def test_inside_a_batch_it_joins_it(node: Data, backing: Node) -> None:
+def test_inside_a_batch_it_joins_it(place: Place) -> None:
+    node = place.open()
+    backing = place.nodes[0]
     node.gcounter("first").increment()
     records = backing.status()["storage"]["last_record"]
     with node.batch():
@@ -96,6 +154,35 @@ def test_inside_a_batch_it_joins_it(node: Data, backing: Node) -> None:
         node.increment_many(["a", "b"])
         _ = 1 / 0
     assert node.read_many(["a", "b"]).tolist() == [6, 2]
+
+
+@pytest.mark.parametrize("remote", [False, True])
+def test_inside_a_batch_of_asyncio_it_joins_it(remote: bool) -> None:
+    async def write(calls: Any, backing: Node) -> None:
+        backing.gcounter("first").increment()
+        records = backing.status()["storage"]["last_record"]
+        async with calls.batch():
+            await calls.increment_many(["a", "b"], [1, 2])
+            await calls.set_many(["r"], ["x"])
+            assert (await calls.read_many(["a"])).tolist() == [0], "reads see the state before"
+        assert backing.status()["storage"]["last_record"] == records + 1
+        with pytest.raises(ZeroDivisionError):
+            async with calls.batch():
+                await calls.increment_many(["a", "b"])
+                _ = 1 / 0
+        assert (await calls.read_many(["a", "b"])).tolist() == [1, 2]
+        assert (await calls.read_many(["r"], type="lwwregister")).tolist() == ["x"]
+
+    async def main() -> None:
+        with crdtsync.open(None) as backing:
+            if not remote:
+                await write(backing.aio, backing)
+                return
+            with crdtsync.serve(backing, stop_grace=0.1) as server:
+                async with crdtsync.aio.connect(server.address) as client:
+                    await write(client, backing)
+
+    asyncio.run(main())
 
 
 @pytest.mark.parametrize("type", ["orset", "gset"])
@@ -199,11 +286,23 @@ def test_too_much_for_a_batch_is_refused_whole(open_data: Callable[..., Data]) -
     node = open_data(
         cluster=crdtsync.ClusterSettings(batch_bytes_max=65_536, value_bytes_max=1024, part_bytes_max=131_072)
     )
-    with pytest.raises(BatchTooLarge):
-        node.increment_many([f"key:{number:06}" for number in range(5000)])
-    assert (node.clock(), list(node.keys())) == ({}, [])
-    node.increment_many([f"key:{number:06}" for number in range(900)])
-    assert node.read_many(["key:000899"]).tolist() == [1]
+    keys = [f"key:{number:06}" for number in range(5000)]
+    for write in (
+        lambda some: node.increment_many(some),
+        lambda some: node.set_many(some, some),
+        lambda some: node.add_many(some, [key * 20 for key in some]),
+    ):
+        with pytest.raises(BatchTooLarge, match="at a time") as caught:
+            write(keys)
+        told = re.search(r"Write some ([\d,]+) at a time\.", caught.value.hint)
+        assert told is not None
+        step = int(told[1].replace(",", ""))
+        assert 100 < step < 2000
+        assert sum(node.clock().values()) % len(keys) == 0, "nothing is left of it"
+        for at in range(0, len(keys), step):
+            write(keys[at : at + step])
+    assert int(node.read_many(keys).sum()) == len(keys)
+    assert node.read_many(keys, type="lwwregister").tolist() == keys
 
 
 def test_scanning_columns(node: Data) -> None:
