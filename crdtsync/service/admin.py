@@ -1,6 +1,7 @@
 """The Admin service: what operators say to a node.
 
 What they ask may take long and is worked off on threads of its own, so that it holds up neither programs nor gossip.
+What changes something goes on when its caller leaves, as a running call that a stop waits for.
 """
 
 from __future__ import annotations
@@ -107,13 +108,15 @@ class Admin:
         """Dial these addresses too, and join through them where that makes sense."""
         request = read(pb.JoinClusterRequest, data)
         patience = self._patience(context, request.timeout_ms or int(self._node.config.join_timeout * 1000))
-        state = await self._workers.wait(self._node.join, list(request.addresses), patience)
+        joining = self._workers.wait(self._node.join, list(request.addresses), patience)
+        state = await self._calls.outlast("Admin.Join", joining)
         return pb.JoinClusterResponse(state=state).SerializeToString()
 
     async def leave(self, data: bytes, context: Any) -> bytes:
         """Leave the cluster in good order."""
         request = read(pb.LeaveRequest, data)
-        await self._workers.wait(self._node.leave, self._patience(context, request.timeout_ms))
+        leaving = self._workers.wait(self._node.leave, self._patience(context, request.timeout_ms))
+        await self._calls.outlast("Admin.Leave", leaving)
         return pb.LeaveResponse().SerializeToString()
 
     async def evict(self, data: bytes, context: Any) -> bytes:
@@ -121,7 +124,8 @@ class Admin:
         request = read(pb.EvictRequest, data)
         if not request.node:
             raise BadRequest("node is not set.")
-        await self._workers.operate(lambda: self._node.evict(request.node, force=request.force))
+        evicting = self._workers.operate(lambda: self._node.evict(request.node, force=request.force))
+        await self._calls.outlast("Admin.Evict", evicting)
         return pb.EvictResponse().SerializeToString()
 
     # -- what was set aside
@@ -139,13 +143,15 @@ class Admin:
     async def replay_rescue(self, data: bytes, context: Any) -> bytes:
         """Write it again, once."""
         request = read(pb.ReplayRescueRequest, data)
-        done = await self._workers.operate(self._node.rescue.replay, request.name)
+        replaying = self._workers.operate(self._node.rescue.replay, request.name)
+        done = await self._calls.outlast("Admin.ReplayRescue", replaying)
         return pb.ReplayRescueResponse(**done).SerializeToString()
 
     async def drop_rescue(self, data: bytes, context: Any) -> bytes:
         """Give it up."""
         request = read(pb.DropRescueRequest, data)
-        await self._workers.operate(self._node.rescue.drop, request.name)
+        dropping = self._workers.operate(self._node.rescue.drop, request.name)
+        await self._calls.outlast("Admin.DropRescue", dropping)
         return pb.DropRescueResponse().SerializeToString()
 
     # -- backups
