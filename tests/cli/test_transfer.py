@@ -196,6 +196,13 @@ def test_a_file_that_is_there_is_not_replaced(run: Run, tmp_path: Path) -> None:
     assert run("import", str(tmp_path / "absent")).code == 2
 
 
+@pytest.mark.parametrize("output", [["-o", "csv"], ["--output", "json"]])
+def test_an_import_refuses_an_output_that_it_has_not(run: Run, tmp_path: Path, output: list[str]) -> None:
+    (tmp_path / "e").write_text('{"key":"k","type":"pncounter","value":1}\n')
+    done = run("import", *output, str(tmp_path / "e"))
+    assert done.code == 2 and output[0] in done.err and run("keys").out == ""
+
+
 # ---- cut off, and going on
 
 COUNT = 10_000

@@ -13,7 +13,7 @@ from uuid import uuid4
 import click
 
 from crdtsync.errors import CrdtsyncError
-from crdtsync.ops.cli.options import FilePath, Remote, bucket_option, remote_options
+from crdtsync.ops.cli.options import FilePath, Remote, bucket_option, connection_options
 from crdtsync.ops.cli.output import say
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ FORMATS = ("ndjson", "csv")
               help="Most bytes that an object may have in FILE.  [268435456]")  # fmt: skip
 @click.option("--dry-run", is_flag=True, help="Read the whole file, say what is wrong with it, and write nothing.")
 @bucket_option
-@remote_options
+@connection_options
 def command(
     remote: Remote, file: Path, form: str | None, resume: Path | None, key_column: str | None, key_prefix: str,
     as_json: bool, line_bytes_max: int | None, dry_run: bool, bucket: str,
