@@ -35,6 +35,7 @@ takes data, too. With several `--node` the next one is tried when one does not a
 **Output.** Data goes to standard output, everything else to standard error. `--output` is `table` for people, `json`
 for one document, `ndjson` for a line for each row. Values are in the [JSON form](data-format.md). Whatever a key or
 value holds, control characters are printed as escapes. Colours stay off with `NO_COLOR` and where there is no terminal.
+Keys, values and output are UTF-8, whatever the locale says.
 """
 SETTINGS_HEAD = """\
 Of `crdtsync start`. A setting comes from its default, a TOML file (`--config`), the environment, or a flag; what comes

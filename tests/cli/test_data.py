@@ -317,18 +317,35 @@ def test_watch_says_where_to_go_on_when_it_is_terminated(run: Run) -> None:
     assert run("watch", "t:", "--after", token, "--limit", "1").out == "t:b  pncounter  1\n"
 
 
-# ---- where the locale has ASCII alone
+# ---- where the locale is not UTF-8
 
 
 ASCII = {"LC_ALL": "C", "LANG": "", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
 
 
-def test_keys_and_values_are_utf8_in_any_locale(run: Run) -> None:
-    variables = {**ASCII, **{name: os.environ[name] for name in ("CRDTSYNC_NODE", "CRDTSYNC_BUCKET")}}
+@pytest.fixture(params=["ASCII", "KOI8-R", "EUC-JP"])
+def locale(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """The variables of a locale of this encoding, which is made here."""
+    if request.param == "ASCII":
+        return ASCII
+    place = tmp_path_factory.mktemp("locales")
+    source = {"KOI8-R": "ru_RU", "EUC-JP": "ja_JP"}[request.param]
+    making = ["localedef", "-i", source, "-f", request.param, str(place / f"x.{request.param}")]
+    try:
+        subprocess.run(making, capture_output=True, check=True)
+    except (OSError, subprocess.CalledProcessError) as error:
+        pytest.skip(f"localedef makes no {source}.{request.param} here: {error}")
+    return {**ASCII, "LC_ALL": f"x.{request.param}", "LOCPATH": str(place)}
+
+
+def test_keys_and_values_are_utf8_in_any_locale(run: Run, locale: dict[str, str]) -> None:
+    variables = {**locale, **{name: os.environ[name] for name in ("CRDTSYNC_NODE", "CRDTSYNC_BUCKET")}}
     assert command("set", "ключ", "значение", **variables) == (0, "", "")
     assert command("get", "ключ", "--type", "lwwregister", **variables).out == "значение\n"
     (found,) = rows(command("scan", "-o", "ndjson", **variables))
     assert (found["key"], found["value"]) == ("ключ", "значение") and rows(run("scan", "-o", "ndjson")) == [found]
+    done = command("get", os.fsdecode("ключ".encode("koi8-r")), **variables)
+    assert done.code == 5 and "UTF-8" in done.err
 
 
 @pytest.mark.parametrize("arguments", [["get", "\udcff"], ["set", "k", "\udcff"], ["add", "s", "ok", "\udcff"]])

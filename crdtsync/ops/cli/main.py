@@ -14,6 +14,7 @@ import sys
 import threading
 from collections.abc import Iterator, Sequence
 from importlib import import_module
+from pathlib import Path
 from types import FrameType
 
 import click
@@ -135,9 +136,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def speak_utf8() -> None:
-    """Start again in Python's UTF-8 mode where the locale has ASCII alone: keys and values are UTF-8 everywhere."""
-    if sys.getfilesystemencoding() == "ascii" and sys.executable:
-        os.execv(sys.executable, [sys.executable, "-X", "utf8", *sys.orig_argv[1:]])
+    """Start again in Python's UTF-8 mode where the locale is not: keys and values are UTF-8 everywhere."""
+    if sys.getfilesystemencoding() != "utf-8" and sys.executable:
+        arguments = Path("/proc/self/cmdline").read_bytes().split(b"\0")[1:-1]  # sys.orig_argv has lost bytes of some
+        os.execv(sys.executable, [os.fsencode(sys.executable), b"-X", b"utf8", *arguments])
 
 
 class Terminated(BaseException):
