@@ -121,11 +121,23 @@ class Bucket(BucketState):
                 unknown.append(key)
             else:
                 found[key] = image
-        found.update(read_many(self._snapshot(), self.number, unknown, self.set_aside))
-        for key in unknown if self.damaged else ():
+        found.update(self._of_table(unknown))
+        return [found.get(key) for key in rowkeys]
+
+    def fetch(self, rowkeys: list[bytes]) -> dict[bytes, bytes | None]:
+        """As `below`, of many rows that neither the layers nor the cache have; the cache gets them."""
+        found: dict[bytes, bytes | None] = dict.fromkeys(rowkeys)
+        found.update(self._of_table(list(found)))
+        self.cache.put_many(found)
+        return found
+
+    def _of_table(self, rowkeys: list[bytes]) -> list[Row]:
+        """Those rows that the table has.  Raises RowDamaged."""
+        found = read_many(self._snapshot(), self.number, rowkeys, self.set_aside)
+        for key in rowkeys if self.damaged else ():
             if physical(self.number, key) in self.damaged:
                 raise RowDamaged(f"Row {key!r} of bucket {self.name!r} fails its checksum.")
-        return [found.get(key) for key in rowkeys]
+        return found
 
     def layers(self) -> tuple[tuple[dict[bytes, bytes | None], ...], Callable[[bytes], bytes | None] | None]:
         """Where rows are found without asking the table, and who asks it then; under the lock, and good as long."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 from crdtsync.clocks.hybrid import STAMP_LAST
 from crdtsync.datatypes.txn import rows_below
@@ -35,6 +35,9 @@ KERNELS: dict[int, Callable[..., tuple[int, int, int]]] = {
     BY_ELEMENT: presences_add,
     BY_VALUE: latests_set,
 }
+T = TypeVar("T")
+Layers = tuple[dict[bytes, bytes | None], ...]
+Below = Callable[[bytes], bytes | None]
 Buffers = tuple[Any, ...]
 Slice = tuple[tuple[bytes, bytes], Any, bytes]  # column of keys, what goes with them, row key to go on after (b"": end)
 
@@ -77,8 +80,8 @@ def _stopped(way: int, number: int) -> CounterOverflow | ClockExhausted:
 def read_counters(bucket: Bucket, code: bytes, names: Buffers, first: int, last: int, out: Any) -> int:
     """Values of counters into `out`; the place of one that does not fit in 64 bits, or -1.  Raises RowDamaged."""
     if len(bucket.clock) <= PROBED_MAX:
-        layers, below = bucket.layers()
-        return cells_sum(layers, below, code, list(bucket.clock), names[0], names[1], first, last, out)
+        asked = (code, list(bucket.clock), *names, first, last, out)
+        return _found(bucket, lambda layers, below: cells_sum(layers, below, *asked))
     offsets, data = names
     for number in range(first, last):
         prefix = data[offsets[number] : offsets[number + 1]].tobytes() + b"\0" + code
@@ -91,8 +94,17 @@ def read_counters(bucket: Bucket, code: bytes, names: Buffers, first: int, last:
 
 def read_images(bucket: Bucket, code: bytes, names: Buffers, first: int, last: int) -> list[bytes | None]:
     """Images of objects that are one row.  Raises RowDamaged."""
+    return _found(bucket, lambda layers, below: images_of(layers, below, code, names[0], names[1], first, last))
+
+
+def _found(bucket: Bucket, kernel: Callable[[Layers, Below | None], T]) -> T:
+    """What a kernel makes of rows.  Those that only the table has are noted first, and then asked for all at once."""
     layers, below = bucket.layers()
-    return images_of(layers, below, code, names[0], names[1], first, last)
+    if below is None:
+        return kernel(layers, None)
+    missing: list[bytes] = []
+    found = kernel(layers, missing.append)  # which says None: absent, for the moment
+    return kernel((bucket.fetch(missing), *layers), below) if missing else found
 
 
 def scan_counters(bucket: Bucket, prefix: bytes, after: bytes, code: bytes, most: int) -> Slice:

@@ -44,6 +44,13 @@ class Cache:
             self._make_room(len(key) + len(image or b"") + ROW_OVERHEAD)
         self._young[key] = image
 
+    def put_many(self, rows: dict[bytes, bytes | None]) -> None:
+        """Remember rows of the table that it has nothing of; not when they are more than one generation."""
+        size = sum(map(len, rows)) + sum(map(len, filter(None, rows.values()))) + ROW_OVERHEAD * len(rows)
+        if 2 * size <= self.bytes_max:
+            self._make_room(size)
+            self._young.update(rows)
+
     def _make_room(self, size: int) -> None:
         if 2 * (self._young_bytes + size) > self.bytes_max:
             self._old, self._old_bytes = self._young, self._young_bytes

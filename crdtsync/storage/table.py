@@ -108,7 +108,8 @@ def read_row(snapshot: Snapshot, bucket: int, rowkey: bytes, damage: Damage) -> 
 
 def read_many(snapshot: Snapshot, bucket: int, rowkeys: list[bytes], damage: Damage) -> list[Row]:
     """Those rows that there are, in no order; damaged ones are reported and left out."""
-    plain = sorted(NUMBER.pack(bucket) + key for key in rowkeys if len(key) < STEM)
+    head = NUMBER.pack(bucket)
+    plain = sorted([head + key for key in rowkeys if len(key) < STEM])
     pairs = snapshot.get_many(ROWS, plain)
     rows: list[Row] = []
     done = table_read(pairs, PREFIX + STEM, rows)
