@@ -24,7 +24,8 @@ from tests.integration.waiting import until
 @contextmanager
 def lost_write(tmp_path: Path, **settings: object) -> Iterator[Node]:
     """A node that has lost what its backup `b` holds: it was restored from `before`."""
-    with opened(tmp_path / "a", name="a") as node:
+    # A backup that knows of collected deletions is of another branch: nothing is collected before it is made.
+    with opened(tmp_path / "a", name="a", collect_interval=3600) as node:
         node.backup(tmp_path / "first")  # from here on it writes under one actor
         fill(node)
         node.pncounter("cell").increment(7)
@@ -71,8 +72,6 @@ def test_what_was_lost_comes_back_once(tmp_path: Path, number: int) -> None:
         assert "lost" in node.orset("tags") and "tag-9" not in node.orset("tags")
         assert node.lwwregister("price").value == "lost" and node.mvregister("draft").values == ["lost"]
         with opened(tmp_path / "a") as source:
-            for each in (node, source):  # each collects what was deleted when it comes to it
-                until(clean(each), SECONDS)
             assert node.digest() == source.digest()
         node.pncounter("lost").increment()
         assert node.pncounter("lost").value == 6
