@@ -194,8 +194,7 @@ def test_large_data(stack: ExitStack) -> None:
 
 def test_a_reader_that_is_too_slow_is_told_so(stack: ExitStack) -> None:
     node = stack.enter_context(crdtsync.open(None, watch_pending_max=50))
-    # On a busy machine its window is full before 50 changes wait: then it is the stall that is told.
-    server = stack.enter_context(crdtsync.serve(node, page_bytes=1024, stall_max=0.5))
+    server = stack.enter_context(crdtsync.serve(node, page_bytes=1024))
     client = stack.enter_context(crdtsync.connect(server.address, watch_ahead=1))
     changes = client.watch()
     number = 0
@@ -212,7 +211,9 @@ def test_a_reader_that_is_too_slow_is_told_so(stack: ExitStack) -> None:
 
 
 def client_is_behind(node: crdtsync.Node) -> bool:
-    return node.status()["counters"].get("slow_consumer", 0) > 0
+    """Whether its watcher is; the client may hear of it only once it reads, and there is room for that again."""
+    told = node.status()["counters"].get("slow_consumer", 0) > 0
+    return told or any(watcher._behind for watcher in node.hub.watchers)
 
 
 def test_streams_make_their_own_batches(served: Served) -> None:
