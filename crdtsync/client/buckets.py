@@ -115,7 +115,11 @@ class RemoteBucket(Objects, BulkCalls):
 
     def read_columns(self, code: bytes, keys: Texts) -> Array:
         """Values of objects of one type."""
-        return column_of(code, self.values_of(code, keys), keys)
+        found = list(self.values_of(code, keys))
+        try:
+            return column_of(code, found, keys)
+        except CrdtsyncError as error:
+            raise self.refused(error) from None
 
     def values_of(self, code: bytes, names: Texts) -> Iterator[Any]:
         """The same one by one; many are asked for in one call."""

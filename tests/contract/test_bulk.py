@@ -7,6 +7,7 @@ import re
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Coroutine
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -303,6 +304,27 @@ def test_too_much_for_a_batch_is_refused_whole(open_data: Callable[..., Data]) -
             write(keys[at : at + step])
     assert int(node.read_many(keys).sum()) == len(keys)
     assert node.read_many(keys, type="lwwregister").tolist() == keys
+
+
+def test_a_sum_of_two_nodes_that_does_not_fit_is_refused_and_counted(tmp_path: Path) -> None:
+    async def main(address: str) -> None:
+        async with crdtsync.aio.connect(address) as client:
+            with pytest.raises(CounterOverflow, match=r"'full', keys\[1\]"):
+                await client.read_many(["a", "full"])
+            assert client.status()["counters"]["counter_overflow"] == 1
+
+    for number in range(2):  # each start of a store that has left its directory once writes as an actor of its own
+        with crdtsync.open(tmp_path / "d") as node:
+            node.increment_many(["full"], MOST)
+            node.backup(tmp_path / f"{number}.backup")
+    with crdtsync.open(tmp_path / "d") as node, crdtsync.serve(node, stop_grace=0.1) as server:
+        with crdtsync.connect(server.address) as client:
+            assert client.pncounter("full").value == 2 * MOST
+            for data in (node, client):
+                with pytest.raises(CounterOverflow, match=r"'full', keys\[1\]"):
+                    data.read_many(["a", "full"])
+                assert data.status()["counters"]["counter_overflow"] == 1
+        asyncio.run(main(server.address))
 
 
 def test_scanning_columns(node: Data) -> None:
