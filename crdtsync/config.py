@@ -20,6 +20,7 @@ KIB, MIB = 1024, 1024 * 1024
 TLS_FILES = ("tls_ca", "tls_cert", "tls_key")
 HOST_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-_:%")
 DURABILITIES = ("group", "each", "os")
+COMPRESSIONS = ("auto", "off")
 VERIFICATIONS = ("unclean", "always", "never")
 SESSIONS = ("none", "writes", "reads")
 RETRIES = ("never", "idempotent")
@@ -103,6 +104,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     links_max: int = 2048  # links that others opened to us: two for every member that members_max allows
     connections_max: int = 4096  # connections that others hold open to us; at most a third of the files it may open
     frame_batch_bytes: int = 64 * KIB  # small messages that wait for one link leave as one frame up to this size
+    compression: str = "auto"  # auto | off: zstd for large parts that were asked for, between nodes with crdtsync[zstd]
     keepalive_interval: float = 5.0  # s of silence after which a link is probed
     keepalive_timeout: float = 5.0  # s that a probe may stay unanswered before the link is cut
     link_drain_timeout: float = 1.0  # s that a link being ended in good order takes to hand over what was queued
@@ -123,6 +125,8 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
             raise ConfigError(
                 f"verify_on_open is {self.verify_on_open!r}; it may be one of {', '.join(VERIFICATIONS)}."
             )
+        if self.compression not in COMPRESSIONS:
+            raise ConfigError(f"compression is {self.compression!r}; it may be one of {', '.join(COMPRESSIONS)}.")
         for field in msgspec.structs.fields(self):
             _check_positive(field.name, getattr(self, field.name))
         for field in msgspec.structs.fields(self.cluster):

@@ -36,6 +36,7 @@ class Hello(Message, frozen=True):
     wall_ms: int = 0  # sender's wall clock
     members: tuple[MemberRecord, ...] = ()
     members_digest: int = 0  # of the sender's list, see clocks/members.py; 0: none told
+    zstd: bool = False  # the sender takes compressed parts: said and heeded by transports (transport/compression.py)
 
 
 class Refuse(Message, frozen=True):

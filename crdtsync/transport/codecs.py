@@ -49,7 +49,7 @@ def put_hello(x: m.Hello) -> pb.Hello:
         node=x.node, cluster=x.cluster, start=x.start, instance=x.instance, actor=x.actor, address=x.address,
         state=NODE_STATES[x.state], protocol_min=x.protocol_min, protocol_max=x.protocol_max, kinds=x.kinds,
         settings=put_settings(x.settings), wall_ms=x.wall_ms, members=put_members(x.members),
-        members_digest=x.members_digest,
+        members_digest=x.members_digest, zstd=x.zstd,
     )  # fmt: skip
 
 
@@ -76,6 +76,7 @@ def read_hello(b: pb.Hello, limits: Limits) -> m.Hello:
         wall_ms=read_number(b.wall_ms, "hello.wall_ms"),
         members=read_members(b.members, limits, "hello.members"),
         members_digest=b.members_digest,
+        zstd=b.zstd,
     )
 
 
@@ -197,9 +198,9 @@ def put_part(x: m.Part) -> pb.Part:
     )  # fmt: skip
 
 
-def part_rows(x: m.Part) -> list[bytes]:
+def part_rows(x: m.Part, compressed: int) -> list[bytes]:
     """The rows of a part, in encoded pieces: protobuf takes fields in any order."""
-    return rows_field(pb.Part.ROWS_FIELD_NUMBER, x.rows)
+    return rows_field(pb.Part.ROWS_FIELD_NUMBER, x.rows, compressed)
 
 
 def read_part(b: pb.Part, limits: Limits) -> m.Part:

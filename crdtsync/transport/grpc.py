@@ -25,9 +25,10 @@ from google.protobuf.message import DecodeError
 
 from crdtsync.config import Config
 from crdtsync.errors import BadIdentity, Closed, CrdtsyncError, InvariantViolated, ListenFailed
-from crdtsync.replication.messages import Message
+from crdtsync.replication.messages import Hello, Message, Part
 from crdtsync.security.files import TlsFiles
 from crdtsync.security.identity import NAME_BYTES
+from crdtsync.transport import compression
 from crdtsync.transport.addresses import bindable, dialable, server_options
 from crdtsync.transport.base import Ledger, TransportEvents
 from crdtsync.transport.encryption import ADDRESSES_MAX, Encryption
@@ -35,6 +36,7 @@ from crdtsync.transport.link import Link, Stream
 from crdtsync.transport.loop import LOOP_THREAD, check_process, shared_loop
 from crdtsync.transport.pb import replication_pb2 as pb
 from crdtsync.transport.streams import Incoming, Outgoing, ascii_text, lost_text, plain_address
+from crdtsync.transport.wire import encode
 
 aio: Any = grpc.aio  # its published stubs describe another API
 log = logging.getLogger("crdtsync.transport")
@@ -53,6 +55,7 @@ class GrpcTransport(Ledger):
         check_process()
         super().__init__(config)
         self._tls = Encryption(config, tls, self.count)
+        self._zstd = compression.possible(config)
         self._address = ""
         self._unreachable: OrderedDict[str, dict[str, Any]] = OrderedDict()
         self._numbers = itertools.count(1)
@@ -91,8 +94,22 @@ class GrpcTransport(Ledger):
         found = self._links.get(link)
         if found is None:
             return False
+        if isinstance(message, Hello):
+            message = msgspec.structs.replace(message, zstd=self._zstd)
         frame = self.frame_of(message)
-        return frame is not None and found.post(frame)
+        if frame is None:
+            return False
+        if self._zstd and found.takes_zstd and isinstance(message, Part) and compression.worth_it(message):
+            return found.post(self._compressed(message, frame), len(frame))
+        return found.post(frame)
+
+    def _compressed(self, part: Part, plain: bytes) -> bytes:
+        """The frame of a part with what of its columns became smaller compressed."""
+        rows, compressed = compression.compress(part.rows)
+        frame = encode(msgspec.structs.replace(part, rows=rows), compressed) if compressed else plain
+        self.count("bytes_before_compression", len(plain))
+        self.count("bytes_after_compression", len(frame))
+        return frame
 
     def pause(self, link: int) -> None:
         self._soon(lambda: self._on_link(link, Link.pause))

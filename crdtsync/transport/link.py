@@ -15,6 +15,7 @@ from typing import Protocol
 
 from crdtsync.config import Config
 from crdtsync.errors import BadFrame
+from crdtsync.replication.messages import Hello
 from crdtsync.transport.base import PREFIX_BYTES, Traffic, TransportEvents
 from crdtsync.transport.outbox import Outbox
 from crdtsync.transport.shapes import Limits
@@ -53,6 +54,7 @@ class Link:
         """`node`: who the far end is by its certificate; "" in plaintext."""
         self.number, self.address, self.outgoing, self.node = number, address, outgoing, node
         self.traffic = Traffic()
+        self.takes_zstd = False  # whether the other side has told that it takes compressed parts
         self.outbox = Outbox(config.send_queue_bytes_max, config.frame_batch_bytes)
         self._stream, self._config, self._events, self._count = stream, config, events, count
         self._limits = Limits.of(config)
@@ -65,9 +67,9 @@ class Link:
         self._orderly = False  # ended by both sides' will, with nothing left to write
 
     # -- from any thread
-    def post(self, frame: bytes) -> bool:
-        """Queue a frame; False when the link is going.  A full queue ends the link."""
-        wake = self.outbox.put(frame)
+    def post(self, frame: bytes, expanded: int = 0) -> bool:
+        """Queue a frame; False when the link is going.  A full queue ends the link.  `expanded`: see Outbox.put."""
+        wake = self.outbox.put(frame, expanded)
         if wake:
             self._loop.call_soon_threadsafe(self._wake.set)
         elif wake is None and not self._closing:
@@ -186,6 +188,8 @@ class Link:
             return
         traffic.messages_received += len(messages)
         for message in messages:
+            if isinstance(message, Hello):
+                self.takes_zstd = message.zstd
             self._events.message(self.number, message)
 
     def _sent(self, frame: bytes, messages: int) -> None:

@@ -17,7 +17,7 @@ class Outbox:
     def __init__(self, bytes_max: int, batch_bytes: int) -> None:
         self._bytes_max, self._batch_bytes = bytes_max, batch_bytes
         self._lock = Lock()
-        self._frames: deque[bytes] = deque()
+        self._frames: deque[tuple[bytes, int]] = deque()  # with the bytes that each is once expanded
         self._bytes = 0
         self._awake = False  # the writer has been told, and will look again before it sleeps
         self._closed = False
@@ -31,10 +31,11 @@ class Outbox:
     def closed(self) -> bool:
         return self._closed
 
-    def put(self, frame: bytes) -> bool | None:
+    def put(self, frame: bytes, expanded: int = 0) -> bool | None:
         """Queue a frame.  True: the writer must be woken; False: it is awake; None: closed, or full and now closed.
 
-        A frame always fits into an empty queue.
+        A frame always fits into an empty queue.  `expanded`: its bytes when plain, if it is compressed: a receiver
+        bounds what all that travels together grows to.
         """
         with self._lock:
             if self._closed:
@@ -42,7 +43,7 @@ class Outbox:
             if self._frames and self._bytes + len(frame) > self._bytes_max:
                 self._closed = True
                 return None
-            self._frames.append(frame)
+            self._frames.append((frame, expanded or len(frame)))
             self._bytes += len(frame)
             wake, self._awake = not self._awake, True
             return wake
@@ -53,11 +54,12 @@ class Outbox:
             if not self._frames:
                 self._awake = False
                 return b"", 0
-            batch = [self._frames.popleft()]
-            size = len(batch[0])
-            while self._frames and len(batch) < BATCH_MESSAGES and size + len(self._frames[0]) <= self._batch_bytes:
-                size += len(self._frames[0])
-                batch.append(self._frames.popleft())
+            frame, size = self._frames.popleft()
+            batch = [frame]
+            while self._frames and len(batch) < BATCH_MESSAGES and size + self._frames[0][1] <= self._batch_bytes:
+                frame, more = self._frames.popleft()
+                size += more
+                batch.append(frame)
         return (batch[0] if len(batch) == 1 else b"".join(batch)), len(batch)
 
     def written(self, size: int) -> None:

@@ -43,11 +43,15 @@ class Limits(msgspec.Struct, frozen=True):
     actors: int
     members: int
     buckets: int
+    zstd: bool = True  # whether parts may come compressed
 
     @classmethod
     def of(cls, config: Config) -> Limits:
         """The limits that a node's settings stand for."""
-        return cls(config.message_bytes_max, config.actors_per_part_max, config.members_max, config.buckets_max)
+        return cls(
+            config.message_bytes_max, config.actors_per_part_max, config.members_max, config.buckets_max,
+            config.compression != "off",
+        )  # fmt: skip
 
 
 DEFAULT_LIMITS = Limits.of(Config())
@@ -178,11 +182,14 @@ def put_rows(rows: PackedRows) -> pb.PackedRows | None:
     return pb.PackedRows(actors=rows.actors, count=rows.count, keys=rows.keys, images=rows.images)
 
 
-def rows_field(number: int, rows: PackedRows) -> list[bytes]:
-    """The same as the pieces of field `number`, encoded: the columns, which are megabytes, are not copied."""
+def rows_field(number: int, rows: PackedRows, compressed: int) -> list[bytes]:
+    """The same as the pieces of field `number`, encoded: the columns, which are megabytes, are not copied.
+
+    `compressed`: as in pb.PackedRows, which of the columns are compressed already.
+    """
     if rows == NO_ROWS:
         return []
-    head = pb.PackedRows(actors=rows.actors, count=rows.count).SerializeToString()
+    head = pb.PackedRows(actors=rows.actors, count=rows.count, compressed=compressed).SerializeToString()
     return bytes_field(number, head, *bytes_field(_KEYS, rows.keys), *bytes_field(_IMAGES, rows.images))
 
 
@@ -206,6 +213,8 @@ def varint(number: int) -> bytes:
 def read_rows(rows: pb.PackedRows, limits: Limits, what: str) -> PackedRows:
     """Columns with an ascending actor table and a count that they can hold; the kernels check what is in them."""
     keys, images, count = rows.keys, rows.images, rows.count
+    if rows.compressed:  # those of a part have been expanded before
+        raise BadFrame(f"{what} says that columns are compressed; only those of a part may be.")
     if len(rows.actors) > limits.actors:
         raise BadFrame(f"{what} names {len(rows.actors)} actors, more than {limits.actors}.")
     actors = tuple(rows.actors)

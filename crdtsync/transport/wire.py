@@ -13,6 +13,7 @@ from google.protobuf.message import DecodeError
 
 from crdtsync.errors import BadFrame, InvariantViolated, OversizedFrame
 from crdtsync.replication.messages import Message, Part
+from crdtsync.transport import compression
 from crdtsync.transport.codecs import CODECS, NUMBERS, READERS, part_rows
 from crdtsync.transport.pb import replication_pb2 as pb
 from crdtsync.transport.shapes import DEFAULT_LIMITS, Limits, bytes_field
@@ -24,13 +25,16 @@ _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 _DEPTH = 3  # frame, message, body: repeated messages occur no deeper
 
 
-def encode(message: Message) -> bytes:
-    """The frame of one message.  InvariantViolated when a field does not fit its type: our own bug."""
+def encode(message: Message, compressed: int = 0) -> bytes:
+    """The frame of one message.  InvariantViolated when a field does not fit its type: our own bug.
+
+    `compressed`: which columns of a part are compressed already, as `compression.compress` tells it.
+    """
     kind = type(message)
     try:
         pieces = [CODECS[kind][1](message).SerializeToString()]
         if isinstance(message, Part):
-            pieces += part_rows(message)
+            pieces += part_rows(message, compressed)
     except (KeyError, TypeError, ValueError) as error:
         raise InvariantViolated(f"{kind.__name__} cannot be encoded: {error}.") from error
     return b"".join(bytes_field(_MESSAGES, *bytes_field(NUMBERS[kind], *pieces)))
@@ -56,6 +60,7 @@ def decode_all(frame: bytes, limits: Limits = DEFAULT_LIMITS) -> list[Message]:
         raise BadFrame(f"The frame of {len(frame)} bytes is not protobuf: {error}.") from error
     if not parsed.messages:
         raise BadFrame(f"The frame of {len(frame)} bytes holds no message.")
+    compression.expand_parts(parsed, limits)
     return [_read(message, limits) for message in parsed.messages]
 
 

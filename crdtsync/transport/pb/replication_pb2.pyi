@@ -128,16 +128,18 @@ class Ballot(_message.Message):
     def __init__(self, proposer: _Optional[str] = ..., epoch: _Optional[int] = ..., start: _Optional[int] = ..., number: _Optional[int] = ..., victim: _Optional[str] = ..., victim_epoch: _Optional[int] = ..., config: _Optional[int] = ..., absent: _Optional[int] = ...) -> None: ...
 
 class PackedRows(_message.Message):
-    __slots__ = ("actors", "count", "keys", "images")
+    __slots__ = ("actors", "count", "keys", "images", "compressed")
     ACTORS_FIELD_NUMBER: _ClassVar[int]
     COUNT_FIELD_NUMBER: _ClassVar[int]
     KEYS_FIELD_NUMBER: _ClassVar[int]
     IMAGES_FIELD_NUMBER: _ClassVar[int]
+    COMPRESSED_FIELD_NUMBER: _ClassVar[int]
     actors: _containers.RepeatedScalarFieldContainer[int]
     count: int
     keys: bytes
     images: bytes
-    def __init__(self, actors: _Optional[_Iterable[int]] = ..., count: _Optional[int] = ..., keys: _Optional[bytes] = ..., images: _Optional[bytes] = ...) -> None: ...
+    compressed: int
+    def __init__(self, actors: _Optional[_Iterable[int]] = ..., count: _Optional[int] = ..., keys: _Optional[bytes] = ..., images: _Optional[bytes] = ..., compressed: _Optional[int] = ...) -> None: ...
 
 class Setting(_message.Message):
     __slots__ = ("name", "value")
@@ -148,7 +150,7 @@ class Setting(_message.Message):
     def __init__(self, name: _Optional[str] = ..., value: _Optional[int] = ...) -> None: ...
 
 class Hello(_message.Message):
-    __slots__ = ("node", "cluster", "start", "instance", "actor", "address", "state", "protocol_min", "protocol_max", "kinds", "settings", "wall_ms", "members", "members_digest")
+    __slots__ = ("node", "cluster", "start", "instance", "actor", "address", "state", "protocol_min", "protocol_max", "kinds", "settings", "wall_ms", "members", "members_digest", "zstd")
     NODE_FIELD_NUMBER: _ClassVar[int]
     CLUSTER_FIELD_NUMBER: _ClassVar[int]
     START_FIELD_NUMBER: _ClassVar[int]
@@ -163,6 +165,7 @@ class Hello(_message.Message):
     WALL_MS_FIELD_NUMBER: _ClassVar[int]
     MEMBERS_FIELD_NUMBER: _ClassVar[int]
     MEMBERS_DIGEST_FIELD_NUMBER: _ClassVar[int]
+    ZSTD_FIELD_NUMBER: _ClassVar[int]
     node: str
     cluster: int
     start: int
@@ -177,7 +180,8 @@ class Hello(_message.Message):
     wall_ms: int
     members: _containers.RepeatedCompositeFieldContainer[MemberRecord]
     members_digest: int
-    def __init__(self, node: _Optional[str] = ..., cluster: _Optional[int] = ..., start: _Optional[int] = ..., instance: _Optional[int] = ..., actor: _Optional[int] = ..., address: _Optional[str] = ..., state: _Optional[_Union[NodeState, str]] = ..., protocol_min: _Optional[int] = ..., protocol_max: _Optional[int] = ..., kinds: _Optional[_Iterable[int]] = ..., settings: _Optional[_Iterable[_Union[Setting, _Mapping]]] = ..., wall_ms: _Optional[int] = ..., members: _Optional[_Iterable[_Union[MemberRecord, _Mapping]]] = ..., members_digest: _Optional[int] = ...) -> None: ...
+    zstd: bool
+    def __init__(self, node: _Optional[str] = ..., cluster: _Optional[int] = ..., start: _Optional[int] = ..., instance: _Optional[int] = ..., actor: _Optional[int] = ..., address: _Optional[str] = ..., state: _Optional[_Union[NodeState, str]] = ..., protocol_min: _Optional[int] = ..., protocol_max: _Optional[int] = ..., kinds: _Optional[_Iterable[int]] = ..., settings: _Optional[_Iterable[_Union[Setting, _Mapping]]] = ..., wall_ms: _Optional[int] = ..., members: _Optional[_Iterable[_Union[MemberRecord, _Mapping]]] = ..., members_digest: _Optional[int] = ..., zstd: bool = ...) -> None: ...
 
 class Refuse(_message.Message):
     __slots__ = ("code", "text", "hint", "start")
