@@ -10,6 +10,8 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
+import pytest
+
 import crdtsync
 from tests.cli.running import PATIENCE, Process, call, command, started
 from tests.integration.waiting import until
@@ -205,6 +207,20 @@ def test_a_port_that_is_taken(tmp_path: Path) -> None:
         assert taken in refused(3, str(tmp_path / "a"), "--listen", "127.0.0.1:0", "--serve", taken)
     with started(tmp_path / "a"):  # nothing of the failed ones is left
         pass
+
+
+@pytest.mark.parametrize("port", ["--listen", "--serve"])
+def test_what_a_start_without_its_port_leaves_joins_at_the_next_one(tmp_path: Path, port: str) -> None:
+    """Whether it had been let in before the port was found taken, or not."""
+    with started(tmp_path / "x") as first, socket.create_server(("127.0.0.1", 0)) as other:
+        joining = ("--listen", "127.0.0.1:0", "--join", first.addresses["peers"])
+        told = refused(3, str(tmp_path / "a"), *joining, port, f"127.0.0.1:{other.getsockname()[1]}")
+        assert "Address already in use" in told
+        with started(tmp_path / "a", *joining) as second:
+            listed = command("members", "--node", str(tmp_path / "x"), "-o", "ndjson").out.splitlines()
+            states = {member["node"]: member["state"] for member in map(json.loads, listed)}
+            assert len(states) == 2 and set(states.values()) == {"member"}
+            assert second.end() == 0
 
 
 def test_a_member_that_is_not_there(tmp_path: Path) -> None:
