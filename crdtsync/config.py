@@ -64,7 +64,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     flush_interval: float = 0.002  # s: longest that a write waits for others to share its fdatasync
     flush_bytes: int = MIB  # bytes after which a flush starts at once
     segment_bytes: int = 16 * MIB  # one journal segment file
-    journal_mapped: bool | None = None  # True: mmap, False: pwrite, None: by file system (tmpfs, btrfs: pwrite)
+    journal_mapped: bool | None = None  # True: mmap, False: pwrite, None: mmap but for durability "each", tmpfs, btrfs
     checkpoint_interval: float = 1.0  # s between checkpoints while there is something to write
     checkpoint_bytes: int = 64 * MIB  # dirty bytes that start a checkpoint early
     dirty_bytes_max: int = 256 * MIB  # dirty bytes at which writers wait, and peers are told to try again later

@@ -57,7 +57,7 @@ class Store(Replacing, Collecting, Loading, Merging, Restamping, Cutting, Answer
         found: dict[str, int] = {}  # counters of what opening the table brought to light
         try:
             if directory is not None:
-                disk = disk or open_disk(directory.journal, config.journal_mapped)
+                disk = disk or open_disk(directory.journal, config.journal_mapped, each=config.durability == "each")
                 table = maps() if maps else _open_table(directory.table, config, found)
             else:
                 disk, table = disk or MemoryDisk(), maps() if maps else MemoryMap()

@@ -78,6 +78,8 @@ def test_the_disk_follows_the_setting_and_the_file_system(tmp_path: Path) -> Non
     assert type(open_disk(tmp_path / "a", True)) is MappedDisk
     assert type(open_disk(tmp_path / "b", False)) is PlainDisk
     assert file_system("/proc") == "proc"
+    assert type(open_disk(tmp_path / "e", None, each=True)) is PlainDisk
+    assert type(open_disk(tmp_path / "f", True, each=True)) is MappedDisk
     by_itself = open_disk(tmp_path / "c", None)
     assert isinstance(by_itself, MappedDisk) == (file_system(tmp_path) not in ("tmpfs", "btrfs", "zfs", "nfs4"))
 
