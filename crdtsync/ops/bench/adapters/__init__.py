@@ -14,6 +14,7 @@ ADAPTERS = {
     "crdtsync": ("crdtsync.ops.bench.adapters.embedded", "Embedded"),
     "crdtsync-batches": ("crdtsync.ops.bench.adapters.embedded", "EmbeddedBatches"),
     "crdtsync-columns": ("crdtsync.ops.bench.adapters.embedded", "EmbeddedColumns"),
+    "crdtsync-each": ("crdtsync.ops.bench.adapters.embedded", "EmbeddedEach"),
     "crdtsync-turns": ("crdtsync.ops.bench.adapters.embedded", "EmbeddedTurns"),
     "crdtsync-cold": ("crdtsync.ops.bench.adapters.embedded", "EmbeddedCold"),
     "crdtsync-remote": ("crdtsync.ops.bench.adapters.remote", "RemoteNode"),

@@ -93,6 +93,30 @@ class Embedded(Adapter):
         self.node.close()
 
 
+class EmbeddedEach(Embedded):
+    """A node whose every write waits for the disk by itself."""
+
+    title = "crdtsync, embedded, durability each"
+    durability = "the disk has it when a call returns (each)"
+
+    def __init__(self, directory: Path) -> None:
+        super().__init__(directory, durability="each")
+
+    def committer(self, thread: int) -> Callable[[int], None]:
+        """A write, or a batch of several."""
+        node, step = self.node, self.node.gcounter(f"committed:{thread % SHARDS}").increment
+
+        def commit(writes: int) -> None:
+            if writes == 1:
+                step()
+                return
+            with node.batch():
+                for _ in range(writes):
+                    step()
+
+        return commit
+
+
 class EmbeddedBatches(Embedded):
     """The same, a thousand operations a batch."""
 
