@@ -6,18 +6,18 @@ from typing import Any
 
 from crdtsync.kernels import Sorter
 
-AT_ONCE = 4096  # items handled by one call: a millisecond
+SORTED_AT_ONCE = 4096  # items handled by one call: a millisecond
 
 
 def in_order(items: list[Any]) -> list[Any]:
     """Bytes, or tuples that begin with their key, in the order of keys, none of which comes twice."""
-    if len(items) <= AT_ONCE:
+    if len(items) <= SORTED_AT_ONCE:
         return sorted(items)
     sorter = Sorter()
-    for at in range(0, len(items), AT_ONCE):
-        sorter.add(items[at : at + AT_ONCE])
+    for at in range(0, len(items), SORTED_AT_ONCE):
+        sorter.add(items[at : at + SORTED_AT_ONCE])
     sorter.sort()
     found: list[Any] = []
-    while some := sorter.take(AT_ONCE):
+    while some := sorter.take(SORTED_AT_ONCE):
         found += some
     return found

@@ -69,27 +69,39 @@ def test_what_is_said_is_what_has_changed() -> None:
         assert len(out.marks) - len(out.alive) == dead
 
 
+def some_of(rng: random.Random, written: list[tuple[bytes, bytes]], head: int) -> list[tuple[bytes, bytes]]:
+    """Up to eight pairs; half of the time one of them is spoilt, or cut within the `head` bytes that its value needs."""
+    pairs = rng.sample(written, min(8, len(written)))
+    if rng.random() < 0.5:
+        at = rng.randrange(len(pairs))
+        key, value = pairs[at]
+        broken = bytearray(value)
+        broken[rng.randrange(len(broken))] ^= 1 << rng.randrange(8)
+        pairs[at] = rng.choice(((key, bytes(broken)), (key, value[: rng.randrange(head)]), (key[:3], value)))
+    return pairs
+
+
+def answer_of(kernel: str, pairs: list[tuple[bytes, bytes]], most: int, kept: list[Any]) -> tuple[int, list[Any]]:
+    """How far a reader gets, and what it adds to `kept`; the same on all kernels."""
+    answers = []
+    for which in implementations():
+        module = importlib.import_module("crdtsync._native" if which == "native" else "crdtsync.pure.table")
+        found = list(kept)
+        answers.append((getattr(module, kernel)(pairs, most, found), found))
+    assert all(answer == answers[0] for answer in answers)
+    return answers[0]
+
+
 def test_both_read_the_same() -> None:
     rng = random.Random(3)
     for _ in range(200):
         rows, origin = changed(rng)
         _, out = said("pure", 9, list(rows), rows, origin)
-        pairs = rng.sample(out.rows, min(8, len(out.rows)))
-        if rng.random() < 0.5:
-            at = rng.randrange(len(pairs))
-            key, value = pairs[at]
-            broken = bytearray(value)
-            broken[rng.randrange(len(broken))] ^= 1 << rng.randrange(8)
-            pairs[at] = rng.choice(((key, bytes(broken)), (key, value[: rng.randrange(6)]), (key[:3], value)))
-        answers = []
-        for which in implementations():
-            module = importlib.import_module("crdtsync._native" if which == "native" else "crdtsync.pure.table")
-            found: list[tuple[bytes, bytes]] = [(b"kept", b"")]
-            answers.append((module.table_read(pairs, 495, found), found))
-        assert all(answer == answers[0] for answer in answers)
+        pairs = some_of(rng, out.rows, 6)
+        answer = answer_of("table_read", pairs, 495, [(b"kept", b"")])
         good = [decode_row(*pair) if len(pair[0]) < 495 else None for pair in pairs]
         until = good.index(None) if None in good else len(good)
-        assert answers[0] == (until, [(b"kept", b""), *good[:until]])
+        assert answer == (until, [(b"kept", b""), *good[:until]])
 
 
 def test_both_follow_the_log_alike() -> None:
@@ -97,20 +109,9 @@ def test_both_follow_the_log_alike() -> None:
     for _ in range(200):
         rows, origin = changed(rng)
         _, out = said("pure", 9, list(rows), rows, origin)
-        pairs = rng.sample(out.log, min(8, len(out.log)))
-        if rng.random() < 0.5:
-            at = rng.randrange(len(pairs))
-            key, value = pairs[at]
-            broken = bytearray(value)
-            broken[rng.randrange(len(broken))] ^= 1 << rng.randrange(8)
-            pairs[at] = rng.choice(((key, bytes(broken)), (key, value[: rng.randrange(4)]), (key[:3], value)))
-        answers = []
-        for which in implementations():
-            module = importlib.import_module("crdtsync._native" if which == "native" else "crdtsync.pure.table")
-            found: list[bytes] = []
-            answers.append((module.log_read(pairs, 511, found), found))
-        assert all(answer == answers[0] for answer in answers)
+        pairs = some_of(rng, out.log, 4)
+        answer = answer_of("log_read", pairs, 511, [])
         good = [decode_log(*pair) if len(pair[0]) == 16 else None for pair in pairs]
         short = [key is not None and len(key) < 511 for key in good]
         until = short.index(False) if False in short else len(good)
-        assert answers[0] == (until, [key[4:] for key in good[:until] if key is not None])
+        assert answer == (until, [key[4:] for key in good[:until] if key is not None])
