@@ -70,7 +70,7 @@ def test_what_is_said_is_what_has_changed() -> None:
 
 
 def some_of(rng: random.Random, written: list[tuple[bytes, bytes]], head: int) -> list[tuple[bytes, bytes]]:
-    """Up to eight pairs; half of the time one of them is spoilt, or cut within the `head` bytes that its value needs."""
+    """Up to eight pairs; half of the time one of them is spoilt, or cut within the `head` bytes that a value needs."""
     pairs = rng.sample(written, min(8, len(written)))
     if rng.random() < 0.5:
         at = rng.randrange(len(pairs))
