@@ -18,7 +18,7 @@ from crdtsync.storage.disk import MemoryDisk
 from crdtsync.storage.maps import MemoryMap
 from crdtsync.storage.store import Store
 from crdtsync.storage.table import ROWS, physical
-from crdtsync.storage.turns import AT_ONCE, in_order
+from crdtsync.storage.turns import SORTED_AT_ONCE, in_order
 from crdtsync.storage.view import View
 from tests.storage.helpers import (
     NO_BOUND,
@@ -236,7 +236,7 @@ def test_a_hidden_bucket_whose_scan_was_never_journaled_is_dropped() -> None:
 
 
 def test_sorting_in_turns_sorts() -> None:
-    items = [b"%d" % ((n * 7919) % 50_021) for n in range(5 * AT_ONCE)]
+    items = [b"%d" % ((n * 7919) % 50_021) for n in range(5 * SORTED_AT_ONCE)]
     assert in_order(items) == sorted(items)
     assert in_order([(item, None) for item in items]) == [(item, None) for item in sorted(items)]
     assert in_order([]) == []
