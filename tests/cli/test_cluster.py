@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shlex
@@ -25,8 +26,9 @@ def block(name: str) -> str:
 
 def on_free_ports(commands: str) -> str:
     """The commands with every port of theirs replaced by one that is free."""
-    for address in sorted(set(re.findall(r"127\.0\.0\.1:74\d\d", commands))):
-        with socket.create_server(("127.0.0.1", 0)) as free:
+    with contextlib.ExitStack() as all_of_them:  # held until each is chosen: none is given twice
+        for address in sorted(set(re.findall(r"127\.0\.0\.1:74\d\d", commands))):
+            free = all_of_them.enter_context(socket.create_server(("127.0.0.1", 0)))
             commands = commands.replace(address, f"127.0.0.1:{free.getsockname()[1]}")
     return commands
 
