@@ -1,7 +1,8 @@
 """Clients, one beside each node, and what they note down of every request: asked, answered, refused, or unknown.
 
-The workloads: unique events on a G-Set and an OR-Set (adds, and removals of what was seen), steps on a PN-Counter, one
-register a client that only it writes, a map that all write, and sessions that write here and read elsewhere by token.
+The workloads: writes whose dots are asked for; unique events on a G-Set and an OR-Set (adds, and removals of what was
+seen), steps on a PN-Counter, one register a client that only it writes, a map that all write, and sessions that write
+here and read elsewhere by token.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import crdtsync
+from crdtsync.clocks.tokens import open_token
 from crdtsync.errors import CrdtsyncError
 
 OK, FAIL, INFO = "ok", "fail", "info"  # done; certainly not done; unknown
@@ -51,6 +53,18 @@ class History:
 
     def close(self) -> None:
         self._file.close()
+
+
+def outcome_of(error: CrdtsyncError) -> str:
+    """Whether a request that ended so was certainly not carried out."""
+    return FAIL if error.changed == CrdtsyncError.changed else INFO
+
+
+def dot_of(token: str) -> tuple[int | str, int, int]:
+    """The one event that the token of a batch names: of which cluster (or lone store), its actor and its number."""
+    origin, clocks = open_token(token)
+    [(actor, event)] = clocks["default"].items()
+    return origin, actor, event
 
 
 class Worker(threading.Thread):
@@ -94,9 +108,21 @@ class Worker(threading.Thread):
             answer, outcome, why = ask(self.client(socket or self.socket)), OK, ""
         except CrdtsyncError as error:
             answer, why = None, f"{type(error).__name__}: {error.message}"
-            outcome = FAIL if error.changed == CrdtsyncError.changed else INFO
+            outcome = outcome_of(error)
         self.history.note(Op(number, self.number, kind, value, outcome, why))
         return outcome, answer
+
+    def mark(self) -> None:
+        """A write whose dot is asked for: it is the history's value, as nobody knows it beforehand."""
+        number = self.history.begin()
+        try:
+            client = self.client(self.socket)
+            with client.batch() as batch:
+                client.gcounter("marks").increment()
+            dot, outcome, why = dot_of(batch.token), OK, ""
+        except CrdtsyncError as error:
+            dot, outcome, why = None, outcome_of(error), f"{type(error).__name__}: {error.message}"
+        self.history.note(Op(number, self.number, "mark", dot, outcome, why))
 
     def add(self) -> None:
         element = self.fresh()
@@ -156,4 +182,4 @@ class Worker(threading.Thread):
         return look
 
 
-WORK = [Worker.add, Worker.add_or_discard, Worker.count, Worker.write, Worker.write_map, Worker.session]
+WORK = [Worker.mark, Worker.add, Worker.add_or_discard, Worker.count, Worker.write, Worker.write_map, Worker.session]

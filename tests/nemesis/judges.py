@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 from .clients import FAIL, INFO, OK, Op
@@ -12,6 +13,7 @@ Final = dict[str, Any]  # what one node says at the end
 def read(client: Any, clients: int) -> Final:
     """Everything that the workloads wrote, as one node has it."""
     return {
+        "marks": client.gcounter("marks").value,
         "grow": sorted(client.gset("grow")),
         "set": sorted(client.orset("set")),
         "count": client.pncounter("count").value,
@@ -25,13 +27,28 @@ def judge(ops: list[Op], finals: dict[str, Final], clients: int) -> list[str]:
     """What is wrong; [] when every promise was kept."""
     wrong = []
     first = next(iter(finals.values()))
+    wrong += _dots(ops)
     wrong += [f"{name} differs" for name, final in finals.items() if final != first]
     for name, final in finals.items():
-        told = [*_elements(ops, "grow", final["grow"]), *_set(ops, final["set"]), *_count(ops, final["count"])]
+        told = [*_marks(ops, final["marks"]), *_elements(ops, "grow", final["grow"]), *_set(ops, final["set"])]
+        told += _count(ops, final["count"])
         told += _own(ops, final["own"], clients)
         told += _map(ops, final["map"])
         wrong += [f"{name}: {what}" for what in told]
     return wrong
+
+
+def _dots(ops: list[Op]) -> list[str]:
+    """No two writes have one dot, on whatever node, disk and start they were made."""
+    dots = Counter(op.value for op in ops if op.kind == "mark" and op.outcome == OK)
+    return [f"dot {dot} was used {times} times" for dot, times in dots.items() if times > 1]
+
+
+def _marks(ops: list[Op], found: int) -> list[str]:
+    """Each mark counts one."""
+    outcomes = Counter(op.outcome for op in ops if op.kind == "mark")
+    least, most = outcomes[OK], outcomes[OK] + outcomes[INFO]
+    return [] if least <= found <= most else [f"{found} marks, of {least} to {most}"]
 
 
 def _elements(ops: list[Op], kind: str, found: list[int]) -> list[str]:

@@ -10,6 +10,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -27,19 +28,22 @@ SECONDS = float(os.environ.get("NEMESIS_SECONDS", "60"))
 SETTLE_MAX = 60.0  # s until all nodes agree after everything is mended
 
 
-def op(kind: str, value: int, outcome: str = OK, client: int = 1) -> Op:
+def op(kind: str, value: Any, outcome: str = OK, client: int = 1) -> Op:
     return Op(0, client, kind, value, outcome)
 
 
-GOOD = {"grow": [1], "set": [2], "count": 3, "own": [4], "map": {"a": 5, "b": 5}, "digest": "x"}
-DONE = [op("grow", 1), op("add", 2), op("add", 6), op("discard", 6), op("step", 3), op("step", 9, FAIL), op("own", 4),
-        op("map", 5), op("own", 8, FAIL)]  # fmt: skip
+GOOD = {"marks": 2, "grow": [1], "set": [2], "count": 3, "own": [4], "map": {"a": 5, "b": 5}, "digest": "x"}
+DONE = [op("mark", ("c", 1, 1)), op("mark", ("c", 1, 2)), op("mark", None, FAIL), op("grow", 1), op("add", 2),
+        op("add", 6), op("discard", 6), op("step", 3), op("step", 9, FAIL), op("own", 4), op("map", 5),
+        op("own", 8, FAIL)]  # fmt: skip
 
 
 @pytest.mark.parametrize(
     ("change", "fault"),
     [
         ({}, ""),
+        ({"marks": 1}, "1 marks, of 2 to 2"),
+        ({"marks": 3}, "3 marks, of 2 to 2"),
         ({"grow": []}, "lost of grow"),
         ({"grow": [1, 7]}, "never added to grow"),
         ({"set": []}, "lost of the set"),
@@ -56,9 +60,15 @@ def test_judges(change: dict, fault: str) -> None:
     assert any(fault in what for what in wrong) if fault else wrong == []
 
 
+def test_judge_of_dots() -> None:
+    again = [*DONE, op("mark", ("c", 1, 2)), op("mark", ("other", 1, 2))]
+    assert judge(again, {"n1": {**GOOD, "marks": 4}}, 1) == ["dot ('c', 1, 2) was used 2 times"]
+
+
 def test_judges_of_unknown_outcomes_and_of_differences() -> None:
-    history = [*DONE, op("step", 2, INFO), op("own", 5, INFO), op("discard", 2, INFO), op("grow", 9, INFO)]
-    one = {**GOOD, "count": 5, "own": [5], "set": [], "grow": [1, 9]}
+    unknown = (("step", 2), ("own", 5), ("discard", 2), ("grow", 9), ("mark", None))
+    history = [*DONE, *(op(kind, value, INFO) for kind, value in unknown)]
+    one = {**GOOD, "marks": 3, "count": 5, "own": [5], "set": [], "grow": [1, 9]}
     assert judge(history, {"n1": one}, 1) == [] == judge(history, {"n1": GOOD}, 1)
     assert judge(history, {"n1": one, "n2": GOOD}, 1) == ["n2 differs"]
 
