@@ -103,6 +103,7 @@ class SimNode:
             return
         self.up, self._looked, self.touched = True, {}, {}
         self.store.on_change.append(self._touch)
+        self.cluster.sessions.started(self)
         world.note(self.name, f"boot {self.boots} at {self.address}")
         if self.accepting or (cut_short and self._lacks_promised()):
             self.cluster.set_back += 1

@@ -58,7 +58,7 @@ class Sessions:
         self.world, self.cluster = world, cluster
         self.tokens: list[Token] = []
         self.known: dict[str, dict[tuple[str, str], Known]] = {}  # node -> bucket and id -> what it answered
-        self._held: dict[tuple[str, str, int, int], set[str]] = {}  # node, event -> who had it when it was asked for
+        self._held: dict[tuple[str, str, int, int], set[str]] = {}  # node, event -> who has had it since it asked
         self._numbers = 0
 
     # -- requests
@@ -110,6 +110,16 @@ class Sessions:
     def forget(self, node: SimNode) -> None:
         """A node goes on with another directory, or with less than it had."""
         self.known.pop(node.name, None)
+
+    def started(self, node: SimNode) -> None:
+        """A node has started, perhaps with less than it had: it is no holder of what it lacks any more.
+
+        Whoever heard that start is right to call an event lost that nobody else has.  An older copy of the directory
+        may bring it back later, and until that start is heard, too, nobody can know.
+        """
+        for (_, bucket, actor, seq), had in self._held.items():
+            if node.name in had and not self._has(node, bucket, actor, seq):
+                had.discard(node.name)
 
     # -- tokens
     def wrote(self, node: SimNode, bucket: str) -> None:
