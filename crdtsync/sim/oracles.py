@@ -146,10 +146,15 @@ class Oracles:
             self._alone(node, bucket, before)
 
     def _alone(self, node: SimNode, bucket: str, before: Clock, kept: Mapping[int, int] = NOTHING) -> Clock:
-        """What a node held, has not `kept`, and nobody else has on a disk, may be gone.  Gives what is left."""
+        """What a node held, has not `kept`, and nobody else has on a disk, may be gone.  Gives what is left.
+
+        Who has left does not count: nobody can ask it any more, and it need not come again.  What only it has besides
+        is to be in the rescue file of who gives it up, then.
+        """
         top: Clock = dict(kept)
         for other in node.others():
-            top = join(top, other.holding(bucket))
+            if not other.has_left:
+                top = join(top, other.holding(bucket))
         for actor in before:
             self.history(bucket).excuse(actor, top.get(actor, 0))
         node.forget_promises(bucket)
