@@ -11,6 +11,7 @@ import pytest
 from crdtsync import kernels
 from crdtsync.clocks.members import MEMBER, Roster
 from crdtsync.replication.replica import APPLIED, STAGED, STALE_BASE, Incoming, Replica, split_rows
+from crdtsync.replication.tokens import Tokens
 from crdtsync.replication.transfers import Transfers
 from crdtsync.sim import run
 from crdtsync.sim.plan import Plan, draw
@@ -18,6 +19,7 @@ from crdtsync.sim.trial import Verdict
 from crdtsync.storage import recovery
 from crdtsync.storage.journal import Cut
 from crdtsync.storage.layers import Layer
+from crdtsync.storage.replacing import Replacing
 from crdtsync.storage.replay import Ending
 from crdtsync.storage.store import Store
 from crdtsync.storage.txn import Txn
@@ -145,6 +147,17 @@ def wait_for_ever(patch: Patch) -> None:
     patch.setattr(Transfers, "due", lambda self: float("inf"))
 
 
+def call_lost_unheard(patch: Patch) -> None:
+    """What members said before somebody asked for a token counts as their answer."""
+    patch.setattr(Tokens, "_asked", lambda self, *question: float("-inf"))
+
+
+def rescue_all_but_one(patch: Patch) -> None:
+    """A rescue file lacks its last row."""
+    rescue = Replacing._rescue
+    patch.setattr(Replacing, "_rescue", lambda self, old, rows, covered: rescue(self, old, rows[:-1], covered))
+
+
 def joins_in_a_crowd(seed: int) -> Plan:
     """A plan in which nodes come all the time, and take long to get in."""
     plan = draw(seed)
@@ -153,7 +166,15 @@ def joins_in_a_crowd(seed: int) -> Plan:
     return plan
 
 
-PLANS = {collect_without_joiners: joins_in_a_crowd}  # for bugs that an ordinary run seldom gives an occasion
+def long_absences(seed: int) -> Plan:
+    """A plan in which nodes are away for so long that they are evicted, and start over when they are back."""
+    plan = draw(seed)
+    plan.rates["absence"] = 2 / plan.duration
+    return plan
+
+
+# for bugs that an ordinary run seldom gives an occasion
+PLANS = {collect_without_joiners: joins_in_a_crowd, rescue_all_but_one: long_absences}
 BUGS: tuple[tuple[Callable[[Patch], None], int, str], ...] = (
     (skip_a_delta, 3, "meaning"),
     (claim_too_much, 3, "clock|meaning"),
@@ -167,6 +188,8 @@ BUGS: tuple[tuple[Callable[[Patch], None], int, str], ...] = (
     (stamp_by_the_wall_clock, 20, "operation|meaning"),
     (lose_count_of_the_digest, 10, "digest"),
     (wait_for_ever, 60, "liveness"),
+    (call_lost_unheard, 20, "tokens"),
+    (rescue_all_but_one, 10, "rescue"),
 )
 
 
