@@ -87,6 +87,7 @@ if TYPE_CHECKING or IMPLEMENTATION == "pure":
     from crdtsync.pure.table import log_read, table_read, table_rows
     from crdtsync.pure.tail import Tail
     from crdtsync.pure.varint import varint_decode, varint_encode
+    from crdtsync.pure.vectors import vector_covers, vector_join, vector_missing
     from crdtsync.pure.writing import Growing, Stepping, Writer
 else:
     from crdtsync._native import (
@@ -154,6 +155,9 @@ else:
         values_set,
         varint_decode,
         varint_encode,
+        vector_covers,
+        vector_join,
+        vector_missing,
     )
 
 __all__ = [
@@ -246,4 +250,7 @@ __all__ = [
     "values_set",
     "varint_decode",
     "varint_encode",
+    "vector_covers",
+    "vector_join",
+    "vector_missing",
 ]

@@ -35,6 +35,7 @@ from threading import RLock as _RLock
 from xxhash import xxh3_128_digest as _xxh3_128_digest
 
 include "varint.pxi"
+include "vectors.pxi"
 include "image.pxi"
 include "rows.pxi"
 include "operations.pxi"

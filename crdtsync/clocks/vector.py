@@ -2,26 +2,20 @@
 
 from __future__ import annotations
 
+from crdtsync.kernels import vector_covers as covers
+from crdtsync.kernels import vector_join as join
+from crdtsync.kernels import vector_missing as missing
+
+__all__ = ["Clock", "covers", "join", "merged", "missing"]
+
 Clock = dict[int, int]
 
 
-def join(x: Clock, y: Clock) -> Clock:
-    """The least clock that covers both."""
-    joined = dict(x)
-    for actor, seq in y.items():
-        if seq > joined.get(actor, 0):
-            joined[actor] = seq
-    return joined
+def merged(x: Clock, y: Clock) -> Clock:
+    """The join of clocks that nobody changes any more: one of the two itself, where it covers the other.
 
-
-def covers(x: Clock, y: Clock) -> bool:
-    """Whether `x` holds everything that `y` does."""
-    for actor, seq in y.items():  # noqa: SIM110 - twice as fast, and asked everywhere
-        if x.get(actor, 0) < seq:
-            return False
-    return True
-
-
-def missing(x: Clock, y: Clock) -> Clock:
-    """The entries of `y` that lie beyond `x`."""
-    return {actor: seq for actor, seq in y.items() if x.get(actor, 0) < seq}
+    What is known of others is kept so: a hundred members' clocks are then mostly a few dicts, and equal ones identical.
+    """
+    if covers(x, y):
+        return x
+    return y if covers(y, x) else join(x, y)

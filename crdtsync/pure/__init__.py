@@ -4,6 +4,7 @@ Rows are immutable bytes; every kernel is a pure function of bytes.  native/ hol
 same stems and in the same order, byte for byte and error for error equal.
 
     varint      unsigned LEB128, minimal length only
+    vectors     version vectors as plain dicts: joined and compared
     image       the row image: context and body, decoded, checked and encoded
     rows        reading one image
     operations  local operations: a new image after one event

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable
 import msgspec
 
 from crdtsync.clocks.members import MEMBER, MemberRecord
-from crdtsync.clocks.vector import covers, join, missing
+from crdtsync.clocks.vector import covers, merged, missing
 from crdtsync.errors import BadRecord
 from crdtsync.replication import peers as states
 from crdtsync.replication.core import Core, log
@@ -292,7 +292,7 @@ class Announcer:
         if not changes or last is None:
             return 0
         for clocks in changes:
-            told[clocks.bucket] = join(told.get(clocks.bucket, {}), clocks.synced)
+            told[clocks.bucket] = merged(told.get(clocks.bucket, {}), author.synced[clocks.bucket])
         self.core.counters["announcements_passed_on"] += 1
         announce = Announce(
             node=last.node, start=last.start, actor=last.actor, wall_ms=last.wall_ms, seq=last.seq,

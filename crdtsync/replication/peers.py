@@ -1,6 +1,7 @@
 """Links and peers: what is known of each, and the tables of states they go through.
 
 A link is one connection; a peer is one node, whatever links it has had.  Everything here is volatile.
+Clocks are values: joined by `merged`, never changed, and shared where they are equal.
 
     link    greeting --hello accepted--> ready
             greeting --refused, time-out, down--> closed
@@ -17,7 +18,7 @@ from __future__ import annotations
 
 from collections import deque
 
-from crdtsync.clocks.vector import join
+from crdtsync.clocks.vector import merged
 from crdtsync.errors import InvariantViolated
 from crdtsync.replication.failure import Detector
 from crdtsync.replication.messages import Announce, BucketClocks, Clock
@@ -97,7 +98,7 @@ class Peer:
     def new_session(self, now: float) -> None:
         """A link is ready, or gone: nothing is in flight, and belief falls back to knowledge."""
         self.announced = False  # it has told its clocks on this link
-        self.believed: dict[str, Clock] = {bucket: dict(clock) for bucket, clock in self.clock.items()}
+        self.believed: dict[str, Clock] = dict(self.clock)
         self.flight: dict[str, dict[int, tuple[Clock, float]]] = {}  # bucket -> push -> (its claim, when sent)
         self.waiting: set[str] = set()  # buckets with more to push once there is credit
         self.paused: dict[str, float] = {}  # bucket -> no pushes before
@@ -122,16 +123,16 @@ class Peer:
 
     def holds(self, bucket: str, clock: Clock) -> None:
         """It is known to hold `clock`."""
-        self.clock[bucket] = join(self.clock.get(bucket, {}), clock)
+        self.clock[bucket] = merged(self.clock.get(bucket, {}), clock)
         self.believe(bucket, clock)
 
     def believe(self, bucket: str, clock: Clock) -> None:
         """It will hold `clock` if all that is on its way arrives."""
-        self.believed[bucket] = join(self.believed.get(bucket, {}), clock)
+        self.believed[bucket] = merged(self.believed.get(bucket, {}), clock)
 
     def disbelieve(self, bucket: str) -> None:
         """Something has not arrived: fall back to what is known."""
-        self.believed[bucket] = dict(self.clock.get(bucket, {}))
+        self.believed[bucket] = self.clock.get(bucket, {})
         self.flight.pop(bucket, None)
 
     def told(self, clocks: BucketClocks) -> None:
@@ -142,9 +143,11 @@ class Peer:
             return
         self.silent.discard(bucket)
         if clocks.whole:
-            self.clock[bucket], self.synced[bucket] = dict(clocks.clock), dict(clocks.synced)
+            self.clock[bucket], self.synced[bucket] = clocks.clock, clocks.synced
         else:
-            self.clock[bucket] = join(self.clock.get(bucket, {}), clocks.clock)
-            self.synced[bucket] = join(self.synced.get(bucket, {}), clocks.synced)
+            self.clock[bucket] = merged(self.clock.get(bucket, {}), clocks.clock)
+            self.synced[bucket] = merged(self.synced.get(bucket, {}), clocks.synced)
+        if self.synced[bucket] == self.clock[bucket]:
+            self.synced[bucket] = self.clock[bucket]  # held once
         self.believe(bucket, self.clock[bucket])
         self.uncounted.add(bucket)

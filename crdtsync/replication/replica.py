@@ -20,7 +20,7 @@ from typing import Any
 
 from crdtsync.clocks.members import EVICTED, MemberRecord, Roster
 from crdtsync.clocks.stability import stable
-from crdtsync.clocks.vector import covers, join
+from crdtsync.clocks.vector import covers, join, merged
 from crdtsync.config import Config
 from crdtsync.datatypes.rows import NO_ROWS, PackedRows
 from crdtsync.errors import BadTransfer, Overloaded
@@ -307,7 +307,7 @@ class Replica:
         if self._from_evicted(node, records) or not covers(self.store.clock(bucket), synced):
             return False
         clocks = self.announced.setdefault(bucket, {})
-        clocks[node] = join(clocks.get(node, {}), synced)
+        clocks[node] = merged(clocks.get(node, {}), synced)
         return True
 
     def _from_evicted(self, node: str, theirs: Iterable[MemberRecord]) -> bool:

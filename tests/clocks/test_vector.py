@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crdtsync.clocks.vector import covers, join, missing
+from crdtsync.clocks.vector import covers, join, merged, missing
 from tests.laws import check_join_laws
 
 CLOCKS = st.dictionaries(st.integers(0, 4), st.integers(1, 6))
@@ -26,6 +26,14 @@ def test_covers_is_the_order_of_the_join(x: dict[int, int], y: dict[int, int]) -
 def test_missing_is_what_the_join_adds(x: dict[int, int], y: dict[int, int]) -> None:
     assert x | missing(x, y) == join(x, y)
     assert (missing(x, y) == {}) == covers(x, y)
+
+
+@given(CLOCKS, CLOCKS)
+def test_merged_is_the_join_and_one_of_the_two_where_it_can_be(x: dict[int, int], y: dict[int, int]) -> None:
+    found = merged(x, y)
+    assert found == join(x, y)
+    assert (found is x) == covers(x, y)
+    assert (found is y) == (x is y or (covers(y, x) and not covers(x, y)))
 
 
 def test_absent_is_zero() -> None:

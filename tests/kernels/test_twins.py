@@ -111,6 +111,14 @@ def test_equal_varints(native: Any, value: int) -> None:
     same(native, "varint_encode", value)
 
 
+@given(x=CLOCKS, y=CLOCKS | st.dictionaries(st.integers(-1, 2**64), st.integers(-1, 2**64), max_size=5))
+def test_equal_vectors(native: Any, x: dict[int, int], y: dict[int, int]) -> None:
+    for name in ("vector_join", "vector_covers", "vector_missing"):
+        for one, other in ((x, y), (y, x), (x, x), (x, dict(x))):
+            found = same(native, name, one, other)
+            assert not isinstance(found, dict) or list(found) == list(getattr(PURE, name)(one, other))
+
+
 NAMES = st.text(st.characters(exclude_categories=()) | st.sampled_from("a\0\ud800\u00e9"), max_size=9)
 
 
