@@ -62,8 +62,8 @@ class Engine:
         self.repair = Repair(core, self.transfers, self.entry)
         self.tokens = Tokens(core)
         self._parts = (
-            self.sessions, self.dialer, self.entry, self.membership, self.eviction, self.absence, self.transfers,
-            self.gossip, self.announcer, self.repair, self.collection,
+            self.sessions, self.dialer, self.entry, self.membership, self.eviction, self.absence, self.gossip,
+            self.announcer, self.repair, self.collection, self.transfers,  # last: what the others send leaves first
         )  # fmt: skip
         self._dues = [part.due for part in self._parts]  # asked after every event
         self._asked_to_wake: float | None = None

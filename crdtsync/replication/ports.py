@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Generator, Iterable, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
@@ -55,6 +55,11 @@ class ReplicaStore(Protocol):
 
         None when they pass `bytes_max` in all.
         """
+
+    def answering(
+        self, bucket: str, clock: Clock, part_bytes: int, bytes_max: int
+    ) -> Generator[None, None, Answer | None]:
+        """As `answer`, in turns of a few ms: of the state of the first one.  To be finished or closed."""
 
     def scan(self, bucket: str, after: bytes, part_bytes: int) -> tuple[PackedRows, bytes]:
         """Rows of durable state in key order from after the object prefix `after`, and where to go on (b"": the end).

@@ -15,7 +15,7 @@ Damaged buckets make no claims: `open_transfer`, `open_scan` and `push` give Non
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Generator, Iterable
 from typing import Any
 
 from crdtsync.clocks.members import EVICTED, MemberRecord, Roster
@@ -133,6 +133,17 @@ class Replica:
         answer = self.store.answer(bucket, their_clock, part_bytes, cap)
         if answer is None or (push and len(answer.parts) > 1):
             return None
+        return self._outgoing(bucket, their_clock, transfer, push, answer)
+
+    def opening(self, bucket: str, their_clock: Clock, transfer: int) -> Generator[None, None, Outgoing | None]:
+        """As `open_transfer`, in turns, so that pushes do not wait for all of it.  To be finished or closed."""
+        if not self.serves(bucket):
+            return None
+        settings = self.settings
+        answer = yield from self.store.answering(bucket, their_clock, settings.part_bytes, settings.transfer_bytes_max)
+        return None if answer is None else self._outgoing(bucket, their_clock, transfer, False, answer)
+
+    def _outgoing(self, bucket: str, their_clock: Clock, transfer: int, push: bool, answer: Answer) -> Outgoing:
         first = self._part(bucket, transfer, push, base=dict(their_clock))
         return Outgoing(first, answer.parts, self._claim(answer))
 

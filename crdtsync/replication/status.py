@@ -40,7 +40,7 @@ def snapshot(
                 for bucket, asked in transfers.asked.items()
             ],
             "out": [
-                {"bucket": served.source.bucket, "to": served.peer.node, "parts": served.source.number}
+                {"bucket": served.bucket, "to": served.peer.node, "parts": served.parts}
                 for served in transfers.served.values()
             ],
         },

@@ -8,7 +8,7 @@ and ended by a plain transfer from T0.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 
 import msgspec
 
@@ -22,16 +22,29 @@ from crdtsync.replication.replica import Incoming, Outgoing, Scan
 
 HOLD_AFTER_FAILURE = 0.2  # s that a peer is not asked again for a bucket after a transfer from it failed
 UNSURE = 5.0  # s during which a peer that lacked what others should have pushed to it gets their events from here, too
+TURN_PAUSE = 0.0002  # s between two turns of serving, in which other threads run
+TURN_LATE = 0.005  # s that a turn is put off at most while there is something to push
 STAGED_OVER = 4  # times transfer_bytes_max that a sender may send before it is taken for mad
 
 
 class Served:
-    """A transfer that a peer has asked for."""
+    """A transfer that a peer has asked for: being opened, or sent as far as there is credit for."""
 
-    def __init__(self, link: Link, peer: Peer, source: Outgoing | Scan, transfer: int, window: int, now: float) -> None:
-        self.link, self.peer, self.source, self.transfer = link, peer, source, transfer
+    def __init__(self, link: Link, peer: Peer, pull: Pull, window: int, now: float) -> None:
+        self.link, self.peer, self.bucket, self.transfer = link, peer, pull.bucket, pull.transfer
+        self.opening: Generator[None, None, Outgoing | None] | None = None
+        self.source: Outgoing | Scan | None = None  # once it is open
         self.allowed = window  # parts below this number may be sent
         self.moved_at = now
+
+    @property
+    def parts(self) -> int:
+        """How many have been sent."""
+        return 0 if self.source is None else self.source.number
+
+    def has_turn(self) -> bool:
+        """Whether something can be done for it now."""
+        return self.source is None or self.parts < self.allowed
 
 
 class Asked:
@@ -55,6 +68,7 @@ class Transfers:
         self.on_applied: list[Callable[[Asked, Part], None]] = []
         self.on_failed: list[Callable[[Asked, str], None]] = []
         self.install: Callable[[Part, Asked], str] = lambda part, asked: core.replica.receive(part, asked.incoming)
+        self._turn_at = core.now  # when something is next done for one of `served`
         self.joining = False  # the pulls of a node that gets in: from its sponsor alone, and straight to the table
 
     # -- asking
@@ -209,8 +223,8 @@ class Transfers:
             # Served twice under one id, from two states, its parts would mix: rows of the first, claim of the second.
             core.counters["pulls_repeated"] += 1
             return
-        for key in [k for k, one in self.served.items() if one.link is link and one.source.bucket == pull.bucket]:
-            del self.served[key]  # who asks anew has given up what it asked for before
+        for key in [k for k, one in self.served.items() if one.link is link and one.bucket == pull.bucket]:
+            self._drop(key)  # who asks anew has given up what it asked for before
         if not core.whole() or not core.is_counted(peer.node) or len(self.served) >= core.settings.transfers_out_max:
             core.send(link, Abort(transfer=pull.transfer, push=False, code="busy"))
             return
@@ -219,15 +233,17 @@ class Transfers:
         elif pull.scan_from is None:
             self._learn(peer, pull)
         link.pulled[pull.bucket] = pull.transfer
-        source = self._open(pull)
-        if source is None:
-            code = "stale_base" if pull.scan_from is not None else "busy"
-            core.send(link, Abort(transfer=pull.transfer, push=False, code=code))
-            return
-        served = Served(link, peer, source, pull.transfer, core.settings.credit_parts, core.now)
+        served = Served(link, peer, pull, core.settings.credit_parts, core.now)
+        if pull.scan_from is None:
+            served.opening = core.replica.opening(pull.bucket, pull.clock, pull.transfer)
+        else:
+            served.source = core.replica.open_scan(pull.bucket, pull.scan_from, pull.scan_clock, pull.transfer)
+            if served.source is None:
+                core.send(link, Abort(transfer=pull.transfer, push=False, code="stale_base"))
+                return
         self.served[link.number, pull.transfer] = served
         core.counters["pulls_served"] += 1
-        self._feed(served)
+        self._turn(served)
 
     def _learn(self, peer: Peer, pull: Pull) -> None:
         """A pull tells the asker's true clock, and whether the pushes of others reach it."""
@@ -237,45 +253,79 @@ class Transfers:
             peer.disbelieve(bucket)
             peer.unsure_until = self.core.now + UNSURE
 
-    def _open(self, pull: Pull) -> Outgoing | Scan | None:
-        replica = self.core.replica
-        if pull.scan_from is not None:
-            return replica.open_scan(pull.bucket, pull.scan_from, pull.scan_clock, pull.transfer)
-        outgoing = replica.open_transfer(pull.bucket, pull.clock, pull.transfer)
-        return outgoing or replica.open_scan(pull.bucket, transfer=pull.transfer)
+    def _turn(self, served: Served) -> None:
+        """Read some more of what is to be sent, or send a part.
 
-    def _feed(self, served: Served) -> None:
-        """Send as many parts as there is credit for."""
-        core, source = self.core, served.source
-        while not source.done and source.number < served.allowed:
-            part = source.next_part()
-            if part.members:
-                members = core.list_to(served.link, part.members, part.members_digest)
-                part = msgspec.structs.replace(part, members=members)
-            core.counters["rows_sent"] += part.rows.count
-            core.counters["row_bytes_sent"] += part.rows.size()  # "bytes_sent" is the transport's: all of it
-            core.send(served.link, part)
-        served.moved_at = core.now
+        In turns, since pushes leave between them: all of a large transfer takes a hundred milliseconds and more.
+        """
+        key = served.link.number, served.transfer
+        self.served[key] = self.served.pop(key)  # behind the others
+        served.moved_at = self.core.now
+        try:
+            if served.source is None:
+                served.source = self._opened(served)
+            elif served.has_turn():
+                self._feed(served, served.source)
+        except BaseException:
+            self._drop(key)
+            raise
+        self._turn_at = self.core.now + TURN_PAUSE
+
+    def _opened(self, served: Served) -> Outgoing | Scan | None:
+        """What is to be sent, once it has been read, and then its first part is; None before."""
+        core, opening = self.core, served.opening
+        assert opening is not None
+        try:
+            next(opening)
+            return None
+        except StopIteration as end:
+            source: Outgoing | Scan | None = end.value
+        served.opening = None
+        source = source or core.replica.open_scan(served.bucket, transfer=served.transfer)
+        if source is None:
+            self._drop((served.link.number, served.transfer))
+            core.send(served.link, Abort(transfer=served.transfer, push=False, code="busy"))
+        else:
+            self._feed(served, source)
+        return source
+
+    def _feed(self, served: Served, source: Outgoing | Scan) -> None:
+        """Send the next part."""
+        core = self.core
+        part = source.next_part()
+        if part.members:
+            members = core.list_to(served.link, part.members, part.members_digest)
+            part = msgspec.structs.replace(part, members=members)
+        core.counters["rows_sent"] += part.rows.count
+        core.counters["row_bytes_sent"] += part.rows.size()  # "bytes_sent" is the transport's: all of it
+        core.send(served.link, part)
         if source.done:
-            del self.served[served.link.number, served.transfer]
+            self._drop((served.link.number, served.transfer))
             if isinstance(source, Outgoing):
                 served.peer.believe(source.bucket, source.target)
                 served.peer.paused.pop(source.bucket, None)
+
+    def _drop(self, key: tuple[int, int]) -> bool:
+        """Serve it no longer; whether it was."""
+        served = self.served.pop(key, None)
+        if served is not None and served.opening is not None:
+            served.opening.close()
+        return served is not None
 
     def credit(self, link: Link, credit: Credit) -> None:
         """A receiver has taken parts up to a number."""
         served = self.served.get((link.number, credit.transfer))
         if served is None:
             return
-        if credit.number >= served.source.number:
+        if credit.number >= served.parts:
             raise BadTransfer(f"Credit for part {credit.number}, which was not sent.")
         window = min(credit.window, self.core.settings.credit_parts)
         served.allowed = max(served.allowed, credit.number + 1 + window)
-        self._feed(served)
+        served.moved_at = self.core.now
 
     def aborted(self, link: Link, abort: Abort) -> None:
         """The other end gives a pull up, as server or as asker."""
-        if self.served.pop((link.number, abort.transfer), None) is not None:
+        if self._drop((link.number, abort.transfer)):
             return
         for asked in list(self.asked.values()):
             if asked.link is link and asked.pull.transfer == abort.transfer:
@@ -285,13 +335,13 @@ class Transfers:
 
     def serving(self, peer: Peer, bucket: str) -> bool:
         """Whether a transfer of that bucket is on its way to `peer`."""
-        return any(served.peer is peer and served.source.bucket == bucket for served in self.served.values())
+        return any(served.peer is peer and served.bucket == bucket for served in self.served.values())
 
     # -- ends
     def lost(self, link: Link, peer: Peer) -> None:
         """A link is gone, and what was under way on it."""
         for key in [key for key in self.served if key[0] == link.number]:
-            del self.served[key]
+            self._drop(key)
         for asked in [asked for asked in self.asked.values() if asked.link is link]:
             self.give_up(asked, "link lost", tell=False)
 
@@ -302,17 +352,28 @@ class Transfers:
         if not self.asked and not self.served:
             return NEVER
         moved = [asked.moved_at for asked in self.asked.values()] + [s.moved_at for s in self.served.values()]
-        return min(moved) + self._patience()
+        patience = min(moved) + self._patience()
+        return min(self._turn_at, patience) if self._next_turn() is not None else patience
+
+    def _next_turn(self) -> Served | None:
+        """Whose turn it is."""
+        return next((served for served in self.served.values() if served.has_turn()), None)
 
     def tick(self) -> None:
-        """Give up what has not moved for long."""
+        """Do something for whom it is the turn of; give up what has not moved for long."""
+        turn = self._next_turn() if self._turn_at <= self.core.now else None
+        if turn is not None and (not self.core.effects or self._turn_at + TURN_LATE <= self.core.now):
+            self._turn(turn)
+        self._give_up_late()
+
+    def _give_up_late(self) -> None:
         now, patience = self.core.now, self._patience()  # summed as in `due`: no rounding apart from it
         for asked in [asked for asked in self.asked.values() if asked.moved_at + patience <= now]:
             self.core.counters["transfer_timeouts"] += 1
             self.give_up(asked, "gone")
         for key in [key for key, served in self.served.items() if served.moved_at + patience <= now]:
             self.core.counters["transfer_timeouts"] += 1
-            del self.served[key]
+            self._drop(key)
 
 
 def _meet(x: Clock, y: Clock) -> Clock:

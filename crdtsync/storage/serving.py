@@ -15,7 +15,7 @@ from crdtsync.errors import RowDamaged
 from crdtsync.kernels import CELL, row_kind, rows_actors, rows_pack
 from crdtsync.storage.bucket import Bucket
 from crdtsync.storage.membership import Membership
-from crdtsync.storage.turns import in_order
+from crdtsync.storage.turns import Turns, finished, ordering
 from crdtsync.storage.view import View
 
 TOGETHER = 500  # rows whose sizes are added up at once
@@ -93,6 +93,13 @@ class Serving(Membership):
         cost, they cost without it.  Raises RowDamaged while a row of the bucket is set aside: what is not whole is not
         served.
         """
+        return finished(self.answering(bucket, clock, part_bytes, bytes_max))
+
+    def answering(self, bucket: str, clock: Clock, part_bytes: int, bytes_max: int) -> Turns[Answer | None]:
+        """As `answer`, in turns.  The state is that of the first one, and what there is little of takes no second.
+
+        To be finished or closed: until then it holds a snapshot of the table.
+        """
         self.check_usable()
         with self.counting():
             with self.lock:
@@ -106,14 +113,19 @@ class Serving(Membership):
                 view = View(held, self.table.snapshot()) if few is None else None
                 claim = self._claim(held)
             if view is None:
-                rows = _bounded([few or []], bytes_max)
+                rows = few if _size(few or []) <= bytes_max else None
             else:
                 with closing(view):
-                    rows = _bounded(view.rows_beyond(inward), bytes_max)
+                    rows = yield from _bounded(view.rows_beyond(inward), bytes_max)
             refuse_damaged(held)
             if rows is None:
                 return None
-            return Answer([self.packed(part) for part in self._parts(in_order(rows), part_bytes)], *claim)
+            parts: list[PackedRows] = []
+            for part in self._parts((yield from ordering(rows)), part_bytes):
+                if parts:
+                    yield
+                parts.append(self.packed(part))
+            return Answer(parts, *claim)
 
     def _claim(self, held: Bucket) -> tuple[Clock, Clock, int, Clock]:
         outward = self.actors.outward
@@ -205,8 +217,8 @@ def _object_end(row: Row) -> bytes:
     return after_object(object_prefix(row[0])) if row_kind(row[1]) == CELL else b""
 
 
-def _bounded(slices: Iterable[list[Row]], bytes_max: int) -> list[Row] | None:
-    """The rows of all slices; None when they have more than `bytes_max` bytes."""
+def _bounded(slices: Iterable[list[Row]], bytes_max: int) -> Turns[list[Row] | None]:
+    """The rows of all slices, a turn for each; None when they have more than `bytes_max` bytes."""
     found: list[Row] = []
     size = 0
     for rows in slices:
@@ -214,6 +226,7 @@ def _bounded(slices: Iterable[list[Row]], bytes_max: int) -> list[Row] | None:
         if size > bytes_max:
             return None
         found += rows
+        yield
     return found
 
 

@@ -60,6 +60,7 @@ class View:
         When the log is damaged, too: the rows alone tell the same, slower.
         """
         number, snapshot, seen = self._bucket.number, self._snapshot, set[bytes]()
+        active, frozen = self._active, self._frozen
         whole = not any(clock.get(actor) for actor in self._table_clock)
         if not whole:
             for keys in in_slices(self._logged(clock)):
@@ -71,7 +72,7 @@ class View:
                     break
         if whole:
             for rows in in_slices(read_rows(snapshot, number, b"", None, self._damaged)):
-                yield [row for row in rows if row[0] not in seen and not self._has(row[0])]
+                yield [r for r in rows if r[0] not in active and r[0] not in frozen and r[0] not in seen]
 
     def _logged(self, clock: Clock) -> Iterator[bytes | None]:
         """Row keys of the events beyond `clock` by the table's log; None for a damaged entry."""

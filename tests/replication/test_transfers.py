@@ -6,6 +6,7 @@ import pytest
 
 from crdtsync.replication import messages as m
 from crdtsync.replication.effects import Send
+from crdtsync.replication.transfers import TURN_LATE, TURN_PAUSE
 from tests.replication.cluster import BUCKET, Cluster, Node
 from tests.replication.test_gossip import mesh, sent
 
@@ -53,12 +54,22 @@ def collect_parts(server: Node, link: int) -> list[m.Part]:
     server.engine.take_effects()
     server.engine.receive(link, m.Pull(transfer=77, bucket=BUCKET, clock={}), server.cluster.now, 0)
     while True:
-        new = [e.message for e in server.engine.take_effects() if isinstance(e, Send) and isinstance(e.message, m.Part)]
+        new = parts_after_turns(server)
         parts += new
         if not new or new[-1].last:
             return parts
         credit = m.Credit(transfer=77, push=False, number=parts[-1].number, window=4)
         server.engine.receive(link, credit, server.cluster.now, 0)
+
+
+def parts_after_turns(server: Node) -> list[m.Part]:
+    """What it sends of what it is asked for, until it has done all that it may."""
+    effects, now = server.engine.take_effects(), server.engine.core.now
+    while any(served.has_turn() for served in server.engine.transfers.served.values()):
+        now += TURN_PAUSE + TURN_LATE
+        server.engine.tick(now, 0)
+        effects += server.engine.take_effects()
+    return [e.message for e in effects if isinstance(e, Send) and isinstance(e.message, m.Part) and not e.message.push]
 
 
 def asking() -> tuple[Cluster, Node, list[m.Part], int]:
@@ -78,6 +89,27 @@ def asking() -> tuple[Cluster, Node, list[m.Part], int]:
 
 def _fields(part: m.Part) -> dict[str, object]:
     return {name: getattr(part, name) for name in part.__struct_fields__}
+
+
+def test_pushes_leave_between_the_parts_of_a_transfer() -> None:
+    cluster, nodes = mesh(3, part_bytes=1024)
+    server = nodes[0]
+    for number in range(40):
+        server.add("k", f"{number}".ljust(100))
+    cluster.until(cluster.equal, 20.0)
+    link = server.engine.core.peers["n2"].link
+    assert link is not None
+    pull = m.Pull(transfer=link.pulled[BUCKET] + 1, bucket=BUCKET, clock={})
+    server.engine.receive(link.number, pull, cluster.now, cluster.wall_ms())
+    server.add("k", "urgent")
+    effects, now = server.engine.take_effects(), cluster.now
+    for _ in range(20):
+        now += server.config.push_delay
+        server.engine.tick(now, cluster.wall_ms())
+        effects += server.engine.take_effects()
+    order = [e.message.push for e in effects if isinstance(e, Send) and isinstance(e.message, m.Part)]
+    assert order.count(False) == server.config.credit_parts
+    assert order.count(True) == 1 and order[-1] is False  # to the third member alone: the asker is told by the transfer
 
 
 @pytest.mark.parametrize("order", ["straight", "swapped", "doubled"])

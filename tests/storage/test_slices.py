@@ -167,6 +167,40 @@ def test_an_answer_is_of_one_state_while_writers_go_on(monkeypatch: pytest.Monke
     check_inner(reader)
 
 
+def test_an_answer_in_turns_is_of_the_state_of_the_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    server = open_store(seed=1, slice_rows=SLICE)
+    publish(server, open_store(seed=2, name="r"))
+    fill_half(server, "s")
+    monkeypatch.setattr(view, "SLICE", 50)
+    before, whole = server.clock("default"), server.answer("default", {}, 500, NO_BOUND)
+    turns, count = server.answering("default", {}, 500, NO_BOUND), 0
+    try:
+        while True:
+            next(turns)
+            count += 1
+            server.transact("default", lambda txn, count=count: [remove(txn, "s", count), add(txn, "late", count)])  # type: ignore[misc]
+            server.checkpoint()
+    except StopIteration as end:
+        answer = end.value
+    assert count > 3 and answer.target == before != server.clock("default")
+    assert whole is not None and answer.parts == whole.parts
+
+
+def test_an_answer_that_is_not_wanted_any_more_lets_go_of_its_snapshot(tmp_path: Path) -> None:
+    server = open_store(tmp_path / "server", slice_rows=1)
+    for number in range(20):
+        server.transact("default", lambda txn, number=number: add(txn, "set", number))  # type: ignore[misc]
+    server.checkpoint()
+    server.answer("default", {}, PART, NO_BOUND)  # the store's own snapshot is open from here on
+    held = server.table._open_snapshots  # type: ignore[attr-defined]
+    turns = server.answering("default", {}, PART, NO_BOUND)
+    next(turns)
+    assert server.table._open_snapshots == held + 1  # type: ignore[attr-defined]
+    turns.close()
+    assert server.table._open_snapshots == held  # type: ignore[attr-defined]
+    server.close()
+
+
 @pytest.mark.parametrize("on_disk", [False, True])
 def test_what_is_beyond_a_clock_is_found_by_log_and_by_rows(tmp_path: Path, on_disk: bool) -> None:
     server = open_store(tmp_path / "server" if on_disk else None, slice_rows=1)
