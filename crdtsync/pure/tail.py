@@ -38,14 +38,19 @@ def encode_slot(seq: int, ups: int, downs: int, seed: int) -> bytes:
     return body + zlib.crc32(body, seed).to_bytes(4, "little")
 
 
-def decode_slots(data: bytes, seed: int) -> tuple[int, int, int, int] | None:
-    """(seq, ups, downs, crc) of the later of two slots, or None when neither checks out."""
-    best: tuple[int, int, int, int] | None = None
+def decode_slots(data: bytes, seed: int) -> tuple[tuple[int, int, int, int], bool] | None:
+    """((seq, ups, downs, crc) of the later of two slots, whether the other is sound, too); None when neither is.
+
+    The first slot is never empty, the second is until there is a second step.
+    """
+    good: list[tuple[int, int, int, int]] = []
     for at in (0, SLOT.size):
         seq, ups, downs, crc = SLOT.unpack_from(data, at)
-        if seq and crc == zlib.crc32(data[at : at + SLOT.size - 4], seed) and (best is None or seq > best[0]):
-            best = (seq, ups, downs, crc)
-    return best
+        if seq and crc == zlib.crc32(data[at : at + SLOT.size - 4], seed):
+            good.append((seq, ups, downs, crc))
+        elif at and len(good) == 1 and not any(data[at : at + SLOT.size]):
+            return good[0], True
+    return (max(good), len(good) == 2) if good else None
 
 
 def _crc_of(slot: bytes) -> int:

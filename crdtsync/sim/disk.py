@@ -219,7 +219,7 @@ class SimDisk:
             start = Position(*decode_meta(POSITION, position, "position"))
         except StoreDamaged:  # refused by the start, too
             return False
-        end = replay(self, store, start, lambda data: None).position
+        end = replay(self, store, start, lambda data: None).bad
         headers = [decode_header(self.read(name)) for name in self.files if segment_number(name) is not None]
         marked = max((header.synced for header in headers if header is not None), default=0)
         return marked < end.record and any(name == end.segment and at >= end.offset for name, at in flips)

@@ -89,6 +89,7 @@ class Record(NamedTuple):
     synced: int
     end: int  # offset of what follows
     step: tuple[int, int, int] | None = None  # of a run: seq, ups and downs of its last step
+    doubtful: bool = False  # of a run: its other slot does not check out, and may have held a later step
 
 
 def decode_record(data: bytes, offset: int, number: int, seed: int, major: int = MAJOR) -> Record | str | None:
@@ -111,10 +112,12 @@ def decode_record(data: bytes, offset: int, number: int, seed: int, major: int =
         return "fails its checksum"
     if not slots:
         return Record(length & ~LENGTH, payload, crc, synced, end)
-    step = decode_slots(data[end - slots : end], crc)
-    if step is None:
+    found_slots = decode_slots(data[end - slots : end], crc)
+    if found_slots is None:
         return "has no step that passes its checksum"
-    return Record(length & ~LENGTH, payload, step[3] if major >= CHAINED_BY_STEP else crc, synced, end, step[:3])
+    (*step, step_crc), sound = found_slots
+    chained = step_crc if major >= CHAINED_BY_STEP else crc
+    return Record(length & ~LENGTH, payload, chained, synced, end, (step[0], step[1], step[2]), not sound)
 
 
 def synced_after(data: bytes, offset: int, number: int, major: int = MAJOR) -> int:

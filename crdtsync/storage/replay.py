@@ -9,6 +9,7 @@ from crdtsync.errors import UnsupportedFormat
 from crdtsync.storage.disk import Disk
 from crdtsync.storage.facts import run_as_write
 from crdtsync.storage.records import (
+    CHAINED_BY_STEP,
     CONTINUED,
     HEADER_SIZE,
     MAJOR,
@@ -28,6 +29,7 @@ class Ending(NamedTuple):
     """Where and why a replay ended."""
 
     position: Position  # after the last record that counts
+    bad: Position  # of what is wrong: `position`, or that of the last run when a bad slot may have held its last step
     last_segment: int  # greatest number of any segment file
     synced: int  # greatest record number known to have been synced
     records: int  # records replayed
@@ -39,7 +41,8 @@ def replay(disk: Disk, store: int, start: Position, apply: Callable[[bytes], Non
     """Give every complete payload from `start` on to `apply`, in order.  Raises UnsupportedFormat, OSError.
 
     A bad record ends the replay.  Only when a record at or beyond it is known to have been synced it is damage: then
-    `damaged` names the files, and the caller decides.
+    `damaged` names the files, and the caller decides.  So it is with a run one of whose slots is bad, unless what
+    follows is chained on the good one: a sync covers both slots, and they do not change afterwards.
     """
     reading = _Reading(disk, store, start, apply)
     for number in reading.numbers:
@@ -58,6 +61,7 @@ class _Reading:
         self.numbers = [number for number in found if number >= start.segment]
         self.synced, self.records, self.problem = start.record - 1, 0, ""
         self.certain = False  # the problem is damage whatever the synced number says
+        self.doubt: Position | None = None  # of a run that may lack its last step: nothing behind it tells otherwise
         self.group: list[bytes] = []
 
     def segment(self, number: int) -> bool:
@@ -91,6 +95,7 @@ class _Reading:
                 return True
             return self._stop("its header contradicts the checkpoint", certain=True)
         if header.segment == number and (header.first, header.seed) == (self.at.record, self.at.seed):
+            self._clear_doubt(header.major)
             self.at = Position(number, HEADER_SIZE, self.at.record, self.at.seed)
             return True
         return self._stop(f"it starts at record {header.first} where {self.at.record} belongs")
@@ -106,6 +111,9 @@ class _Reading:
                 return self._stop(f"the record {record}")
             self.synced = max(self.synced, record.synced)
             self._take(record)
+            self._clear_doubt(major)
+            if record.doubtful:
+                self.doubt = self.at
             self.at = Position(self.at.segment, record.end, self.at.record + 1, record.seed)
 
     def _take(self, record: Record) -> None:
@@ -119,6 +127,11 @@ class _Reading:
             self.group.clear()
             self.apply(payload)
 
+    def _clear_doubt(self, major: int) -> None:
+        """What follows a run is chained on the step that was taken for its last one; formerly on the run's head."""
+        if major >= CHAINED_BY_STEP:
+            self.doubt = None
+
     def _stop(self, problem: str, certain: bool = False) -> bool:
         self.problem, self.certain = problem, certain
         return False
@@ -130,11 +143,15 @@ class _Reading:
         missing = self.at.offset > 0 and self.at.segment not in self.numbers
         if missing:
             self._stop("the segment is missing", certain=True)
-        lost = self.certain or self.synced >= self.at.record
+        lost, bad = self.certain or self.synced >= self.at.record, self.at
         if lost and not self.problem:
             self.problem = "the record is gone"
-        files = [segment_name(number) for number in self.numbers if number >= self.at.segment or missing]
-        return Ending(self.at, self.last, self.synced, self.records, self.problem, self._damaged(files) if lost else ())
+        if self.doubt is not None and not lost:
+            lost, bad = self.synced >= self.doubt.record, self.doubt
+            self.problem = "a slot of the run fails its checksum, and may have held its last step"
+        files = [segment_name(number) for number in self.numbers if number >= bad.segment or missing]
+        damaged = self._damaged(files) if lost else ()
+        return Ending(self.at, bad, self.last, self.synced, self.records, self.problem, damaged)
 
     def _damaged(self, files: list[str]) -> tuple[str, ...]:
         held = [segment_name(number) for number in self.numbers if number == self.at.segment - 1]
@@ -150,7 +167,7 @@ class _Reading:
 
 def describe(ending: Ending) -> str:
     """Damage in a sentence: file, offset, record."""
-    at = ending.position
+    at = ending.bad
     return (
         f"Journal {ending.damaged[0]}, offset {at.offset}, record {at.record}: {ending.problem}, "
         f"though records up to {ending.synced} are known to have been synced."

@@ -203,6 +203,63 @@ def test_what_follows_a_run_is_lost_with_its_last_step(steps: int) -> None:
 
 
 @COMPILED
+@pytest.mark.parametrize("steps", [4, 5, 6])
+def test_a_flipped_bit_in_a_run_that_was_synced_is_damage_unless_what_follows_tells_the_last_step(steps: int) -> None:
+    """Not so in one that was not: there a bad slot is what a crash leaves of the step that was being written."""
+    disk, table = MemoryDisk(), MemoryMap()
+    store, slots = stepped(disk, table, steps)
+    name = max(name for name in disk.files if name.startswith("segment-"))
+    written = bytes(disk.files[name][slots : slots + SLOTS_SIZE])
+    first, second = (int.from_bytes(written[at : at + 8], "little") for at in (0, SLOT.size))
+    open_run = copied(disk)
+    store.flush()
+    synced = copied(disk)
+    store.transact("default", verb_run)
+    followed = copied(disk)
+    store.abandon()
+    for at in range(SLOTS_SIZE):
+        newer = (at >= SLOT.size) == (second > first)
+        for before, what in ((open_run, "torn"), (synced, "damage"), (followed, "damage" if newer else "harmless")):
+            harmed = copied(before)
+            harmed.files[name][slots + at] ^= 1 << at % 8
+            if what == "damage":
+                with pytest.raises(StoreDamaged, match=f"{name}, offset .* (slot of the run|fails its checksum)"):
+                    on_seams(copied(harmed), same(table), seed=2)
+                again = on_seams(harmed, same(table), seed=3, accept_damage=True)
+                assert again.counters["damage_accepted"] == 1 and f"{name}.damaged" in harmed.files
+            else:
+                again = on_seams(harmed, same(table), seed=4)
+            assert value(again) == steps - (newer and what != "harmless")
+            check_inner(again)
+            again.abandon()
+
+
+@COMPILED
+@pytest.mark.parametrize("synced", [False, True])
+def test_a_step_that_was_torn_or_given_up_is_so_when_that_start_ends_early(
+    synced: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The segment that it made before its first checkpoint is chained on the step that it took for the last one."""
+    disk, table = MemoryDisk(), MemoryMap()
+    store, slots = stepped(disk, table, 6)
+    if synced:
+        store.flush()
+    name = max(name for name in disk.files if name.startswith("segment-"))
+    disk.files[name][slots + SLOT.size] ^= 1
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(Store, "checkpoint", ended)
+        on_seams(disk, table, seed=2, accept_damage=synced)
+    assert max(name for name in disk.files if name.startswith("segment-")) > name
+    again = on_seams(disk, table, seed=3)
+    assert value(again) == 5
+    check_inner(again)
+
+
+def ended(store: Store) -> None:
+    raise KeyboardInterrupt
+
+
+@COMPILED
 def test_what_a_sync_or_a_checkpoint_covers_is_not_written_over() -> None:
     disk, table = MemoryDisk(), MemoryMap()
     store, _ = stepped(disk, table, 5)
