@@ -140,6 +140,7 @@ class BucketState:
     frozen: Any
     clock: dict[int, int]
     unsynced: dict[int, int]
+    outward: Any
     stamp_floor: int
     table_dirty: bool
 

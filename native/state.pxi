@@ -21,6 +21,7 @@ cdef class BucketState:
     cdef public object frozen
     cdef public dict clock
     cdef public dict unsynced
+    cdef public object outward
     cdef public object stamp_floor
     cdef public bint table_dirty
 

@@ -321,6 +321,7 @@ cdef class Writer:
         log[number] = rowkey
         bucket.clock[who] = number
         bucket.unsynced[who] = number
+        bucket.outward = None
         layer.size += journaled
         self.dirty += journaled
         return 0

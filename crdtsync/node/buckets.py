@@ -347,7 +347,7 @@ class Bucket(Objects, BulkCalls):
     def clock(self) -> dict[int, int]:
         """{actor id: number of its events} that this replica holds of the bucket."""
         self._local.check()
-        return self._store.clock(self.name)
+        return dict(self._store.clock(self.name))
 
     def digest(self) -> str:
         """32 hex digits: equal for equal contents, whoever wrote them in whatever order."""

@@ -57,6 +57,7 @@ class Bucket(BucketState):
         self.clock: Clock = {}
         self.synced: Clock = {}
         self.unsynced: Clock = {}  # entries of `clock` that moved since the last sync began
+        self.outward: tuple[Clock, int, Clock] | None = None  # see `Serving.clock`; None once an entry of `clock` moves
         self.floor: Clock = {}
         self.stamp_floor = 0
         self.table_clock: Clock = {}  # covers every log entry of the row table: beyond it no look-up is needed
@@ -342,6 +343,7 @@ class Bucket(BucketState):
         active.put(rows, before)
         active.note_events(actor, first, keys)
         self.clock[actor] = self.unsynced[actor] = first + len(keys) - 1
+        self.outward = None
 
     def install(self, keys: list[bytes], images: Sequence[bytes | None], before: Sequence[bytes | None]) -> None:
         """Take in rows that came from elsewhere (None: collected); `before` is what each was until now."""
@@ -353,7 +355,7 @@ class Bucket(BucketState):
         for actor, seq in clock.items():
             if seq > mine.get(actor, 0):
                 mine[actor] = unsynced[actor] = seq
-        self.meta_dirty = True
+        self.outward, self.meta_dirty = None, True
 
     def raise_floor(self, floor: Clock, stamp_floor: int) -> None:
         """Join into the floor and the stamp floor."""

@@ -13,6 +13,7 @@ from crdtsync.datatypes.keys import after_object, object_prefix
 from crdtsync.datatypes.rows import NO_ROWS, Answer, PackedRows, Row
 from crdtsync.errors import RowDamaged
 from crdtsync.kernels import CELL, row_kind, rows_actors, rows_pack
+from crdtsync.storage.actors import PRIVATE
 from crdtsync.storage.bucket import Bucket
 from crdtsync.storage.membership import Membership
 from crdtsync.storage.turns import Turns, finished, ordering
@@ -31,10 +32,18 @@ class Serving(Membership):
             return sorted(name for name, bucket in self.named.items() if bucket.clock)
 
     def clock(self, bucket: str) -> Clock:
-        """Everything that the rows hold, {actor id: seq}.  Id 0 is the private actor of an unpublished store."""
+        """Everything that the rows hold, {actor id: seq}.  Id 0 is the private actor of an unpublished store.
+
+        Not to be changed: asked again and again for every message, it is made anew when the clock has moved.
+        """
         with self.lock:
             held = self.named.get(bucket)
-            return {} if held is None else self.actors.outward(held.clock)
+            if held is None:
+                return {}
+            made, private = held.outward, self.actors.ids[PRIVATE]
+            if made is None or made[0] is not held.clock or made[1] != private:
+                made = held.outward = (held.clock, private, self.actors.outward(held.clock))
+            return made[2]
 
     def told_clock(self, bucket: str) -> Clock:
         """Events of which listeners have been told; behind `clock` while the rows of a long transfer are being told."""

@@ -37,6 +37,21 @@ def test_a_transaction_is_visible_whole_and_numbered() -> None:
     check_inner(store)
 
 
+def test_a_clock_once_given_stays_and_the_next_is_that_of_now() -> None:
+    store = open_store()
+    store.transact("default", lambda txn: add(txn, "s", 1))
+    first = store.clock("default")
+    assert store.clock("default") is first  # made once for each state
+    store.transact("default", lambda txn: add(txn, "s", 2))
+    second = store.clock("default")
+    assert (first, second) == ({0: 1}, {0: 2})
+    store.publish(7)
+    third = store.clock("default")
+    assert third != second == {0: 2} and list(third.values()) == [2]  # the private actor has its id
+    store.apply("default", [], {5: 3}, {}, 0)
+    assert store.clock("default") == third | {5: 3} and 5 not in third
+
+
 def test_reads_see_what_the_transaction_has_put() -> None:
     store = open_store()
     store.transact("default", lambda txn: add(txn, "s", 1))
