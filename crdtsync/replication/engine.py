@@ -78,6 +78,7 @@ class Engine:
         self.transfers.install = self.repair.install
         self.membership.told_out = self.entry.start_over
         self.sessions.on_evicted = self.membership.contradicted
+        self.sessions.on_left = self.membership.says_it_left
         self.entry.stand = self.membership.stand
         self.announcer.told_to_joiner = self.entry.told_list
         self.gossip.on_below_floor = self._below_floor

@@ -164,7 +164,9 @@ class Entry:
         members = core.store.members()
         for records in said.values():
             members = join_members(members, records)
-        if any(record.state == MEMBER for record in members.values()):  # a joiner lets nobody in
+        # A joiner lets nobody in; one that the records have as a member has lost its disk, and says so itself.
+        joiners = {peer.node for peer in core.ready_peers() if peer.state == states.JOINING}
+        if any(record.state == MEMBER and record.node not in joiners for record in members.values()):
             return []
         able = [node for node, records in said.items() if any((r.node, r.state) == (node, EVICTED) for r in records)]
         return sorted([core.store.node, *able])

@@ -170,6 +170,15 @@ class Membership:
         if hello.state == states.MEMBER and hello.cluster and hello.cluster == self.core.store.cluster():
             self.merge(hello.members, link, author=hello.node)
 
+    def says_it_left(self, hello: Hello, record: MemberRecord) -> None:
+        """A node that this one knows says that it has left.  RULE: on that, and on nothing else, its word counts.
+
+        A member had recorded it, or it would not say so; that member may have lost its disk since, or have gone back to
+        an older copy, and nobody else be left who knows.  A record of a later epoch, in which it is in again, stands.
+        """
+        if hello.cluster and hello.cluster == self.core.store.cluster() and self.core.record(record.node) is not None:
+            self.merge((record,))
+
     # -- sponsoring
     def asked_to_sponsor(self, link: Link, peer: Peer, request: JoinRequest) -> None:
         """Let a node in: count it, durably, before it can take the snapshot that it starts from."""
@@ -180,7 +189,7 @@ class Membership:
             core.counters["joins_outdated"] += 1  # who must get in again greets anew: this was asked before it was in
             return
         known = core.record(peer.node)
-        if core.state != states.MEMBER or any(not core.replica.serves(bucket) for bucket in store.buckets()):
+        if not self._lets_in() or any(not core.replica.serves(bucket) for bucket in store.buckets()):
             self.sessions.refuse(link, "busy", f"{store.node} is {core.state}", "Ask another member.")
             return
         if known is None and len(store.members()) >= core.settings.members_max:
@@ -202,6 +211,18 @@ class Membership:
             cluster=store.cluster(), members=tuple(store.members().values()), buckets=tuple(store.buckets())
         )
         core.send(link, accept)
+
+    def _lets_in(self) -> bool:
+        """Whether to be a sponsor.  A leaver is one only where nobody else can be: it leaves once somebody is in.
+
+        Else it would wait for a member to record that it leaves, and all others for a member to let them in.
+        """
+        core = self.core
+        if core.state != states.LEAVING:
+            return core.state == states.MEMBER
+        entering = {peer.node for peer in core.ready_peers() if peer.state in (states.JOINING, states.STARTING_OVER)}
+        members = {record.node for record in core.store.members().values() if record.state == MEMBER}
+        return members <= entering | {core.store.node}
 
     def found(self) -> None:
         """A node that nobody has joined yet becomes the first member of a new cluster."""

@@ -4,7 +4,8 @@ Both sides open with Hello and judge the other's by the table `_JUDGES`; a Refus
 
     protocol, kinds, settings   the two cannot understand each other
     cluster                     they belong to different clusters, or neither to any
-    evicted, left               the other is out, and can read so in our Hello's member list: it starts over or rejoins
+    evicted, left               the other is out, and can read so in our Hello's member list: it starts over or rejoins.
+                                Or it says itself that it has left, to whoever dials it, and is believed
     superseded                  a later start of that node is alive: it stops gossiping
     actor                       somebody else writes under its actor: one of the two is a copy of a running process
     name_taken                  an empty directory asks to join under the name of a living member
@@ -21,6 +22,7 @@ from typing import NamedTuple
 import msgspec
 
 from crdtsync.clocks.members import LEFT as RECORD_LEFT
+from crdtsync.clocks.members import MemberRecord
 from crdtsync.replication import peers as states
 from crdtsync.replication.core import NEVER, Core, log
 from crdtsync.replication.dialer import Dialer
@@ -49,6 +51,7 @@ class Sessions:
         self.on_ready: list[Callable[[Link, Hello], None]] = []
         self.on_lost: list[Callable[[Link, Peer], None]] = []
         self.on_evicted: Callable[[Hello], None] = lambda hello: None  # somebody who is out greets as a member
+        self.on_left: Callable[[Hello, MemberRecord], None] = lambda hello, own: None  # somebody says that it left
         self.gossiped = False  # whether anybody has accepted this start
         self.heard_start = 0  # the latest start of this node that others have heard of
         self.called_old: tuple[float, float] | None = None  # since when, and when last, others have called it old
@@ -59,19 +62,22 @@ class Sessions:
         link = core.links[number] = Link(number, address, outgoing, core.now, node)
         if outgoing:
             self.dialer.answered(address)
+        if core.state != states.SUPERSEDED:
+            core.send(link, self._hello())
         if core.state in (states.LEFT, states.SUPERSEDED):
             self.drop(link, core.state)
-        else:
-            core.send(link, self._hello())
 
     def _hello(self) -> Hello:
         core, store = self.core, self.core.store
         out = core.state in (states.JOINING, states.STARTING_OVER)
+        members, left = core.replica.roster().records, core.state == states.LEFT
+        if left:  # its own record says so, to whoever still counts it: all that knew may have lost their disks
+            members = tuple(record for record in members if record.node == store.node)
         return Hello(
             node=store.node, cluster=store.cluster(), start=store.start, instance=store.instance, actor=store.actor(),
             address=core.address, state=core.state if out else states.MEMBER, kinds=KINDS,
             settings=msgspec.structs.asdict(core.settings.cluster), wall_ms=core.wall_ms,
-            members=core.replica.roster().records, members_digest=0 if out else core.replica.roster().digest,
+            members=members, members_digest=0 if out or left else core.replica.roster().digest,
         )  # fmt: skip
 
     def hello(self, link: Link, hello: Hello) -> None:
@@ -209,9 +215,12 @@ class Sessions:
         return None
 
     def _judge_membership(self, link: Link, hello: Hello) -> Refusal | None:
+        own = next((record for record in hello.members if record.node == hello.node), None)
+        if hello.state == states.MEMBER and own is not None and own.state == RECORD_LEFT:
+            self.on_left(hello, own)
+            return Refusal("left", f"{hello.node} says that it has left", "It joins again.")
         if hello.state != states.MEMBER or self.core.state in (states.JOINING, states.STARTING_OVER):
             return None
-        own = next((record for record in hello.members if record.node == hello.node), None)
         epoch = own.epoch if own is not None else 0
         record = self.core.record(hello.node)
         if self.core.is_out(hello.node, epoch):

@@ -174,12 +174,16 @@ def contradiction(node, other):
 
 
 def last_resort(node, others):
-    """RULE: where all are out, one of those that can reach each other stays: the least name that is able to."""
+    """RULE: where all are out, one of those that can reach each other stays: the least name that is able to.
+
+    Whoever is getting in lets nobody in, whatever the records say: it may have lost the disk that made it a member.
+    """
     over = [one for one in others if one.state == "over"]
     known = node.members
     for one in over:
         known = node.rules.join_records(known, one.members)
-    left = {name for name, (_, rank) in known.items() if rank == MEMBER} - {one.name for one in [node, *over]}
+    entering = {one.name for one in [node, *others] if one.state in ("over", "joining")}
+    left = {name for name, (_, rank) in known.items() if rank == MEMBER} - entering
     if node.state != "over" or left:
         return
     able = sorted(one.name for one in [node, *over] if not one.damaged)

@@ -5,11 +5,12 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from crdtsync.clocks.members import EVICTED, EXPIRED, JOINING, MEMBER
+from crdtsync import kernels
+from crdtsync.clocks.members import EVICTED, EXPIRED, JOINING, LEFT, MEMBER, MemberRecord
 from crdtsync.errors import MembershipMisuse, QuorumMissing
 from crdtsync.replication import messages as m
 from crdtsync.replication.effects import Persist, Send
-from tests.replication.cluster import BUCKET, Cluster
+from tests.replication.cluster import BUCKET, Cluster, Node
 from tests.replication.test_gossip import mesh
 
 
@@ -94,8 +95,6 @@ def test_a_joiner_takes_all_buckets() -> None:
 
 
 def _flag(txn):  # type: ignore[no-untyped-def]
-    from crdtsync import kernels
-
     txn.put(b"k\0f", kernels.presence_add(None, *txn.next_event()))
 
 
@@ -129,6 +128,105 @@ def test_two_that_leave_at_once_do_not_count_on_each_other() -> None:
     cluster.heal()
     cluster.until(lambda: [node.engine.state for node in nodes] == ["left", "left", "member"])
     assert len(nodes[2].live()) == 3
+
+
+def test_who_has_left_tells_those_who_have_forgotten_it() -> None:
+    """Of those who knew, one lost its disk and the other went back to an older copy: collection would wait for ever."""
+    cluster, nodes = mesh(3)
+    old = cluster.copy("n0", "old copy")
+    nodes[2].engine.leave(cluster.now)
+    cluster.settle(nodes[2])
+    cluster.until(lambda: nodes[2].engine.state == LEFT and nodes[1].store.members()["n2"].state == LEFT)
+    nodes[0].kill()
+    nodes[1].kill()
+    old.start()
+    assert old.store.members()["n2"].state == MEMBER
+    cluster.until(lambda: old.store.members()["n2"].state == LEFT, 30.0)
+    assert nodes[2].engine.state == LEFT
+    fresh = cluster.node("n1")
+    fresh.start(join=(old.address,))
+    cluster.until(lambda: fresh.engine.state == "member")
+    assert fresh.store.members()["n2"].state == LEFT
+    old.add("k", "gone")
+    old.remove("k", "gone")
+    cluster.until(lambda: not any(kernels.row_dead(image) for node in (old, fresh) for _, image in node.rows()), 30.0)
+
+
+def hellos(cluster: Cluster, caller: Node, callee: Node) -> list[tuple[str, str, m.Hello]]:
+    """What two nodes greet each other with over a new link."""
+    cluster.sent.clear()
+    cluster.dial(caller, callee.address)
+    cluster.run(0.1)
+    return [(one, two, message) for one, two, message in cluster.sent if isinstance(message, m.Hello)]
+
+
+@pytest.mark.parametrize("epoch", [1, 2])
+def test_late_word_of_having_left_puts_nobody_out_who_is_in_again(epoch: int) -> None:
+    cluster, nodes = mesh(3)
+    nodes[2].engine.leave(cluster.now)
+    cluster.settle(nodes[2])
+    cluster.until(lambda: nodes[2].engine.state == LEFT)
+    said = [record for record in nodes[2].store.members().values() if record.node == "n2"]
+    greeting = next(message for one, _, message in hellos(cluster, nodes[0], nodes[2]) if one == "n2")
+    assert list(greeting.members) == said
+    nodes[2].kill()
+    nodes[2].start(join=(nodes[0].address,))
+    cluster.until(lambda: nodes[2].engine.state == "member")
+    cluster.run(1.0)
+    before = nodes[0].store.members()["n2"]
+    assert (before.epoch, before.state) == (2, MEMBER)
+    late = msgspec.structs.replace(greeting, members=tuple(msgspec.structs.replace(r, epoch=epoch) for r in said))
+    nodes[0].engine.link_up(999, "", False, cluster.now)
+    nodes[0].engine.receive(999, late, cluster.now, cluster.wall_ms())
+    cluster.settle(nodes[0])
+    assert 999 not in nodes[0].engine.core.links
+    assert nodes[0].store.members()["n2"] == before
+
+
+def test_word_of_having_left_makes_nobody_known_and_is_for_its_own_cluster() -> None:
+    cluster, nodes = mesh(2)
+    before = dict(nodes[0].store.members())
+    stranger = MemberRecord(node="x", epoch=7, state=LEFT)
+    known = msgspec.structs.replace(before["n1"], state=LEFT)
+    said = next(message for one, _, message in hellos(cluster, *nodes) if one == "n1")
+    for cluster_id, record in ((nodes[0].store.cluster(), stranger), (1, known)):
+        greeting = msgspec.structs.replace(said, node=record.node, cluster=cluster_id, members=(record,))
+        nodes[0].engine.link_up(999, "", False, cluster.now)
+        nodes[0].engine.receive(999, greeting, cluster.now, cluster.wall_ms())
+        assert 999 not in nodes[0].engine.core.links
+        assert nodes[0].store.members() == before
+
+
+def test_a_leaver_lets_others_in_where_nobody_else_can() -> None:
+    """The other member must start over, and a joiner is not in: all would wait for the leaver, and it for them."""
+    cluster, nodes = mesh(2)
+    cluster.cut("n0", "n1")
+    nodes[1].engine.leave(cluster.now)
+    cluster.settle(nodes[1])
+    cluster.run(1.0)
+    nodes[0].engine.entry.start_over("as after damage that nobody can mend")
+    cluster.settle(nodes[0])
+    joiner = cluster.node("j")
+    joiner.start(join=(nodes[1].address,))
+    cluster.run(3.0)
+    assert [node.engine.state for node in (*nodes, joiner)] == ["starting_over", "leaving", "joining"]
+    cluster.heal()
+    cluster.until(lambda: [n.engine.state for n in (*nodes, joiner)] == ["member", "left", "member"], 60.0)
+    assert {node.store.members()["n1"].state for node in (nodes[0], joiner)} == {LEFT}
+    cluster.until(lambda: nodes[0].store.clock(BUCKET) == joiner.store.clock(BUCKET))
+
+
+def test_one_stays_where_the_only_other_member_has_lost_its_disk() -> None:
+    """Its record says member, and it says itself that it is joining: nobody else could let either of the two in."""
+    cluster, nodes = mesh(2)
+    nodes[0].engine.entry.start_over("below a floor that is nowhere any more")
+    nodes[1].kill()
+    cluster.settle(nodes[0])
+    fresh = cluster.node("n1")
+    fresh.start(join=(nodes[0].address,))
+    cluster.until(lambda: [nodes[0].engine.state, fresh.engine.state] == ["member"] * 2, 30.0)
+    assert "k/first" in fresh.live()
+    assert nodes[0].engine.core.counters["evictions_withstood"] == 1
 
 
 def test_an_eviction_needs_more_than_half_of_the_members() -> None:
