@@ -295,6 +295,8 @@ class Cluster:
         members = self.members()
         if self.network.stale:
             return "messages are hours late"
+        if self.sessions.to_repeat:
+            return f"{self.sessions.to_repeat} requests will come again"
         for node in members:
             if node.state() == SUPERSEDED:  # by a clone that is gone: its operator reads so, and starts it again
                 self.world.note(node.name, "started again, as it was superseded")

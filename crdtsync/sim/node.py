@@ -63,6 +63,8 @@ class SimNode:
         self.private = cluster.stand_in()  # stands for the private actor until it has an id
         self._durable: dict[str, Clock] = {}  # what was ever said to be on the disk, by bucket
         self.was_entering = False  # its last process ended while it took a member's state
+        self._told_in = False  # its process has told that it is in
+        self._let_in_by = ""  # the sponsor that its last process had, if that ended before it told that it was in
         self._promised: dict[str, Clock] = {}  # what the next start must find
         self._looked: dict[str, dict[int, int]] = {}  # clocks by index, as the oracles last saw them
         self.collected: dict[str, Clock] = {}  # its floors when it last had to start over
@@ -114,6 +116,9 @@ class SimNode:
             self.cluster.oracles.restarted(self, dict(self._promised))
             self.cluster.sessions.restarted(self)
         self.engine = Engine(self.store, config, chance, self.time(), self.wall_ms())
+        self._told_in = False
+        if self.engine.state == states.MEMBER and self._let_in_by:
+            self.cluster.let_in(self, self._let_in_by)
         self.transport = SimTransport(self.cluster.network, self.name, self.address)
         self.driver = Driver(self.transport, self.store.flush, self._told)
         self.transport.start(self)
@@ -162,6 +167,7 @@ class SimNode:
         """Note what the next start must find, and excuse what it need not."""
         self._promised = {}
         self.was_entering = self.may_start_over()
+        self._let_in_by = "" if self._told_in else self.engine.entry.sponsor
         if power:
             self.cluster.sessions.power_lost(self)
         for bucket in self.buckets():
@@ -377,6 +383,7 @@ class SimNode:
         if event == "below_floor":
             self.cluster.below_floor(self, details["node"])
         elif event == "state" and details["state"] == states.MEMBER:
+            self._told_in = True
             self.cluster.let_in(self, self.engine.entry.sponsor)
         elif event == "state" and details["state"] == states.STARTING_OVER:
             self.collected = {bucket: self.store.floor(bucket) for bucket in self.buckets()}
@@ -473,13 +480,14 @@ class SimNode:
 
     def new_disk(self, disk: SimDisk) -> None:
         """Go on with another disk."""
-        self.disk, self._checkpointed, self.accepting = disk, {}, False
+        self.disk, self._checkpointed, self.accepting, self._let_in_by = disk, {}, False, ""
         self.cluster.sessions.forget(self)
 
     def take_over(self, twin: SimNode) -> None:
         """Go on with the directory of a twin, where its process has left it."""
         self.disk, self._durable, self._promised = twin.disk, twin._durable, twin._promised
         self._checkpointed, self.was_entering = twin._checkpointed, twin.was_entering
+        self._let_in_by = twin._let_in_by
         self.boots += twin.boots
         self.cluster.sessions.forget(self)
 

@@ -60,6 +60,7 @@ class Sessions:
         self.known: dict[str, dict[tuple[str, str], Known]] = {}  # node -> bucket and id -> what it answered
         self._held: dict[tuple[str, str, int, int], set[str]] = {}  # node, event -> who has had it since it asked
         self._numbers = 0
+        self.to_repeat = 0  # requests that will come again: one whose write was lost is made anew, and writes
 
     # -- requests
     def request(self, node: SimNode, bucket: str, operations: list[Operation]) -> bool:
@@ -73,11 +74,13 @@ class Sessions:
             self._note(node, bucket, request, done.answer)
         if self.world.rng.random() < RETRY_SHARE:
             wait = self.world.rng.uniform(*RETRY_AFTER)
+            self.to_repeat += 1
             self.world.after(wait, lambda: self.again(node, bucket, operations, request))
         return done is not None
 
     def again(self, node: SimNode, bucket: str, operations: list[Operation], request: Request) -> None:
         """The same request once more, as after an answer that was lost."""
+        self.to_repeat -= 1
         if not node.writable():
             return
         known = self.known.get(node.name, {}).get((bucket, request.id))
