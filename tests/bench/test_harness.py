@@ -145,6 +145,26 @@ def test_targets_of_a_size_are_judged_at_that_size() -> None:
     assert [row.met for row in verdicts([run])] == ["yes"]
 
 
+def test_a_large_sample_stands_beside_the_default_runs_and_judges_what_is_about_its_size(tmp_path: Path) -> None:
+    large = msgspec.structs.replace(made.TARGETS[1], id="P3", size="full", repetitions=1)
+    targets = (*made.TARGETS[1:], large)
+    usual, once = (
+        made.run({"crdtsync": made.measured(FIVE)}, targets),
+        made.run({"crdtsync": made.measured([7.0])}, targets),
+    )
+    usual.size, once.size = "default", "full"
+    for number, run in enumerate((usual, once)):
+        save(run, tmp_path / f"{number}.json")
+    runs = latest(tmp_path)
+    assert [(row.id, row.figure, row.size, row.met) for row in verdicts(runs)] == [
+        ("P1", 120.0, "default", "yes"), ("P3", 7.0, "full", "no"),
+    ]  # fmt: skip
+    text = markdown(runs)
+    assert "(`made`, size full, one sample)" in text and "### Made up, size full (`made`)" in text
+    assert "made (1)" in text and "no claim" not in text
+    assert {row.met for row in verdicts([once]) if row.id == "P1"} == {"not judged: 1 repetitions are no claim"}
+
+
 def test_runs_of_different_things_are_not_compared() -> None:
     before, after = made.run({"crdtsync": made.measured(FIVE)}), made.run({"crdtsync": made.measured(FIVE)})
     assert {each.difference.verdict for each in compare(before, after)} == {"same"}

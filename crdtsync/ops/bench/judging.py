@@ -29,11 +29,23 @@ class Verdict(msgspec.Struct, frozen=True):
     peer_figure: float | None
     ratio: float | None
     met: str  # yes | no | not judged: ...
+    size: str = ""  # of the run; empty: there is none
+    samples: int = 0  # that the figure is the median of
 
 
 def verdicts(runs: Iterable[Run]) -> list[Verdict]:
-    """Of all targets of these runs, in the order of their ids."""
-    return ordered(verdict(run, target) for run in runs for target in run.workload.targets)
+    """Of all targets of these runs, in the order of their ids; each of the run that fits it best."""
+    groups: dict[str, list[Run]] = {}
+    for run in runs:
+        groups.setdefault(run.workload.name, []).append(run)
+    return ordered(
+        verdict(fitting(group, target), target) for group in groups.values() for target in group[0].workload.targets
+    )
+
+
+def fitting(runs: Sequence[Run], target: Target) -> Run:
+    """Of runs of one workload: of the size that the target is about, then of the most repetitions."""
+    return max(runs, key=lambda run: (run.size == target.size, run.repetitions))
 
 
 def complete(runs: Sequence[Run]) -> list[Verdict]:
@@ -68,7 +80,7 @@ def verdict(run: Run, target: Target) -> Verdict:
     return Verdict(
         target.id, target.what, run.workload.name, wanted(target, unit), mine, unit,
         ours.durability if ours is not None else "", told(peer) if theirs is not None else target.peer, theirs, ratio,
-        met,
+        met, run.size, 0 if ours is None else len(ours.values(target.figure)),
     )  # fmt: skip
 
 

@@ -19,6 +19,7 @@ LOOPS = {
     "open": "Open loop: operations begin when they are due; response times count from then.",
     "fixed": "A fixed amount of work.",
 }
+FULL = "full"
 CURVE = (0.0, 25.0, 50.0, 75.0, 90.0, 95.0, 99.0, 99.9, 99.99)
 STYLE = """body{font-family:sans-serif;max-width:70em;margin:2em auto;padding:0 1em;color:#222}
 table{border-collapse:collapse;margin:1em 0}td,th{border:1px solid #ccc;padding:.3em .6em;text-align:left;
@@ -29,14 +30,17 @@ Row = Sequence[str]
 
 
 def latest(place: Path) -> list[Run]:
-    """The last run of each workload among the JSON files of a directory, or the run in a file.  Raises ConfigError."""
+    """The last run of each workload among the JSON files of a directory, or the run in a file.  Raises ConfigError.
+
+    Runs of size full stand beside the others: what they are about cannot be had otherwise.
+    """
     paths = sorted(place.glob("*.json")) if place.is_dir() else [place]
-    found: dict[str, Run] = {}
+    found: dict[tuple[str, bool], Run] = {}
     for run in sorted(map(load, paths), key=lambda run: run.started):
-        found[run.workload.name] = run
+        found[run.workload.name, run.size == FULL] = run
     if not found:
         raise ConfigError(f"There is no result in {place}.", hint="`crdtsync bench run` makes some.")
-    return [found[name] for name in sorted(found)]
+    return [found[key] for key in sorted(found)]
 
 
 def notes(runs: Sequence[Run]) -> list[str]:
@@ -54,8 +58,11 @@ def notes(runs: Sequence[Run]) -> list[str]:
             "**The machine was busy with other things: trust ratios within one run, not absolute figures.** "
             "Systems take their samples in turns, so that they share what disturbs."
         )
-    if any(run.repetitions < ENOUGH for run in runs):
+    if any(run.repetitions < ENOUGH and run.size != FULL for run in runs):
         lines.append(f"Fewer than {ENOUGH} repetitions: a look, and no claim.")
+    large = [f"{run.workload.name} ({run.repetitions})" for run in runs if run.size == FULL]
+    if large:
+        lines.append(f"Measured at size full, with so many samples, and no median where it is one: {', '.join(large)}.")
     return lines
 
 
@@ -63,7 +70,8 @@ def target_rows(rows: Iterable[Verdict]) -> list[Row]:
     """Cells of the table of targets."""
     return [
         (
-            row.id, f"{row.what} (`{row.workload}`)", row.wanted, _with_unit(row.figure, row.unit), row.durability,
+            row.id, f"{row.what} (`{row.workload}`{_size(row)})", row.wanted, _with_unit(row.figure, row.unit),
+            row.durability,
             f"{_with_unit(row.peer_figure, row.unit)}, {row.peer}" if row.peer_figure is not None else "",
             "" if row.ratio is None else f"{row.ratio:.2f}", row.met,
         )
@@ -98,7 +106,7 @@ def markdown(runs: Sequence[Run]) -> str:
     for run in runs:
         head, rows = system_rows(run)
         skipped = [f"{name} was skipped: {why}." for name, why in run.skipped.items()]
-        parts += [f"### {run.workload.title} (`{run.workload.name}`)", _about(run), *skipped]
+        parts += [f"### {_heading(run)} (`{run.workload.name}`)", _about(run), *skipped]
         parts.append("\n".join(_markdown_table(head, rows)))
         parts.append(f"`{_command(run)}`")
     return "\n\n".join(parts) + "\n"
@@ -133,7 +141,7 @@ def page(runs: Sequence[Run]) -> str:
 
 
 def _section(run: Run) -> Iterator[str]:
-    yield f"<h2>{html.escape(run.workload.title)}</h2><p>{html.escape(_about(run))}</p>"
+    yield f"<h2>{html.escape(_heading(run))}</h2><p>{html.escape(_about(run))}</p>"
     for name, why in run.skipped.items():
         yield f"<p>{html.escape(name)} was skipped: {html.escape(why)}.</p>"
     for figure in (name for name in run.figures if "@" not in name):
@@ -182,6 +190,10 @@ def _plotted(figure: str) -> bool:
     return not any(part in figure for part in ("_p9", "_p5", "_max"))
 
 
+def _heading(run: Run) -> str:
+    return run.workload.title + (f", size {FULL}" if run.size == FULL else "")
+
+
 def _about(run: Run) -> str:
     params = ", ".join(f"{name} {value}" for name, value in run.params.items())
     return (
@@ -200,6 +212,12 @@ def _cell(values: Sequence[float], unit: str) -> str:
         return ""
     found = summary(values)
     return f"{number(found.median)} [{number(found.low)}, {number(found.high)}] {unit}".rstrip()
+
+
+def _size(row: Verdict) -> str:
+    if row.size != FULL:
+        return ""
+    return f", size {FULL}, {'one sample' if row.samples == 1 else f'{row.samples} samples'}"
 
 
 def _with_unit(value: float | None, unit: str) -> str:

@@ -123,19 +123,19 @@ def comparing(before: Path, after: Path, output: str) -> int:
     from crdtsync.ops.bench.comparing import compare
     from crdtsync.ops.bench.report import latest
 
-    old, new = ({run.workload.name: run for run in latest(place)} for place in (before, after))
-    names = [name for name in old if name in new]
-    if not names:
+    old, new = ({(run.workload.name, run.size == "full"): run for run in latest(place)} for place in (before, after))
+    both = [each for each in old if each in new]
+    if not both:
         raise ConfigError(f"{before} and {after} have no workload in common.")
     rows = [
         {
-            "workload": name, "system": each.system, "figure": each.figure, "unit": each.unit,
+            "workload": old[key].workload.name, "system": each.system, "figure": each.figure, "unit": each.unit,
             "before": rounded(each.difference.before.median), "after": rounded(each.difference.after.median),
             "change": f"{each.difference.ratio - 1:+.1%}", "noise": f"{each.difference.band:.1%}",
             "verdict": each.difference.verdict,
         }
-        for name in names
-        for each in compare(old[name], new[name])
+        for key in both
+        for each in compare(old[key], new[key])
     ]  # fmt: skip
     columns = ("workload", "system", "figure", "unit", "before", "after", "change", "noise", "verdict")
     Printer(output).rows(rows, columns)
@@ -145,8 +145,14 @@ def comparing(before: Path, after: Path, output: str) -> int:
 @command.command("report")
 @click.argument("results", type=RESULT, default=RESULTS, metavar="[RESULTS]")
 @click.option("--out", type=FOLDER, metavar="DIR", help="Where the report goes.  [beside the results]")
-@click.option("--markdown", "documents", multiple=True, type=DOCUMENT, metavar="FILE",
-              help="Also write the table of targets into this document, between its marks; may be repeated.")
+@click.option(
+    "--markdown",
+    "documents",
+    multiple=True,
+    type=DOCUMENT,
+    metavar="FILE",
+    help="Also write the table of targets into this document, between its marks; may be repeated.",
+)
 def reporting(results: Path, out: Path | None, documents: tuple[Path, ...]) -> int:
     """Write report.html, which needs no other file, and report.md, from the last result of each workload."""
     from crdtsync.ops.bench.report import latest, markdown, page, put_block

@@ -8,11 +8,23 @@ from pathlib import Path
 from typing import Any
 
 import crdtsync
+from crdtsync.errors import Overloaded
 from crdtsync.ops.bench.adapters.base import Adapter
 
 HOT = 16  # counters that are hot at the same time
 BATCH = 1000  # operations of a batch, for those who batch
+COLUMN = 50_000  # keys of a column, for those who write columns
 SHARDS = 64  # counters that commits are counted in
+
+
+def put(node: Any, keys: Sequence[str], values: Sequence[str]) -> None:
+    """Set registers in one call; while the disk is behind, again.  The sample's timeout bounds it."""
+    while True:
+        try:
+            node.set_many(keys, values)
+            return
+        except Overloaded:  # after a wait, and nothing was changed
+            continue
 
 
 class Embedded(Adapter):
@@ -130,7 +142,6 @@ class EmbeddedBatches(Embedded):
                 for key in keys[first : first + BATCH]:
                     register(key).set(value)
 
-
     def column(self, keys: list[str]) -> Any:
         """Keys of one call, made beforehand."""
         return keys
@@ -162,6 +173,12 @@ class EmbeddedColumns(Embedded):
         from crdtsync.datatypes.columns import keys_of  # loads numpy, which is not in the footprint of the others
 
         return keys_of(keys)
+
+    def put_all(self, keys: Sequence[str], value: str) -> None:
+        """Set a register under each key, so many in a call."""
+        for first in range(0, len(keys), COLUMN):
+            column = keys[first : first + COLUMN]
+            put(self.node, column, [value] * len(column))
 
     def count_column(self, column: Any) -> None:
         """A step of each counter, in one call."""

@@ -16,6 +16,7 @@ DRIVERS = {
     "ycsb": "crdtsync.ops.bench.drivers.ycsb",
     "catchup": "crdtsync.ops.bench.drivers.catchup",
     "footprint": "crdtsync.ops.bench.drivers.footprint",
+    "lifetime": "crdtsync.ops.bench.drivers.lifetime",
     "gossip": "crdtsync.ops.bench.drivers.gossip",
     "merging": "crdtsync.ops.bench.drivers.merging",
     "sizes": "crdtsync.ops.bench.drivers.sizes",

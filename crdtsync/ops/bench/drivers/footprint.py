@@ -26,7 +26,7 @@ READ = 1000  # rows that the fresh process reads
 
 
 class Params(msgspec.Struct, forbid_unknown_fields=True):
-    """`rows` registers, of which `overwritten` are written again, in random order."""
+    """`rows` registers, written in the order of their keys, then `overwritten` times a random one of them again."""
 
     rows: int
     overwritten: int
@@ -37,7 +37,6 @@ def measure(task: Task, params: Params) -> Sample:
     keys = [f"object:{number:09}" for number in range(params.rows)]
     chance = random.Random(task.seed)
     again = chance.choices(keys, k=params.overwritten)
-    chance.shuffle(keys)
     before = anonymous()
     sizes = {}
     figures = {}
