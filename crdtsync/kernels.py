@@ -84,7 +84,7 @@ if TYPE_CHECKING or IMPLEMENTATION == "pure":
     )
     from crdtsync.pure.sorting import Sorter
     from crdtsync.pure.state import BucketState, HandleState, LayerState, PlaceState
-    from crdtsync.pure.table import log_read, table_read, table_rows
+    from crdtsync.pure.table import log_read, row_read, table_read, table_rows
     from crdtsync.pure.tail import Tail
     from crdtsync.pure.varint import varint_decode, varint_encode
     from crdtsync.pure.vectors import vector_covers, vector_join, vector_missing
@@ -138,6 +138,7 @@ else:
         row_log_dots,
         row_mend,
         row_payloads,
+        row_read,
         rows_actors,
         rows_beyond,
         rows_digest,
@@ -233,6 +234,7 @@ __all__ = [
     "row_log_dots",
     "row_mend",
     "row_payloads",
+    "row_read",
     "rows_actors",
     "rows_beyond",
     "rows_digest",

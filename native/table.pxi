@@ -140,6 +140,21 @@ def table_read(list pairs not None, Py_ssize_t most, list rows not None):
     return number
 
 
+def row_read(uint32_t number, bytes rowkey not None, bytes value not None):
+    cdef unsigned char head[PREFIX]
+    cdef Py_ssize_t length = PyBytes_GET_SIZE(value)
+    cdef const unsigned char* data = <const unsigned char*>PyBytes_AS_STRING(value)
+    cdef uint32_t crc
+    if length < 6 or PyBytes_GET_SIZE(rowkey) > PLAIN_MAX or data[4] != 0:
+        return None
+    big32(head, number)
+    crc = crc32(0, head, PREFIX)
+    crc = crc32(crc, <const unsigned char*>PyBytes_AS_STRING(rowkey), PyBytes_GET_SIZE(rowkey))
+    if get32(data) != crc32(crc, data + 4, length - 4):
+        return None
+    return PyBytes_FromStringAndSize(<const char*>data + 5, length - 5)
+
+
 def log_read(list pairs not None, Py_ssize_t most, list rowkeys not None):
     cdef Py_ssize_t number = 0, size, length
     cdef bytes key, value

@@ -12,6 +12,9 @@ cdef enum:
     RUN_FACT = 13
     ROW_OVERHEAD = 300  # of storage.layers
     ELEMENT_KEY_MAX = 65536  # datatypes.keys.ROW_KEY_MAX
+    COUNTER_BITS = 16  # of clocks.hybrid
+
+cdef long long MS_NEAR = 1LL << 47  # ms since the epoch, the year 6429: far from clocks.hybrid.STAMP_LAST
 
 cdef uint64_t FORKS = 0  # that lead to this process
 
@@ -210,9 +213,17 @@ cdef class Writer:
         cdef PyObject* found = PyDict_GetItemWithError(bucket.active.rows, rowkey)
         if found != NULL:
             return <bytes?><object>found
-        if bucket.frozen is None and not bucket.table_dirty:
+        if bucket.frozen is not None:
+            found = PyDict_GetItemWithError((<LayerState?>bucket.frozen).rows, rowkey)
+            if found != NULL:
+                return <bytes?><object>found
+        if not bucket.table_dirty:
             return None
-        return bucket.below(rowkey)
+        for generation in (<object>bucket).cache.generations:
+            found = PyDict_GetItemWithError(<dict?>generation, rowkey)
+            if found != NULL:
+                return <bytes?><object>found
+        return (<object>bucket).in_table(rowkey)  # the cache does not get it: it is about to be written
 
     cdef bytes changed(self, int way, BucketState bucket, bytes before, uint64_t actor, uint64_t seq, argument):
         """The row after the event."""
@@ -224,8 +235,31 @@ cdef class Writer:
             return presence_add(before, actor, seq)
         if way == BY_VALUES:
             return values_set(before, actor, seq, argument)
-        after = 0 if before is None else row_latest(before)[0]
-        return latest_set(before, actor, seq, self.hybrid.stamp(max(after, bucket.stamp_floor)), argument)
+        return self.register_set(bucket, before, actor, seq, argument)
+
+    cdef bytes register_set(self, BucketState bucket, bytes before, uint64_t actor, uint64_t seq, bytes payload):
+        """As datatypes.lwwregister.write."""
+        cdef Image row
+        cdef Latest latest
+        cdef uint64_t after = bucket.stamp_floor
+        before_event(before, LATEST, actor, seq, &row)
+        if before is not None and row.latest.stamp > after:
+            after = row.latest.stamp
+        latest.stamp = self.stamp(after)
+        latest.actor = actor
+        latest.seq = seq
+        latest.expiry = 0
+        latest.deleted = payload is None
+        latest.payload = NULL if payload is None else <const unsigned char*>PyBytes_AS_STRING(payload)
+        latest.length = 0 if payload is None else PyBytes_GET_SIZE(payload)
+        return with_latest(&row, &latest)
+
+    cdef uint64_t stamp(self, uint64_t after) except? 0:
+        """As HybridClock.stamp, which is asked itself where the end of all stamps may be near."""
+        cdef long long ms = self.hybrid._now_ms()
+        if ms > MS_NEAR or after > <uint64_t>MS_NEAR << COUNTER_BITS:
+            return self.hybrid.stamp(after)
+        return max(<uint64_t>max(ms, 0) << COUNTER_BITS, after + 1)
 
     # -- the journal
 

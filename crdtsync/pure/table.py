@@ -98,6 +98,15 @@ def table_read(pairs: Pairs, most: int, rows: Pairs) -> int:
     return len(pairs)
 
 
+def row_read(number: int, rowkey: bytes, value: bytes) -> bytes | None:
+    """Image of one row of bucket `number`, from its value in the row table; None: damaged, or the key is a long one."""
+    if len(value) < 6 or len(rowkey) > PLAIN_MAX or value[4:5] != PLAIN:
+        return None
+    if LENGTH.unpack_from(value)[0] != zlib.crc32(value[4:], zlib.crc32(NUMBER.pack(number) + rowkey)):
+        return None
+    return value[5:]
+
+
 def log_read(pairs: Pairs, most: int, rowkeys: list[bytes]) -> int:
     """Add the row keys that these entries of the table's log lead to; their number.
 

@@ -101,10 +101,15 @@ class Bucket(BucketState):
         image = self.cache.get(rowkey, ABSENT)
         if image is not ABSENT:
             return image
+        image = self.in_table(rowkey)
+        self.cache.put(rowkey, image)
+        return image
+
+    def in_table(self, rowkey: bytes) -> bytes | None:
+        """As `below`, of a row that neither the frozen layer nor the cache has; the cache does not get it."""
         image = read_row(self._snapshot(), self.number, rowkey, self.set_aside)
         if self.damaged and physical(self.number, rowkey) in self.damaged:
             raise RowDamaged(f"Row {rowkey!r} of bucket {self.name!r} fails its checksum.")
-        self.cache.put(rowkey, image)
         return image
 
     def below_many(self, rowkeys: list[bytes]) -> list[bytes | None]:

@@ -194,7 +194,7 @@ class LmdbSnapshot:
     def get(self, database: str, key: bytes) -> bytes | None:
         handle = self._databases.get(database)
         try:
-            return None if handle is None else cast("bytes | None", self._txn.get(key, db=handle))
+            return None if handle is None else cast("bytes | None", self._txn.get(key, None, handle))
         except lmdb.Error as error:
             raise unreadable(self._owner.path, error) from error
 

@@ -12,7 +12,7 @@ import msgspec
 
 from crdtsync.datatypes.rows import Row
 from crdtsync.errors import StoreDamaged
-from crdtsync.kernels import LENGTH, NUMBER, PLAIN_MAX, table_read
+from crdtsync.kernels import LENGTH, NUMBER, PLAIN_MAX, row_read, table_read
 from crdtsync.storage.maps import Snapshot
 
 META, ACTORS, BUCKETS, ROWS, LOG, DEAD = "meta", "actors", "buckets", "rows", "log", "dead"
@@ -99,7 +99,10 @@ def read_row(snapshot: Snapshot, bucket: int, rowkey: bytes, damage: Damage) -> 
     value = snapshot.get(ROWS, key)
     if value is None:
         return None
-    row = decode_row(key, value)
+    image = row_read(bucket, rowkey, value)
+    if image is not None:
+        return image
+    row = decode_row(key, value)  # a long key, or damage
     if row is None or row[0] != rowkey:
         damage(key, value)
         return None

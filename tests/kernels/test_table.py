@@ -115,3 +115,22 @@ def test_both_follow_the_log_alike() -> None:
         short = [key is not None and len(key) < 511 for key in good]
         until = short.index(False) if False in short else len(good)
         assert answer == (until, [key[4:] for key in good[:until] if key is not None])
+
+
+def test_both_read_one_row_alike() -> None:
+    rng = random.Random(5)
+    for _ in range(200):
+        rows, origin = changed(rng)
+        keys = [key for key, image in rows.items() if image is not None]
+        _, out = said("pure", 9, keys, rows, origin)
+        at = rng.randrange(len(keys))
+        (pair,) = some_of(rng, [out.rows[at]], 6)
+        number = rng.choice((9, 9, 9, 10))
+        answers = [
+            importlib.import_module("crdtsync._native" if which == "native" else "crdtsync.pure.table").row_read(
+                number, keys[at], pair[1]
+            )
+            for which in implementations()
+        ]
+        good = number == 9 and len(keys[at]) <= PLAIN_MAX and decode_row(out.rows[at][0], pair[1]) is not None
+        assert answers == [rows[keys[at]] if good else None] * len(answers)
