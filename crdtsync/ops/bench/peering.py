@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
+from itertools import islice, repeat
 from multiprocessing.connection import Connection
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import crdtsync
@@ -12,6 +15,11 @@ from crdtsync.ops.bench.processes import Other, answer_all
 
 LISTEN = "127.0.0.1:0"
 BATCH = 1000  # registers of a batch
+VALUE_BYTES = 20
+VALUES: dict[str, Callable[[Random], str | bytes]] = {  # no two alike, each of VALUE_BYTES
+    "digits": lambda rng: f"{rng.randrange(10**VALUE_BYTES):0{VALUE_BYTES}}",  # as of prices, times and ids
+    "bytes": lambda rng: rng.randbytes(VALUE_BYTES),  # nothing makes them shorter
+}
 
 
 class Hosted:
@@ -23,9 +31,10 @@ class Hosted:
     def address(self) -> str:
         return self.node.address
 
-    def fill(self, first: int, last: int, value: str) -> None:
-        """Registers `first` to `last`, in batches."""
-        fill(self.node, first, last, value)
+    def fill(self, first: int, last: int, kind: str, seed: int) -> None:
+        """Registers `first` to `last` with random values of one kind of VALUES, in batches."""
+        rng = Random(seed)
+        fill_each(self.node, first, (VALUES[kind](rng) for _ in range(first, last)))
 
     def wait_for(self, token: str, timeout: float) -> None:
         self.node.wait_for(token, timeout)
@@ -62,7 +71,13 @@ def key_of(number: int) -> str:
 
 def fill(node: Node, first: int, last: int, value: str) -> None:
     """Set registers `first` to `last`, in batches."""
-    for start in range(first, last, BATCH):
+    fill_each(node, first, repeat(value, last - first))
+
+
+def fill_each(node: Node, first: int, values: Iterable[str | bytes]) -> None:
+    """Set registers `first` and on, each to a value of its own, in batches."""
+    numbered = enumerate(values, first)
+    while some := list(islice(numbered, BATCH)):
         with node.batch():
-            for number in range(start, min(start + BATCH, last)):
+            for number, value in some:
                 node.lwwregister(key_of(number)).set(value)
