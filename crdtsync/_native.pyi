@@ -6,6 +6,7 @@ from typing_extensions import disjoint_base
 _Rows = dict[bytes, bytes | None]
 _Layers = tuple[_Rows, ...]
 _Below = Callable[[bytes], bytes | None] | None
+_BelowMany = Callable[[list[bytes]], list[bytes | None]] | None
 
 __test__: dict[str, Any]  # Cython makes one in every module
 
@@ -85,16 +86,27 @@ def rows_digest(rows: list[tuple[bytes, bytes | None]]) -> int: ...
 def texts_pack(texts: list[Any], most: int) -> tuple[bytes, bytes, int]: ...
 def texts_check(offsets: Any, data: Any, most: int) -> int: ...
 def payloads_pack(values: list[Any], most: int) -> tuple[bytes, bytes, int]: ...
+@disjoint_base
+class BulkRows:
+    @property
+    def keys(self) -> list[bytes]: ...
+    @property
+    def images(self) -> list[bytes | None]: ...
+    @property
+    def before(self) -> list[bytes | None]: ...
+    @property
+    def events(self) -> list[bytes]: ...
+
 def cells_step(
-    rows: _Rows, before: _Rows, keys: list[bytes], layers: _Layers, below: _Below, code: bytes, actor: int, seq: int,
+    rows: BulkRows, layers: _Layers, below: _BelowMany, code: bytes, actor: int, seq: int,
     offsets: Any, data: Any, first: int, last: int, steps: Any,
 ) -> tuple[int, int, int]: ...  # fmt: skip
 def presences_add(
-    rows: _Rows, before: _Rows, keys: list[bytes], layers: _Layers, below: _Below, code: bytes, actor: int, seq: int,
+    rows: BulkRows, layers: _Layers, below: _BelowMany, code: bytes, actor: int, seq: int,
     offsets: Any, data: Any, first: int, last: int, ends: Any, elements: Any,
 ) -> tuple[int, int, int]: ...  # fmt: skip
 def latests_set(
-    rows: _Rows, before: _Rows, keys: list[bytes], layers: _Layers, below: _Below, code: bytes, actor: int, seq: int,
+    rows: BulkRows, layers: _Layers, below: _BelowMany, code: bytes, actor: int, seq: int,
     offsets: Any, data: Any, first: int, last: int, ends: Any, payloads: Any, now: int, floor: int, most: int,
 ) -> tuple[int, int, int]: ...  # fmt: skip
 def cells_sum(
@@ -126,6 +138,7 @@ class LayerState:
     origin: dict[bytes, bytes | None]
     pending: dict[bytes, bytes | None] | None
     arrived: list[Any]
+    runs: list[Any]
     log: dict[int, dict[int, bytes]]
     size: int
     _folded: int

@@ -43,6 +43,7 @@ IMPLEMENTATION = "native" if _native_loads() else "pure"
 
 if TYPE_CHECKING or IMPLEMENTATION == "pure":
     from crdtsync.pure.bulk import (
+        BulkRows,
         cells_gather,
         cells_step,
         cells_sum,
@@ -92,6 +93,7 @@ if TYPE_CHECKING or IMPLEMENTATION == "pure":
 else:
     from crdtsync._native import (
         BucketState,
+        BulkRows,
         Growing,
         HandleState,
         LayerState,
@@ -184,6 +186,7 @@ __all__ = [
     "SLOTS_SIZE",
     "VALUES",
     "BucketState",
+    "BulkRows",
     "Growing",
     "HandleState",
     "LayerState",

@@ -221,68 +221,216 @@ cdef inline void put_text_head(Buffer* out, Py_ssize_t size) noexcept nogil:
 # ---- writing
 
 
+cdef class BulkRows:
+    cdef readonly list keys
+    cdef readonly list images
+    cdef readonly list before
+    cdef list repeated  # row keys of the events; None while each of `keys` has one
+    # Where the keys stand: the upper half of a key's hash and one more than its place, found by the lower half.
+    cdef uint64_t* places
+    cdef Py_ssize_t room  # a power of two
+
+    def __cinit__(self):
+        self.keys = []
+        self.images = []
+        self.before = []
+
+    def __dealloc__(self):
+        PyMem_Free(self.places)
+
+    @property
+    def events(self):
+        return self.keys if self.repeated is None else self.repeated
+
+    cdef int prepare(self, Py_ssize_t more) except -1:
+        """Make room for the places of so many keys more."""
+        cdef Py_ssize_t room = self.room if self.room else 64, number, count = PyList_GET_SIZE(self.keys)
+        if count + more > 0x7FFFFFFF:
+            raise OverflowError("too many rows")
+        while room < 2 * (count + more):
+            room *= 4
+        if room == self.room:
+            return 0
+        PyMem_Free(self.places)
+        self.room = 0
+        self.places = <uint64_t*>PyMem_Calloc(room, sizeof(uint64_t))
+        if self.places == NULL:
+            raise MemoryError
+        self.room = room
+        for number in range(count):
+            self.note(hash(<object>PyList_GET_ITEM(self.keys, number)), number)
+        return 0
+
+    cdef inline void note(self, Py_hash_t hashed, Py_ssize_t number) noexcept:
+        cdef size_t mask = <size_t>(self.room - 1), at = <size_t>hashed & mask
+        while self.places[at]:
+            at = (at + 1) & mask
+        self.places[at] = <uint64_t>hashed & <uint64_t>0xFFFFFFFF00000000 | <uint64_t>(number + 1)
+
+    cdef inline Py_ssize_t place(self, bytes rowkey) except -2:
+        """Where a row key stands; -1: it is added now, as the last one."""
+        cdef Py_hash_t hashed = hash(rowkey)
+        cdef uint64_t upper = <uint64_t>hashed & <uint64_t>0xFFFFFFFF00000000, held
+        cdef size_t mask = <size_t>(self.room - 1), at = <size_t>hashed & mask
+        cdef Py_ssize_t number
+        while True:
+            held = self.places[at]
+            if held == 0:
+                break
+            if held & <uint64_t>0xFFFFFFFF00000000 == upper:
+                number = <Py_ssize_t>(held & <uint64_t>0xFFFFFFFF) - 1
+                if <bytes>PyList_GET_ITEM(self.keys, number) == rowkey:
+                    if self.repeated is None:
+                        self.repeated = list(self.keys)
+                    self.repeated.append(rowkey)
+                    return number
+            at = (at + 1) & mask
+        self.places[at] = upper | <uint64_t>(PyList_GET_SIZE(self.keys) + 1)
+        self.keys.append(rowkey)
+        if self.repeated is not None:
+            self.repeated.append(rowkey)
+        return -1
+
+    cdef inline int put(self, Py_ssize_t number, bytes image, Py_ssize_t* size) except -1:
+        cdef bytes rowkey = <bytes>PyList_GET_ITEM(self.keys, number)
+        self.images[number] = image
+        size[0] += PyBytes_GET_SIZE(rowkey) + PyBytes_GET_SIZE(image)
+        return 0
+
+
+cdef class _Events:
+    # The rows that the events of one call are about: places in BulkRows.
+    cdef BulkRows rows
+    cdef tuple layers
+    cdef object below
+    cdef uint32_t* places
+    cdef Py_ssize_t count
+    cdef list missing  # row keys that no layer has, and their places
+    cdef list gaps
+
+    def __cinit__(self, BulkRows rows not None, tuple layers not None, below, Py_ssize_t most):
+        self.rows = rows
+        self.layers = layers
+        self.below = below
+        self.missing = []
+        self.gaps = []
+        self.places = <uint32_t*>PyMem_Malloc(max(most, 1) * sizeof(uint32_t))
+        if self.places == NULL:
+            raise MemoryError
+        rows.prepare(most)
+
+    def __dealloc__(self):
+        PyMem_Free(self.places)
+
+    cdef int add(self, bytes rowkey) except -1:
+        """The next event is about this row."""
+        cdef BulkRows rows = self.rows
+        cdef Py_ssize_t number = rows.place(rowkey)
+        cdef PyObject* found
+        cdef bytes image = None
+        cdef int level = 0
+        if number < 0:
+            number = PyList_GET_SIZE(rows.keys) - 1
+            for layer in self.layers:
+                found = PyDict_GetItemWithError(layer, rowkey)
+                if found != NULL:
+                    image = <object>found
+                    break
+                level += 1
+            else:
+                if self.below is not None:
+                    self.missing.append(rowkey)
+                    self.gaps.append(number)
+            rows.images.append(image)
+            rows.before.append(image if level else None)
+        self.places[self.count] = <uint32_t>number
+        self.count += 1
+        return 0
+
+    cdef int fill(self) except -1:
+        """Ask for what no layer has."""
+        cdef bytes image
+        if self.missing:
+            for number, image in zip(self.gaps, self.below(self.missing), strict=True):
+                self.rows.images[number] = self.rows.before[number] = image
+        return 0
+
+
 def cells_step(
-    dict rows not None, dict before not None, list keys not None, tuple layers not None, below, bytes code not None,
+    BulkRows rows not None, tuple layers not None, below, bytes code not None,
     actor, seq, offsets, data, Py_ssize_t first, Py_ssize_t last, steps,
 ):
     cdef _Column names = _Column(offsets, data)
     cdef _Numbers amounts = _Numbers(steps, False)
-    cdef Py_ssize_t number = first, size = 0, length
+    cdef _Events events
+    cdef Py_ssize_t number = first, size = 0, length, place, at = 0
     cdef const unsigned char* text
-    cdef bytes rowkey, image
-    cdef uint64_t who = index(actor), start = u64(seq), event = start
+    cdef uint64_t who = index(actor), start = u64(seq)
     cdef long long step
     cdef unsigned char tail[4]
+    cdef bytes image
     names.check(first, last)
     amounts.check(last)
     big32(tail, <uint32_t>who)
+    events = _Events(rows, layers, below, last - first)
+    for number in range(first, last):
+        text_at(&names.texts, number, &text, &length)
+        if int_at(<const unsigned char*>amounts.buffer.buf, number):
+            events.add(row_key(text, length, code, tail, 4))
+    events.fill()
     try:
         for number in range(first, last):
-            text_at(&names.texts, number, &text, &length)
             step = int_at(<const unsigned char*>amounts.buffer.buf, number)
             if step == 0:
                 continue
-            rowkey = row_key(text, length, code, tail, 4)
-            image = row_now(rows, before, layers, below, rowkey)
-            image = cell_moved(image, who, event, <uint64_t>step if step > 0 else 0, 0 if step > 0 else -<uint64_t>step)
-            size += put_row(rows, keys, rowkey, image)
-            event += 1
+            place = events.places[at]
+            image = rows.images[place]
+            image = cell_moved(
+                image, who, start + <uint64_t>at, <uint64_t>step if step > 0 else 0, 0 if step > 0 else -<uint64_t>step
+            )
+            rows.put(place, image, &size)
+            at += 1
     except OverflowError:
-        return number, event - start, size
-    return -1, event - start, size
+        return number, at, size
+    return -1, at, size
 
 
 def presences_add(
-    dict rows not None, dict before not None, list keys not None, tuple layers not None, below, bytes code not None,
+    BulkRows rows not None, tuple layers not None, below, bytes code not None,
     actor, seq, offsets, data, Py_ssize_t first, Py_ssize_t last, ends, elements,
 ):
     cdef _Column names = _Column(offsets, data), added = _Column(ends, elements)
-    cdef Py_ssize_t number, size = 0, length, more
+    cdef _Events events
+    cdef Py_ssize_t number, size = 0, length, more, at
     cdef const unsigned char* text
     cdef const unsigned char* element
-    cdef bytes rowkey, image
-    cdef uint64_t who = index(actor), start = u64(seq), event = start
+    cdef bytes image
+    cdef uint64_t who = index(actor), start = u64(seq)
     names.check(first, last)
     added.check(first, last)
+    events = _Events(rows, layers, below, last - first)
     for number in range(first, last):
         text_at(&names.texts, number, &text, &length)
         text_at(&added.texts, number, &element, &more)
-        rowkey = row_key(text, length, code, element, more)
-        image = present(row_now(rows, before, layers, below, rowkey), who, event)
-        size += put_row(rows, keys, rowkey, image)
-        event += 1
-    return -1, event - start, size
+        events.add(row_key(text, length, code, element, more))
+    events.fill()
+    for at in range(events.count):
+        number = events.places[at]
+        image = rows.images[number]
+        rows.put(number, present(image, who, start + <uint64_t>at), &size)
+    return -1, events.count, size
 
 
 def latests_set(
-    dict rows not None, dict before not None, list keys not None, tuple layers not None, below, bytes code not None,
+    BulkRows rows not None, tuple layers not None, below, bytes code not None,
     actor, seq, offsets, data, Py_ssize_t first, Py_ssize_t last, ends, payloads, now, floor, most,
 ):
     cdef _Column names = _Column(offsets, data), wanted = _Column(ends, payloads)
-    cdef Py_ssize_t number, size = 0, length
+    cdef _Events events
+    cdef Py_ssize_t number, size = 0, length, at
     cdef const unsigned char* text
-    cdef bytes rowkey, image
-    cdef uint64_t who = index(actor), start = u64(seq), event = start
+    cdef bytes image
+    cdef uint64_t who = index(actor), start = u64(seq)
     cdef uint64_t present_time = u64(now), least = u64(floor), greatest = u64(most)
     cdef Image row
     cdef Latest latest
@@ -291,19 +439,22 @@ def latests_set(
     latest.deleted = False
     names.check(first, last)
     wanted.check(first, last)
+    events = _Events(rows, layers, below, last - first)
     for number in range(first, last):
         text_at(&names.texts, number, &text, &length)
-        text_at(&wanted.texts, number, &latest.payload, &latest.length)
-        rowkey = row_key(text, length, code, NULL, 0)
-        image = row_now(rows, before, layers, below, rowkey)
-        latest.seq = event
-        before_event(image, LATEST, who, event, &row)
+        events.add(row_key(text, length, code, NULL, 0))
+    events.fill()
+    for at in range(events.count):
+        text_at(&wanted.texts, first + at, &latest.payload, &latest.length)
+        number = events.places[at]
+        image = rows.images[number]
+        latest.seq = start + <uint64_t>at
+        before_event(image, LATEST, who, latest.seq, &row)
         latest.stamp = max(present_time, max(least, 0 if image is None else row.latest.stamp) + 1)
         if latest.stamp > greatest:
-            return number, event - start, size
-        size += put_row(rows, keys, rowkey, with_latest(&row, &latest))
-        event += 1
-    return -1, event - start, size
+            return first + at, at, size
+        rows.put(number, with_latest(&row, &latest), &size)
+    return -1, events.count, size
 
 
 cdef inline bytes row_key(const unsigned char* name, Py_ssize_t size, bytes code, const unsigned char* tail, Py_ssize_t more):
@@ -319,28 +470,6 @@ cdef inline bytes row_key(const unsigned char* name, Py_ssize_t size, bytes code
     return key
 
 
-cdef inline bytes row_now(dict rows, dict before, tuple layers, object below, bytes rowkey):
-    """As `get` of a transaction, for a row that is put next."""
-    cdef Py_ssize_t held = PyDict_Size(rows)
-    cdef PyObject* found = PyDict_SetDefault(rows, rowkey, None)  # its place is taken now, as long as it is at hand
-    cdef int level = 0
-    cdef bytes image
-    if PyDict_Size(rows) == held:
-        image = <object>found
-        return image
-    for layer in layers:
-        found = PyDict_GetItemWithError(layer, rowkey)
-        if found != NULL:
-            image = <object>found
-            break
-        level += 1
-    else:
-        image = None if below is None else below(rowkey)
-    if level and image is not None:
-        before[rowkey] = image
-    return image
-
-
 cdef inline bytes row_found(tuple layers, object below, bytes rowkey):
     cdef PyObject* found
     cdef bytes image  # or None: a row known to be absent
@@ -350,12 +479,6 @@ cdef inline bytes row_found(tuple layers, object below, bytes rowkey):
             image = <object>found
             return image
     return None if below is None else below(rowkey)
-
-
-cdef inline Py_ssize_t put_row(dict rows, list keys, bytes rowkey, bytes image) except -1:
-    rows[rowkey] = image
-    keys.append(rowkey)
-    return PyBytes_GET_SIZE(rowkey) + PyBytes_GET_SIZE(image)
 
 
 # ---- reading

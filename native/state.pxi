@@ -7,6 +7,7 @@ cdef class LayerState:
     cdef public dict pending
     cdef public dict log
     cdef public list arrived
+    cdef public list runs
     cdef public Py_ssize_t size
     cdef public object _folded
     cdef public list _fresh

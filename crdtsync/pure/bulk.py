@@ -5,11 +5,11 @@ is data[offsets[i]:offsets[i + 1]].  A column of payloads or elements is the sam
 as buffers, checked by `texts_check`, or made here.
 
 Rows are looked for in `layers`, dicts of images by row key, the first that has one (None: a row known to be absent);
-then `below(rowkey)` is asked, or, when that is None, the row is absent.
+then `below` is asked, or, when that is None, the row is absent.  Kernels that read ask it row by row: `below(rowkey)`.
 
-The kernels that write are given `rows`, `before` and `keys` of a transaction (crdtsync.storage.txn) and put into them
-what its `get` and `put` would, one event for each text from `first` to before `last`, in order; but `before` is spared
-what the first layer has, and what is not there.  They give the index of the text at which they stopped (-1: none; the
+The kernels that write put into BulkRows what `get` and `put` of a transaction (crdtsync.storage.txn) would note: one
+event for each text from `first` to before `last`, in order.  Rows that no layer has are asked of `below` all at once:
+it takes their row keys and gives their images.  They give the index of the text at which they stopped (-1: none; the
 transaction is to be dropped), the number of events, and the bytes of the row keys and images put.
 """
 
@@ -27,6 +27,7 @@ from crdtsync.pure.rows import row_cell_value, row_dead, row_latest
 Rows = dict[bytes, bytes | None]
 Layers = tuple[Rows, ...]
 Below = Callable[[bytes], bytes | None] | None
+BelowMany = Callable[[list[bytes]], list[bytes | None]] | None
 Done = tuple[int, int, int]
 INT_MAX = 2**63 - 1
 pack = msgspec.msgpack.Encoder().encode
@@ -130,78 +131,94 @@ def _texts(offsets: Any, data: Any, first: int, last: int) -> Iterator[tuple[int
 # ---- writing
 
 
+class BulkRows:
+    """Rows that bulk calls have put, in columns, each row once, in the order in which they were met first."""
+
+    __slots__ = ("_places", "before", "events", "images", "keys")
+
+    def __init__(self) -> None:
+        self.keys: list[bytes] = []
+        self.images: list[bytes | None] = []
+        self.before: list[bytes | None] = []  # what was there, of rows that the first layer does not have
+        self.events: list[bytes] = []  # row key of each event
+        self._places: dict[bytes, int] = {}
+
+    def find(self, rowkeys: list[bytes], layers: Layers, below: BelowMany) -> list[int]:
+        """The places of the rows that the next events are about; new ones get theirs."""
+        missing: list[bytes] = []
+        for rowkey in rowkeys:
+            self.events.append(rowkey)
+            if rowkey in self._places:
+                continue
+            self._places[rowkey] = len(self.keys)
+            self.keys.append(rowkey)
+            level, image = next(
+                ((level, layer[rowkey]) for level, layer in enumerate(layers) if rowkey in layer), (-1, None)
+            )
+            self.images.append(image)
+            self.before.append(image if level else None)
+            if level < 0:
+                missing.append(rowkey)
+        if missing and below is not None:
+            for rowkey, image in zip(missing, below(missing), strict=True):
+                place = self._places[rowkey]
+                self.images[place] = self.before[place] = image
+        return [self._places[rowkey] for rowkey in rowkeys]
+
+    def put(self, place: int, image: bytes) -> int:
+        """The new image of a row; the bytes of its key and of that."""
+        self.images[place] = image
+        return len(self.keys[place]) + len(image)
+
+
 def cells_step(
-    rows: Rows, before: Rows, keys: list[bytes], layers: Layers, below: Below, code: bytes, actor: int, seq: int,
+    rows: BulkRows, layers: Layers, below: BelowMany, code: bytes, actor: int, seq: int,
     offsets: Any, data: Any, first: int, last: int, steps: Any,
 ) -> Done:  # fmt: skip
     """Steps (int64) of the own cells of counters, as `cell_add`; 0 makes no event.  Stops at a cell that is full."""
-    size, event, amounts = 0, seq, _integers(steps)
-    for number, name in _texts(offsets, data, first, last):
-        step = amounts[number]
-        if step == 0:
-            continue
-        rowkey = name + b"\0" + code + actor.to_bytes(4, "big")
-        image = _now(rows, before, layers, below, rowkey)
+    tail, amounts = b"\0" + code + actor.to_bytes(4, "big"), _integers(steps)
+    moved = [(number, name, amounts[number]) for number, name in _texts(offsets, data, first, last) if amounts[number]]
+    size, places = 0, rows.find([name + tail for _, name, _ in moved], layers, below)
+    for event, ((number, _, step), place) in enumerate(zip(moved, places, strict=True)):
         try:
-            image = cell_add(image, actor, event, max(step, 0), max(-step, 0))
+            image = cell_add(rows.images[place], actor, seq + event, max(step, 0), max(-step, 0))
         except OverflowError:
-            return number, event - seq, size
-        size += _put(rows, keys, rowkey, image)
-        event += 1
-    return -1, event - seq, size
+            return number, event, size
+        size += rows.put(place, image)
+    return -1, len(moved), size
 
 
 def presences_add(
-    rows: Rows, before: Rows, keys: list[bytes], layers: Layers, below: Below, code: bytes, actor: int, seq: int,
+    rows: BulkRows, layers: Layers, below: BelowMany, code: bytes, actor: int, seq: int,
     offsets: Any, data: Any, first: int, last: int, ends: Any, elements: Any,
 ) -> Done:  # fmt: skip
     """Elements of sets, as `presence_add`; (ends, elements) is their column.  Never stops."""
-    size, event = 0, seq
-    added = _texts(ends, elements, first, last)
-    for (_, name), (_, element) in zip(_texts(offsets, data, first, last), added, strict=True):
-        rowkey = name + b"\0" + code + element
-        image = presence_add(_now(rows, before, layers, below, rowkey), actor, event)
-        size += _put(rows, keys, rowkey, image)
-        event += 1
-    return -1, event - seq, size
+    added = zip(_texts(offsets, data, first, last), _texts(ends, elements, first, last), strict=True)
+    rowkeys = [name + b"\0" + code + element for (_, name), (_, element) in added]
+    size, places = 0, rows.find(rowkeys, layers, below)
+    for event, place in enumerate(places):
+        size += rows.put(place, presence_add(rows.images[place], actor, seq + event))
+    return -1, len(places), size
 
 
 def latests_set(
-    rows: Rows, before: Rows, keys: list[bytes], layers: Layers, below: Below, code: bytes, actor: int, seq: int,
+    rows: BulkRows, layers: Layers, below: BelowMany, code: bytes, actor: int, seq: int,
     offsets: Any, data: Any, first: int, last: int, ends: Any, payloads: Any, now: int, floor: int, most: int,
 ) -> Done:  # fmt: skip
     """Values of registers, as `latest_set`: stamped `now`, or just after what they replace or the stamp `floor`.
 
     Stops at one that would be stamped beyond `most`.
     """
-    size, event = 0, seq
-    wanted = _texts(ends, payloads, first, last)
-    for (number, name), (_, payload) in zip(_texts(offsets, data, first, last), wanted, strict=True):
-        rowkey = name + b"\0" + code
-        image = _now(rows, before, layers, below, rowkey)
+    tail, wanted = b"\0" + code, _texts(ends, payloads, first, last)
+    size, places = 0, rows.find([name + tail for _, name in _texts(offsets, data, first, last)], layers, below)
+    for event, (place, (number, payload)) in enumerate(zip(places, wanted, strict=True)):
+        image = rows.images[place]
         after = 0 if image is None else row_latest(image)[0]
         stamp = max(now, after + 1, floor + 1)
         if stamp > most:
-            return number, event - seq, size
-        size += _put(rows, keys, rowkey, latest_set(image, actor, event, stamp, payload))
-        event += 1
-    return -1, event - seq, size
-
-
-def _now(rows: Rows, before: Rows, layers: Layers, below: Below, rowkey: bytes) -> bytes | None:
-    """As `get` of a transaction."""
-    if rowkey in rows:
-        return rows[rowkey]
-    image = _found(layers, below, rowkey)
-    if image is not None and not (layers and rowkey in layers[0]):
-        before[rowkey] = image
-    return image
-
-
-def _put(rows: Rows, keys: list[bytes], rowkey: bytes, image: bytes) -> int:
-    rows[rowkey] = image
-    keys.append(rowkey)
-    return len(rowkey) + len(image)
+            return number, event, size
+        size += rows.put(place, latest_set(image, actor, seq + event, stamp, payload))
+    return -1, len(places), size
 
 
 def _found(layers: Layers, below: Below, rowkey: bytes) -> bytes | None:

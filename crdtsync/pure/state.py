@@ -11,12 +11,15 @@ from typing import Any
 class LayerState:
     """The dirty rows of a bucket; see crdtsync.storage.layers.Layer."""
 
-    __slots__ = ("_folded", "_fresh", "_order", "_ragged", "arrived", "log", "origin", "pending", "rows", "size")
+    __slots__ = (
+        "_folded", "_fresh", "_order", "_ragged", "arrived", "log", "origin", "pending", "rows", "runs", "size",
+    )  # fmt: skip
 
     rows: dict[bytes, bytes | None]
     origin: dict[bytes, bytes | None]
     pending: dict[bytes, bytes | None] | None
     arrived: list[Any]
+    runs: list[Any]
     log: dict[int, dict[int, bytes]]
     size: int
     _folded: int

@@ -16,6 +16,7 @@ from crdtsync.kernels import (
     LOG_KEY,
     NUMBER,
     BucketState,
+    layer_put,
     listings_merge,
     log_read,
     row_covered,
@@ -339,15 +340,19 @@ class Bucket(BucketState):
         self,
         actor: int,
         first: int,
+        events: list[bytes],
         keys: list[bytes],
-        rows: dict[bytes, bytes | None],
-        before: dict[bytes, bytes | None],
+        images: list[bytes | None],
+        before: list[bytes | None],
     ) -> None:
-        """Take in rows that local events `first` and on have changed, key by key."""
+        """Take in rows that local events `first` and on have changed, each the one whose key is in `events`.
+
+        `before` is what each of the rows was until now; None will do for what the active layer has.
+        """
         active = self.active
-        active.put(rows, before)
-        active.note_events(actor, first, keys)
-        self.clock[actor] = self.unsynced[actor] = first + len(keys) - 1
+        layer_put(active, keys, images, before)
+        active.note_events(actor, first, events)
+        self.clock[actor] = self.unsynced[actor] = first + len(events) - 1
         self.outward = None
 
     def install(self, keys: list[bytes], images: Sequence[bytes | None], before: Sequence[bytes | None]) -> None:

@@ -13,6 +13,7 @@ from crdtsync.kernels import (
     BY_GROWTH,
     BY_STEP,
     BY_VALUE,
+    BulkRows,
     cells_gather,
     cells_step,
     cells_sum,
@@ -49,13 +50,14 @@ def write_columns(txn: Txn, way: int, code: bytes, names: Buffers, arguments: Bu
     """
     kernel = KERNELS[way]
     layers, below = txn.layers()
+    rows = txn.bulk = BulkRows()
     if way == BY_VALUE:
         arguments = (*arguments, *txn.stamping(), STAMP_LAST)
     count, left = len(names[0]) - 1, bytes_max
     for first in range(0, count, SLICE):
         last = min(first + SLICE, count)
         stopped, events, size = kernel(
-            txn.rows, txn.before, txn.keys, layers, below, code, txn.actor, txn.next, *names, first, last, *arguments
+            rows, layers, below, code, txn.actor, txn.next, *names, first, last, *arguments
         )
         txn.next += events
         left -= size + ROW_BYTES * events
@@ -66,6 +68,7 @@ def write_columns(txn: Txn, way: int, code: bytes, names: Buffers, arguments: Bu
             )
         if stopped >= 0:
             raise _stopped(way, stopped)
+    txn.keys = rows.events
 
 
 def _stopped(way: int, number: int) -> CounterOverflow | ClockExhausted:

@@ -293,12 +293,13 @@ class Core:
     def _commit(self, bucket: Bucket, txn: Txn, fresh: bool, request: list[Any] | None = None) -> int:
         try:
             head = (facts.WRITE,) if request is None else (facts.ANSWER, request)
-            data = payload(*head, bucket.number, txn.actor, txn.next - 1, facts.rows_flat(txn.rows))
+            keys, images, before = txn.columns()
+            data = facts.payload_of([(keys, images)], *head, bucket.number, txn.actor, txn.next - 1)
             if len(data) > self.config.cluster.batch_bytes_max:
                 most = self.config.cluster.batch_bytes_max
                 raise BatchTooLarge.fitting(
-                    f"A batch of {len(txn.rows):,} rows takes {len(data):,} bytes; batch_bytes_max is {most:,}.",
-                    len(txn.rows) * most / len(data),
+                    f"A batch of {len(keys):,} rows takes {len(data):,} bytes; batch_bytes_max is {most:,}.",
+                    len(keys) * most / len(data),
                 )
             if fresh:
                 self.add_bucket(bucket)
@@ -308,10 +309,10 @@ class Core:
         except CrdtsyncError as error:
             self.refused(error)
             raise
-        bucket.install_events(txn.actor, txn.first, txn.keys, txn.rows, txn.before)
-        self.add_dirty(bucket, len(data), len(txn.rows))
+        bucket.install_events(txn.actor, txn.first, txn.keys, keys, images, before)
+        self.add_dirty(bucket, len(data), len(keys))
         if self.on_change:
-            self.tell(bucket, list(txn.rows), True)
+            self.tell(bucket, keys, True)
         return record
 
     def tell(self, bucket: Bucket, keys: list[bytes], local: bool) -> None:

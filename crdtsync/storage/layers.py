@@ -13,6 +13,7 @@ from sortedcontainers import SortedList
 from crdtsync.kernels import LayerState, layer_note, layer_put, rows_digest
 
 FOLD = 4096  # rows hashed at once
+Run = tuple[int, int, list[bytes]]  # actor, seq of the first of consecutive local events, row key of each
 Arrived = tuple[list[bytes], list[bytes | None], list[bytes | None]]  # keys, images, what the rows were until then
 ROW_OVERHEAD = 300  # bytes, about, that Python needs for a dirty row besides its key and images
 
@@ -29,15 +30,12 @@ class Layer(LayerState):
         self.pending: dict[bytes, bytes | None] | None = None
         self.log: dict[int, dict[int, bytes]] = {}  # actor -> {seq: row key}; may name rows that have moved on since
         self.arrived: list[Arrived] = []  # rows from elsewhere that are not in the log yet
+        self.runs: list[Run] = []  # events of batches that are not in the log yet
         self.size = 0  # bytes, about: of the journal records that brought the rows
         self._folded = 0
         self._fresh: list[bytes] = []  # keys not yet in `_order`
         self._order: SortedList[bytes] = SortedList()
         self._ragged: set[int] = set()  # actors whose log is not in the order of seq
-
-    def put(self, rows: dict[bytes, bytes | None], before: dict[bytes, bytes | None]) -> None:
-        """Take rows in; `before` holds what each was until now, unless the layer has it or it was nothing."""
-        layer_put(self, list(rows), list(rows.values()), list(map(before.get, rows)))
 
     def take_in(self, keys: list[bytes], images: list[bytes | None], before: list[bytes | None]) -> None:
         """Take in rows that came from elsewhere.  Their events come into the log when somebody asks for it."""
@@ -45,20 +43,17 @@ class Layer(LayerState):
         self.arrived.append((keys, images, before))
 
     def note_events(self, actor: int, first: int, keys: list[bytes]) -> None:
-        """The log entries of consecutive local events, `first` and on."""
-        log = self.log.get(actor)
-        if log is None:
-            log = self.log[actor] = {}
-        if len(keys) == 1:
-            log[first] = keys[0]
-            return
-        log.update(zip(range(first, first + len(keys)), keys, strict=True))
+        """The log entries of consecutive local events, `first` and on.  The log gets them when somebody asks for it."""
+        self.runs.append((actor, first, keys))
 
     def beyond(self, actor: int, seq: int) -> Iterator[bytes]:
         """Row keys of an actor's events after `seq`, latest first, rows that have moved on since among them."""
         while self.arrived:
             layer_note(self, *self.arrived[-1])
             del self.arrived[-1]
+        for run in self.runs:
+            self._note(*run)
+        self.runs.clear()
         log = self.log.get(actor)
         if log is None:
             return
@@ -69,6 +64,12 @@ class Layer(LayerState):
             if number <= seq:
                 return
             yield log[number]
+
+    def _note(self, actor: int, first: int, keys: list[bytes]) -> None:
+        log = self.log.setdefault(actor, {})
+        if log and next(reversed(log)) > first:  # of a single write, which comes into the log at once
+            self._ragged.add(actor)
+        log.update(zip(range(first, first + len(keys)), keys, strict=True))
 
     def keys(self, start: bytes, stop: bytes | None) -> Iterable[bytes]:
         """Row keys with start <= key < stop, in order."""

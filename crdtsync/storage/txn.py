@@ -13,15 +13,17 @@ from crdtsync.errors import InvariantViolated
 
 if TYPE_CHECKING:
     from crdtsync.clocks.hybrid import HybridClock
+    from crdtsync.kernels import BulkRows
     from crdtsync.storage.bucket import Bucket
 
+BelowMany = Callable[[list[bytes]], list[bytes | None]]
 FEW = 256  # rows put among which a scan looks for its own one by one; beyond, their order is kept
 
 
 class Txn:
     """Reads see what has been put so far.  Every event goes into the `put` that follows it."""
 
-    __slots__ = ("_active", "_bucket", "_hybrid", "_order", "actor", "before", "first", "keys", "next", "rows")
+    __slots__ = ("_active", "_bucket", "_hybrid", "_order", "actor", "before", "bulk", "first", "keys", "next", "rows")
 
     def __init__(self, bucket: Bucket, actor: int, hybrid: HybridClock) -> None:
         self._bucket, self._hybrid = bucket, hybrid
@@ -32,6 +34,7 @@ class Txn:
         self.rows: dict[bytes, bytes | None] = {}  # what was put
         self.before: dict[bytes, bytes | None] = {}  # what was there, of all rows read or put
         self.keys: list[bytes] = []  # row key of each event
+        self.bulk: BulkRows | None = None  # what the kernels of a bulk call have put, instead of all that
 
     def get(self, rowkey: bytes) -> bytes | None:
         """Image of a row, or None.  Raises RowDamaged."""
@@ -85,9 +88,16 @@ class Txn:
         self.next = seq + 1  # two events before a put are noticed by that put, and the last one by `check`
         return self.actor, seq
 
-    def layers(self) -> tuple[tuple[dict[bytes, bytes | None], ...], Callable[[bytes], bytes | None] | None]:
-        """As Bucket.layers: where bulk kernels, which put into `rows`, `before` and `keys` themselves, find rows."""
-        return self._bucket.layers()
+    def layers(self) -> tuple[tuple[dict[bytes, bytes | None], ...], BelowMany | None]:
+        """As Bucket.layers: where bulk kernels find rows, and who is asked for all that these have not."""
+        layers, below = self._bucket.layers()
+        return layers, None if below is None else self._bucket.below_many
+
+    def columns(self) -> tuple[list[bytes], list[bytes | None], list[bytes | None]]:
+        """Keys of the rows put, each once, their images, and what was there; None may stand for what a layer has."""
+        if self.bulk is not None:
+            return self.bulk.keys, self.bulk.images, self.bulk.before
+        return list(self.rows), list(self.rows.values()), list(map(self.before.get, self.rows))
 
     def stamping(self) -> tuple[int, int]:
         """(stamp of the local time, stamp floor): what `stamp` goes by."""

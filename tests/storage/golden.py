@@ -83,7 +83,7 @@ def journal_run(store: Store) -> None:
     store.journal.tail.step(first + 1, ups + 10, downs)
     store.journal.tail.step(first + 5, ups + 10, downs + 4)
     after = cell_at(image, actor, first + 5, ups + 10, downs + 4)
-    bucket.install_events(actor, first + 5, [key], {key: after}, {key: before})
+    bucket.install_events(actor, first + 5, [key], [key], [after], [before])
 
 
 def described(store: Store) -> dict[str, Any]:
