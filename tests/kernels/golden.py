@@ -154,6 +154,13 @@ def name_cases(k: Any) -> list[Case]:
     return [("name_prefix", [name, b"g", 255]) for name in names]
 
 
+def vector_cases(k: Any) -> list[Case]:
+    """Clocks side by side: equal, one behind, each ahead, an entry of 0, none at all."""
+    clocks = [{}, {1: 5}, {1: 4, 2: 2**40}, {2**64 - 1: 1, 1: 5}, {3: 0}]
+    pairs = [[dict(x), dict(y)] for x in clocks for y in clocks]
+    return [(name, pair) for name in ("vector_covers", "vector_join", "vector_missing") for pair in pairs]
+
+
 def main() -> None:
     from tests.laws import load
 
@@ -175,6 +182,7 @@ FILES: dict[Path, Callable[[Any], list[Case]]] = {
     GOLDEN / "kernels-runs.json": later_cases,
     GOLDEN / "kernels-parts.json": part_cases,
     GOLDEN / "kernels-names.json": name_cases,
+    GOLDEN / "kernels-vectors.json": vector_cases,
 }
 
 
