@@ -170,7 +170,7 @@ def load(store: Store, backup: Backup, progress: Progress | None) -> None:
     for part in backup.parts():
         section = sections[part.section]
         if isinstance(part, Rows):
-            keys = store.load_rows(section.name, part.staged)
+            keys = store.load_rows(section.name, part.staged, section.clock)
             written.update(keys if section.kept else ())
         else:
             store.load_kept(section.name, starts[part.section], part.until, part.keys, written)

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from crdtsync.clocks.vector import Clock, join
+from crdtsync.clocks.vector import Clock, covers, join
 from crdtsync.datatypes.rows import PackedRows
 from crdtsync.errors import BackupMismatch
-from crdtsync.kernels import keys_remap, keys_unpack
+from crdtsync.kernels import keys_remap, keys_unpack, layer_find
 from crdtsync.storage import facts
 from crdtsync.storage.bucket import Bucket
 from crdtsync.storage.facts import payload_of
@@ -24,8 +24,12 @@ SLICE = 2_000  # rows looked at at once
 class Loading(Repairing):
     """The part of a store that is filled."""
 
-    def load_rows(self, name: str, staged: Staged) -> list[bytes]:
-        """Join rows into a bucket; their keys, with local actor indexes.  Raises DiskFull, JournalFailed."""
+    def load_rows(self, name: str, staged: Staged, clock: Clock) -> list[bytes]:
+        """Take rows of a backup at `clock` in; their keys, with local actor indexes.  Raises DiskFull, JournalFailed.
+
+        Where `clock` covers all that is here they are put in place of what is here: a row may have been removed,
+        collected and written again since, and then it says nothing of what was removed.  Else they are joined.
+        """
         self.check_usable()
         with self.lock, self.counting():
             self.add_actors(self.actors.unknown(staged.actors))
@@ -33,7 +37,10 @@ class Loading(Repairing):
             keys, images = staged.columns(self.actors.index)
             joined = self.joined(bucket, keys, images)
             self.note(bucket, joined)
-            self._load(bucket, joined.keys, joined.images, joined.before)
+            if covers(clock, self.clock(name)):
+                self._load(bucket, keys, images, layer_find(bucket, keys))
+            else:
+                self._load(bucket, joined.keys, joined.images, joined.before)
         self._make_room()
         return keys
 

@@ -82,6 +82,23 @@ def test_what_was_collected_since_does_not_come_back(tmp_path: Path) -> None:
     assert third.incremental
 
 
+def test_what_was_collected_and_written_again_has_lost_what_was_removed(tmp_path: Path) -> None:
+    with opened(tmp_path / "a") as node:
+        node.orset("tags").add("again")
+        node.mvregister("value").set(1)
+        node.backup(tmp_path / "b1")
+        node.orset("tags").discard("again")
+        node.delete("value")
+        until(clean(node), SECONDS)
+        node.orset("tags").add("again")
+        node.mvregister("value").set(2)
+        node.backup(tmp_path / "b2", since=tmp_path / "b1")
+        expected, digest = contents(node), node.digest()
+    with restored(tmp_path, "r", tmp_path / "b1", tmp_path / "b2") as node:
+        assert (contents(node), node.digest()) == (expected, digest)
+        assert node.mvregister("value").values == [2]
+
+
 def test_a_bucket_that_the_parent_did_not_have_yet_brings_nothing_back(tmp_path: Path) -> None:
     """A backup of a parent without the bucket holds it in full; a chain may lead past another that has more of it."""
     with opened(tmp_path / "a") as node:
