@@ -6,7 +6,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -64,7 +64,11 @@ class Restoring:
 
     def received(self) -> list[Path]:
         """What is kept of files that were sent."""
-        return [path for place in self.home.glob(f"{RECEIVED}*") for path in (place, *place.iterdir())]
+        found = list(self.home.glob(f"{RECEIVED}*"))
+        for place in found[:]:
+            with suppress(FileNotFoundError):  # it may go at this very moment
+                found += place.iterdir()
+        return found
 
     def left_behind(self) -> bool:
         """Whether the server has noticed that the caller has gone."""
