@@ -38,7 +38,7 @@ class Announcer:
     def __init__(self, core: Core, sessions: Sessions, gossip: Gossip, membership: Membership) -> None:
         self.core, self.sessions, self.gossip, self.membership = core, sessions, gossip, membership
         self.beat_at = core.now + core.jitter(core.settings.heartbeat_interval)
-        self.beats = self.seq = 0
+        self.beats = 0
         self.told_to_joiner: Callable[[str, Iterable[MemberRecord]], None] = lambda author, records: None
 
     # -- telling
@@ -63,10 +63,11 @@ class Announcer:
         changes = tuple(self._change(link, bucket, *pair, whole) for bucket, pair in told.items())
         link.told.update(told)
         link.announcements += 1
-        self.seq += 1
+        core.announce_seq += 1
         out, roster = core.state in (states.JOINING, states.STARTING_OVER), core.replica.roster()
         announce = Announce(
-            node=store.node, start=store.start, actor=store.actor(), wall_ms=core.wall_ms, seq=self.seq,
+            node=store.node, start=store.start, actor=store.actor(), wall_ms=core.wall_ms, seq=core.announce_seq,
+            answers=link.peer.announce_seq if link.peer is not None else 0,
             members=() if out else core.list_to(link, roster.records, roster.digest),
             members_digest=0 if out else roster.digest, buckets=changes,
         )  # fmt: skip
@@ -120,6 +121,8 @@ class Announcer:
         own, known = store.actor(), author.clock if author is not None else {}
         if own and announce.actor == own:
             return f"{announce.node} writes under the actor of {store.node}."
+        if announce.answers > self.core.announce_seq:
+            return f"{announce.node} answers announcement {announce.answers}, which {store.node} has not sent."
         for clocks in announce.buckets:
             told = max(clocks.clock.get(own, 0), clocks.synced.get(own, 0)) if own else 0
             if told and told > store.clock(clocks.bucket).get(own, 0):
@@ -136,7 +139,7 @@ class Announcer:
             core.counters["announcements_outdated"] += 1
             self.sessions.spoken(link, announce.node, announce.start)
             return
-        peer.announce_seq, peer.actor, peer.heard_at = announce.seq, announce.actor, core.now
+        peer.announce_seq, peer.actor, peer.answered = announce.seq, announce.actor, announce.answers
         peer.word = max(peer.word, (announce.start, announce.seq))
         peer.detector.heartbeat(core.now)
         self._skew(peer, announce.wall_ms)
@@ -281,7 +284,7 @@ class Announcer:
             self.core.counters["announcements_passed_on"] += 1
             seq = author.word[1] if author.word[0] == last.start else last.seq
             members = self.core.list_to(link, last.members, last.members_digest)
-            self.core.send(link, msgspec.structs.replace(last, seq=seq, reply_to_ms=0, members=members, buckets=()))
+            self.core.send(link, msgspec.structs.replace(last, seq=seq, answers=0, members=members, buckets=()))
 
     def _pass_on_to(self, link: Link, author: Peer) -> int:
         """Tell what an author has announced since this link was last told of it: so many entries of clocks."""

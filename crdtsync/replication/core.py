@@ -50,6 +50,8 @@ class Core:
         self.counters: Counter[str] = Counter()
         self.lateness = Lateness()
         self.transfers_begun = rng.getrandbits(40)  # ids
+        self.announce_seq = 0  # of the latest announcement of ours, on whatever link
+        self.lives_met = 0  # how often a peer has come with a start, an instance or an epoch that was new
 
     # -- effects
     def send(self, link: Link, message: Message) -> None:

@@ -65,7 +65,7 @@ class Announce(Message, frozen=True):
     actor: int
     wall_ms: int
     seq: int  # grows per start; an older announcement than one already heard is dropped
-    reply_to_ms: int = 0
+    answers: int = 0  # seq of the receiver's announcement that the author heard last; 0: none, or passed on
     members: tuple[MemberRecord, ...] = ()  # the author's list; left out to who has announced a list of that digest
     members_digest: int = 0  # of the author's list, see clocks/members.py; 0: none told
     buckets: tuple[BucketClocks, ...] = ()

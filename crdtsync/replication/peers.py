@@ -90,7 +90,6 @@ class Peer:
         self.clock: dict[str, Clock] = {}  # what it is known to hold
         self.silent: set[str] = set()  # buckets that it has and makes no claims about: rows of theirs are damaged
         self.announce_seq = 0  # of the latest announcement of this start of its, on whatever link
-        self.heard_at = float("-inf")  # when its last announcement came from itself
         self.word = (0, 0)  # start and seq of its latest announcement, from whomever
         self.heard_of = 0.0  # when one that was news came through others
         self.new_session(now)
@@ -98,6 +97,7 @@ class Peer:
     def new_session(self, now: float) -> None:
         """A link is ready, or gone: nothing is in flight, and belief falls back to knowledge."""
         self.announced = False  # it has told its clocks on this link
+        self.answered = 0  # seq of the announcement of ours that it had heard when it sent its latest one
         self.believed: dict[str, Clock] = dict(self.clock)
         self.flight: dict[str, dict[int, tuple[Clock, float]]] = {}  # bucket -> push -> (its claim, when sent)
         self.waiting: set[str] = set()  # buckets with more to push once there is credit

@@ -251,6 +251,7 @@ class Sessions:
             # joiner, whose link was replaced meanwhile, back: its sponsor would not know its JoinDone.
             epoch = max(epoch, peer.epoch)
         if (peer.start, peer.instance, peer.epoch) != (hello.start, hello.instance, epoch):
+            core.lives_met += 1
             core.replica.forget(hello.node)
             peer.forget(core.now)
             peer.start, peer.instance, peer.epoch = hello.start, hello.instance, epoch

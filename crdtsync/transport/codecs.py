@@ -111,7 +111,7 @@ def _read_bucket_clocks(b: pb.BucketClocks, limits: Limits) -> m.BucketClocks:
 
 def put_announce(x: m.Announce) -> pb.Announce:
     return pb.Announce(
-        node=x.node, start=x.start, actor=x.actor, wall_ms=x.wall_ms, seq=x.seq, reply_to_ms=x.reply_to_ms,
+        node=x.node, start=x.start, actor=x.actor, wall_ms=x.wall_ms, seq=x.seq, answers=x.answers,
         members=put_members(x.members), buckets=[_put_bucket_clocks(entry) for entry in x.buckets],
         members_digest=x.members_digest,
     )  # fmt: skip
@@ -129,7 +129,7 @@ def read_announce(b: pb.Announce, limits: Limits) -> m.Announce:
         actor=b.actor,
         wall_ms=read_number(b.wall_ms, "announce.wall_ms"),
         seq=read_number(b.seq, "announce.seq"),
-        reply_to_ms=read_number(b.reply_to_ms, "announce.reply_to_ms"),
+        answers=read_number(b.answers, "announce.answers"),
         members=read_members(b.members, limits, "announce.members"),
         members_digest=b.members_digest,
         buckets=buckets,

@@ -111,6 +111,7 @@ ANNOUNCEMENTS: list[tuple[str, str, Lies]] = [
     ("with events of ours that we never wrote", "bad_record", lambda liar: {"buckets": (never_written(liar),)}),
     ("passed on, with events of ours that we never wrote", "announcements_impossible", lambda liar: {
         "node": "b", "buckets": (never_written(liar),)}),
+    ("that answers one which we never sent", "bad_record", lambda liar: {"answers": 10**9}),
     ("under our actor", "bad_record", lambda liar: {"actor": liar.node.local.store.actor()}),
     ("with more on disk than in all", "bad_record", lambda liar: {"buckets": (m.BucketClocks("b", {}, {1: 1}),)}),
     ("with an epoch of 0", "bad_record", lambda liar: {"members": (record("x", 0),)}),

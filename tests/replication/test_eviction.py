@@ -259,7 +259,7 @@ def test_a_late_announcement_of_a_member_keeps_nobody_from_getting_in_again() ->
     )  # fmt: skip
     nodes[0].engine.receive(peer.link.number, late, cluster.now, cluster.wall_ms())
     assert peer.state == "member"
-    nodes[1].engine.announcer.seq += 1  # as if it had sent it
+    nodes[1].engine.core.announce_seq += 1  # as if it had sent it
     cluster.lose = lambda one, two, message: False
     cluster.until(lambda: nodes[1].engine.state == "member", 20.0)
     cluster.until(cluster.equal)

@@ -65,7 +65,7 @@ MESSAGES: dict[type[m.Message], st.SearchStrategy[m.Message]] = {
     ),
     m.Refuse: st.builds(m.Refuse, code=CODE, text=text(4096), hint=text(4096)),
     m.Announce: st.builds(
-        m.Announce, node=NAME, start=NUMBER, actor=U64, wall_ms=NUMBER, seq=NUMBER, reply_to_ms=NUMBER,
+        m.Announce, node=NAME, start=NUMBER, actor=U64, wall_ms=NUMBER, seq=NUMBER, answers=NUMBER,
         members=MEMBERS, members_digest=U64,
         buckets=st.lists(BUCKET_CLOCKS, max_size=4, unique_by=lambda entry: entry.bucket).map(tuple),
     ),

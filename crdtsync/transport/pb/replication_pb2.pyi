@@ -214,13 +214,13 @@ class BucketClocks(_message.Message):
     def __init__(self, bucket: _Optional[str] = ..., clock: _Optional[_Union[Clock, _Mapping]] = ..., synced: _Optional[_Union[Clock, _Mapping]] = ..., whole: bool = ...) -> None: ...
 
 class Announce(_message.Message):
-    __slots__ = ("node", "start", "actor", "wall_ms", "seq", "reply_to_ms", "members", "buckets", "members_digest")
+    __slots__ = ("node", "start", "actor", "wall_ms", "seq", "answers", "members", "buckets", "members_digest")
     NODE_FIELD_NUMBER: _ClassVar[int]
     START_FIELD_NUMBER: _ClassVar[int]
     ACTOR_FIELD_NUMBER: _ClassVar[int]
     WALL_MS_FIELD_NUMBER: _ClassVar[int]
     SEQ_FIELD_NUMBER: _ClassVar[int]
-    REPLY_TO_MS_FIELD_NUMBER: _ClassVar[int]
+    ANSWERS_FIELD_NUMBER: _ClassVar[int]
     MEMBERS_FIELD_NUMBER: _ClassVar[int]
     BUCKETS_FIELD_NUMBER: _ClassVar[int]
     MEMBERS_DIGEST_FIELD_NUMBER: _ClassVar[int]
@@ -229,11 +229,11 @@ class Announce(_message.Message):
     actor: int
     wall_ms: int
     seq: int
-    reply_to_ms: int
+    answers: int
     members: _containers.RepeatedCompositeFieldContainer[MemberRecord]
     buckets: _containers.RepeatedCompositeFieldContainer[BucketClocks]
     members_digest: int
-    def __init__(self, node: _Optional[str] = ..., start: _Optional[int] = ..., actor: _Optional[int] = ..., wall_ms: _Optional[int] = ..., seq: _Optional[int] = ..., reply_to_ms: _Optional[int] = ..., members: _Optional[_Iterable[_Union[MemberRecord, _Mapping]]] = ..., buckets: _Optional[_Iterable[_Union[BucketClocks, _Mapping]]] = ..., members_digest: _Optional[int] = ...) -> None: ...
+    def __init__(self, node: _Optional[str] = ..., start: _Optional[int] = ..., actor: _Optional[int] = ..., wall_ms: _Optional[int] = ..., seq: _Optional[int] = ..., answers: _Optional[int] = ..., members: _Optional[_Iterable[_Union[MemberRecord, _Mapping]]] = ..., buckets: _Optional[_Iterable[_Union[BucketClocks, _Mapping]]] = ..., members_digest: _Optional[int] = ...) -> None: ...
 
 class JoinRequest(_message.Message):
     __slots__ = ("node", "address")
