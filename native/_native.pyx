@@ -21,6 +21,7 @@ from buffer cimport (
     Buffer, VARINT_MAX, close_buffer, open_buffer, put, put_byte, put_bytes, reserve, set_count, taken, varint_size,
 )
 from cursor cimport Cursor, fail, skim, take
+from xxh3 cimport HASHED_LEAST, HASHED_MOST, Hash, xxh3_128
 
 cdef extern from "Python.h":
     int PyContextVar_Get(object variable, PyObject* default, PyObject** value) except -1

@@ -5,8 +5,9 @@ def rows_digest(list rows not None):
     """Sum modulo 2^128 of xxh3_128 over live rows; None and dead rows give 0."""
     cdef Buffer out
     cdef Image row
-    cdef bytes key, image, hashed
-    cdef uint64_t high = 0, low = 0, part
+    cdef bytes key, image
+    cdef Hash total
+    total.low = total.high = 0
     open_buffer(&out)
     try:
         for key, image in rows:
@@ -16,13 +17,27 @@ def rows_digest(list rows not None):
             if dead(&row):
                 continue
             put_hashed(&out, key, &row)
-            hashed = _xxh3_128_digest(taken(&out))
-            part = big_endian(hashed, 8)
-            low += part
-            high += big_endian(hashed, 0) + (low < part)
+            add_hash(&total, hash_of(&out))
     finally:
         close_buffer(&out)
-    return <object>high << 64 | <object>low
+    return <object>total.high << 64 | <object>total.low
+
+
+cdef inline void add_hash(Hash* total, Hash hash) noexcept nogil:
+    total.low += hash.low
+    total.high += hash.high + (total.low < hash.low)
+
+
+cdef Hash hash_of(const Buffer* out) except *:
+    """Of what was written."""
+    cdef Hash hash
+    cdef bytes hashed
+    if HASHED_LEAST <= out.size <= HASHED_MOST:
+        return xxh3_128(out.data, <uint64_t>out.size)
+    hashed = _xxh3_128_digest(PyBytes_FromStringAndSize(<char*>out.data, out.size))
+    hash.low = big_endian(hashed, 8)
+    hash.high = big_endian(hashed, 0)
+    return hash
 
 
 cdef inline uint64_t big_endian(bytes data, Py_ssize_t at) noexcept:

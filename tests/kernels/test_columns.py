@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import random
 from typing import Any
 
 import pytest
+import xxhash
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -197,6 +199,19 @@ def test_the_first_row_beyond_a_clock(kernels: Any) -> None:
     assert kernels.rows_beyond(rows, {0: 5, 1: 1}) == 1
     assert kernels.rows_beyond(rows, {0: 4}) == 0
     assert kernels.rows_actors(rows) == {0, 1}
+
+
+def test_rows_of_every_length_are_hashed_as_the_library_does(kernels: Any) -> None:
+    rng = random.Random(5)
+    for size in range(300):
+        key, payload = rng.randbytes(rng.choice((1, 20, size + 1))), rng.randbytes(size)
+        stamp, seq = rng.choice((1, 2**40)), rng.choice((1, 300))
+        hashed = b"".join(
+            [varint_encode(len(key)), key, *map(varint_encode, (stamp, seq, 0, len(payload))), payload]
+        )  # fmt: skip
+        row = (key, kernels.latest_set(None, 1, seq, stamp, payload))
+        assert kernels.rows_digest([row]) == xxhash.xxh3_128_intdigest(hashed)
+        assert kernels.rows_digest([row, row, row]) == 3 * xxhash.xxh3_128_intdigest(hashed) % 2**128
 
 
 def test_the_digest_knows_meaning_alone(kernels: Any) -> None:
