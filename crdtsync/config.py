@@ -252,6 +252,7 @@ class ConnectConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     keepalive_timeout: float = 5.0  # s that a probe may stay unanswered before the connection is given up
 
     # -- listings, watchers, streams
+    lane_idle: float = 1.0  # s without a single write after which the stream that such writes share is ended
     page_items: int = 1000  # keys or objects that a listing fetches at a time
     page_bytes: int = 4 * MIB  # bytes of them after which a page is cut short
     watch_ahead: int = 1000  # responses that a watcher takes in before they are asked for; then the node waits

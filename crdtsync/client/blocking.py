@@ -14,6 +14,7 @@ import grpc
 from crdtsync.client.calls import Caller
 from crdtsync.client.channels import Dialing, connected, method
 from crdtsync.client.failures import CallFailed, failed
+from crdtsync.client.lanes import METADATA, Lane
 from crdtsync.client.nodes import Node
 from crdtsync.client.steps import Ask, Collect, Look, Pause, Step, Steps
 from crdtsync.errors import Forked
@@ -30,6 +31,7 @@ class Blocking:
         self._retired: list[Any] = []  # channels with certificates that have been replaced
         self._channels: dict[Node, Any] = {}
         self._calls: dict[tuple[Node, str], Any] = {}
+        self._lanes: dict[Node, Lane] = {}
         self._lock = threading.Lock()
         self._pid = os.getpid()
 
@@ -66,6 +68,8 @@ class Blocking:
         if step.method == "Describe" and self._dialing.renewed():
             self._retire()
         try:
+            if step.method == "Apply" and (told := self._lane(step.node).ask(step)) is not None:
+                return told
             answer: bytes = self._call(step.node, step.method, "unary_unary")(step.request, timeout=step.timeout)
             return answer
         except grpc.RpcError as error:
@@ -105,13 +109,20 @@ class Blocking:
         except grpc.RpcError as error:
             raise failed(error) from None
 
-    def open(self, node: Node, name: str, kind: str, *arguments: Any) -> Any:
+    def open(self, node: Node, name: str, kind: str, *arguments: Any, **options: Any) -> Any:
         """Begin a stream; the gRPC call.  Raises Closed."""
         try:
-            return self._call(node, name, kind)(*arguments)
+            return self._call(node, name, kind)(*arguments, **options)
         except ValueError:  # the channel was closed in between
             self.caller.check()
             raise
+
+    def _lane(self, node: Node) -> Lane:
+        lane = self._lanes.get(node)
+        if lane is None:
+            open = partial(self.open, node, "ApplyStream", "stream_stream", metadata=METADATA)
+            lane = self._lanes.setdefault(node, Lane(open, self.caller.config.lane_idle))
+        return lane
 
     def _call(self, node: Node, name: str, kind: str) -> Callable[..., Any]:
         call = self._calls.get((node, name))
@@ -136,6 +147,7 @@ class Blocking:
                 node.greeted = False
             self._channels.clear()
             self._calls.clear()
+            self._lanes.clear()  # they end when they have been idle
 
     def close(self) -> None:
         """End all connections; calls that wait are ended, too."""

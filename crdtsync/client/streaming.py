@@ -9,17 +9,14 @@ may not have been carried out.
 
 from __future__ import annotations
 
-import queue
-import threading
-from collections.abc import Iterator
+from functools import partial
 from typing import TYPE_CHECKING, Any
-
-import grpc
 
 from crdtsync.client.batching import Batching, RefusedBatch
 from crdtsync.client.buckets import RemoteBucket
 from crdtsync.client.calls import Call
-from crdtsync.client.failures import CallFailed, failed
+from crdtsync.client.failures import CallFailed
+from crdtsync.client.flows import Flow
 from crdtsync.client.nodes import Instance
 from crdtsync.datatypes.keys import Place
 from crdtsync.datatypes.txn import Verb
@@ -38,13 +35,14 @@ class WriteStream(RemoteBucket):
     Writes return before they have left.  `flush`, and the end of `with`, return when all have been answered.
     """
 
-    __slots__ = ("_add", "_batching", "_flow")
+    __slots__ = ("_add", "_batching", "_flow", "_there")
 
     def __init__(self, line: Line, name: str) -> None:
         super().__init__(line, name)
         self._batching = Batching(line.caller, name)
         self._add = self._batching.add
         self._flow: Flow | None = None
+        self._there: Instance  # whom the flow goes to
 
     def write(self, verb: Verb, place: Place, argument: Any) -> None:
         """Put one operation into the current batch; every so many, it leaves."""
@@ -69,7 +67,7 @@ class WriteStream(RemoteBucket):
         if batch is None:
             return
         if self._flow is not None:
-            self._flow.send(batch.request)
+            self._flow.send(batch.request + self._there.stamp)
         else:
             self._begin()
         while len(self._batching.waiting) >= self._batching.window:
@@ -104,10 +102,10 @@ class WriteStream(RemoteBucket):
         """Open a stream to the node that calls go to, and send what has not been sent."""
         line = self._line
         line.run(self._batching.resume())
-        there, _, _ = line.run(line.caller.make(Call("Describe", b"")))
-        self._flow = Flow(line, there)
+        self._there, _, _ = line.run(line.caller.make(Call("Describe", b"")))
+        self._flow = Flow(partial(line.open, self._there.node, "ApplyStream", "stream_stream"))
         for batch in self._batching.waiting:
-            self._flow.send(batch.request)
+            self._flow.send(batch.request + self._there.stamp)
 
     def _await_one(self) -> None:
         """Take in one answer, or begin a stream, which may settle several batches."""
@@ -117,10 +115,10 @@ class WriteStream(RemoteBucket):
             return
         try:
             answer = flow.next(self._line.caller.config.attempt_timeout)
-            self._line.run(self._batching.take(flow.there, answer))
+            self._line.run(self._batching.take(self._there, answer))
         except CallFailed as failure:
             self._end()
-            self._line.run(self._batching.settle(flow.there, failure))
+            self._line.run(self._batching.settle(self._there, failure))
 
     def close(self) -> None:
         """Flush, and end the stream."""
@@ -144,47 +142,3 @@ class WriteStream(RemoteBucket):
         else:
             self._batching.drop()
             self._end()
-
-
-class Flow:
-    """One gRPC stream: requests go out of a queue, a thread takes the answers in."""
-
-    def __init__(self, line: Line, there: Instance) -> None:
-        self.there = there
-        self._requests: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
-        self._answers: queue.SimpleQueue[bytes | CallFailed] = queue.SimpleQueue()
-        self._stream: Any = line.open(there.node, "ApplyStream", "stream_stream", self._outgoing())
-        self._thread = threading.Thread(target=self._take_in, name="crdtsync-stream", daemon=True)
-        self._thread.start()
-
-    def send(self, request: bytes) -> None:
-        """Hand a request over; it leaves when gRPC has room for it."""
-        self._requests.put(request)
-
-    def _outgoing(self) -> Iterator[bytes]:
-        while (request := self._requests.get()) is not None:
-            yield request + self.there.stamp
-
-    def _take_in(self) -> None:
-        try:
-            for answer in self._stream:
-                self._answers.put(answer)
-            self._answers.put(CallFailed("the node has ended the stream"))
-        except grpc.RpcError as error:
-            self._answers.put(failed(error))
-
-    def next(self, timeout: float) -> bytes:
-        """The next answer.  Raises CallFailed."""
-        try:
-            answer = self._answers.get(timeout=timeout)
-        except queue.Empty:
-            raise CallFailed("no answer in time") from None
-        if isinstance(answer, CallFailed):
-            raise answer
-        return answer
-
-    def close(self) -> None:
-        """End the stream, whatever is on the way."""
-        self._requests.put(None)
-        self._stream.cancel()
-        self._thread.join()

@@ -26,6 +26,7 @@ T = TypeVar("T")
 Unary = Callable[[bytes, Any], Awaitable[bytes]]
 Stream = Callable[[Any], Awaitable[None]]
 ServerStream = Callable[[bytes, Any], Awaitable[None]]
+LANE = "crdtsync-lane"  # metadata of a stream that carries single writes, which may as well be calls of their own
 
 
 class Tally:
@@ -187,6 +188,15 @@ class Calls:
             raise ServerBusy(f"{self._config.calls_max:,} calls are running already.")
         if self._bytes > self._config.work_bytes_max:
             raise ServerBusy(f"Requests of {self._bytes:,} bytes are being worked off.", hint="Try again in a moment.")
+
+    def admit_lane(self, context: Any) -> None:
+        """Refuse a stream whose caller has another way when streams may come to take the place of all other calls.
+
+        Raises ServerBusy.
+        """
+        most = self._config.calls_max // 2
+        if self.running > most and any(key == LANE for key, _ in context.invocation_metadata() or ()):
+            raise ServerBusy(f"More than {most:,} calls are running.", hint="Make single calls.")
 
     async def _refuse(self, tally: Tally, context: Any, error: Exception) -> None:
         """End a call with the status of an error, counted and logged."""

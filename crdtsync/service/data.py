@@ -86,6 +86,7 @@ class Data:
 
     async def apply_stream(self, context: Any) -> None:
         """Many batches."""
+        self._calls.admit_lane(context)
         await Stream(self._config, self._applying, self._calls, self._workers, context).run()
 
     # -- reading
