@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+from crdtsync.pure.requests import TAKES_GROWTH, TAKES_NOTHING, TAKES_STEP, TAKES_VALUE
 from crdtsync.pure.table import LENGTH, LOG_KEY, NUMBER, PLAIN, PLAIN_MAX, TableChanges, encode_log, encode_row
 from crdtsync.pure.tail import RECORD, RUN, SEALED, SLOTS_SIZE, decode_slots
 from crdtsync.pure.writing import BY_ELEMENT, BY_GROWTH, BY_PRESENCE, BY_STEP, BY_VALUE, BY_VALUES, LONG_WAY
@@ -71,6 +72,7 @@ if TYPE_CHECKING or IMPLEMENTATION == "pure":
         values_set,
     )
     from crdtsync.pure.parts import pairs_pack, part_check, part_rows, rows_merge
+    from crdtsync.pure.requests import operations_read, operations_run
     from crdtsync.pure.rows import (
         row_cell,
         row_cell_value,
@@ -120,6 +122,8 @@ else:
         listings_merge,
         log_read,
         name_prefix,
+        operations_read,
+        operations_run,
         pairs_pack,
         part_check,
         part_rows,
@@ -184,6 +188,10 @@ __all__ = [
     "RUN",
     "SEALED",
     "SLOTS_SIZE",
+    "TAKES_GROWTH",
+    "TAKES_NOTHING",
+    "TAKES_STEP",
+    "TAKES_VALUE",
     "VALUES",
     "BucketState",
     "BulkRows",
@@ -217,6 +225,8 @@ __all__ = [
     "listings_merge",
     "log_read",
     "name_prefix",
+    "operations_read",
+    "operations_run",
     "pairs_pack",
     "part_check",
     "part_rows",

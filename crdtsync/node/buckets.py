@@ -7,7 +7,7 @@ everything else is told once, in order.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +21,7 @@ from crdtsync.errors import CounterOverflow, CrdtsyncError, InvalidKey
 from crdtsync.handles import Backend, Item, Objects
 from crdtsync.handles.batches import CURRENT, BatchScope, Operation
 from crdtsync.handles.bulk import BulkCalls, column_of, operations_of, scan_items, write_each
-from crdtsync.kernels import row_dead
+from crdtsync.kernels import operations_run, row_dead
 from crdtsync.replication.peers import MEMBER
 from crdtsync.storage import bulk
 
@@ -115,7 +115,7 @@ class Bucket(Objects, BulkCalls):
         if engine is not None and engine.core.state != MEMBER:
             self._local.check_state(engine.core.state)
 
-    def run_all(self, txn: Txn, measured: Txn, operations: Sequence[Operation]) -> None:
+    def run_all(self, txn: Txn, measured: Txn, operations: list[Operation]) -> None:
         """Several operations inside a transaction, as `run`.
 
         What may put many rows does it through `measured`; what puts one is measured in time by the store itself.
@@ -123,10 +123,13 @@ class Bucket(Objects, BulkCalls):
         check = self._guard.check
         try:
             self._check_state()
-            for verb, place, argument in operations:
+            number, count = operations_run(txn, operations, 0), len(operations)
+            while number < count:
+                verb, place, argument = operations[number]
                 if place.levels and verb.writes:
                     check(txn, place)
                 verb.run(measured if verb.bulk else txn, place, argument)
+                number = operations_run(txn, operations, number + 1)
         except CrdtsyncError as error:
             raise self.refused(error) from None
 

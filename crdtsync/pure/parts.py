@@ -47,16 +47,16 @@ def _is_clear(key: bytes, image: Image, stamp_last: int, depth_max: int, bytes_m
     if fields > depth_max:
         return False
     if image.kind == PRESENCE:
-        return key[at] == ord("f") or _is_plain(key[at + 1 :], bytes_max)
+        return key[at] == ord("f") or is_plain(key[at + 1 :], bytes_max)
     if image.kind == VALUES:
-        return all(_is_plain(payload, bytes_max) for _, payload in image.live.values())
+        return all(is_plain(payload, bytes_max) for _, payload in image.live.values())
     if image.kind == LATEST:
         latest = image.latest
-        return latest.stamp <= stamp_last and (latest.payload is None or _is_plain(latest.payload, bytes_max))
+        return latest.stamp <= stamp_last and (latest.payload is None or is_plain(latest.payload, bytes_max))
     return key[at] == ord("p") or image.cell.n == image.cell.base_n == 0
 
 
-def _is_plain(value: bytes, bytes_max: int) -> bool:
+def is_plain(value: bytes, bytes_max: int) -> bool:
     """Whether bytes are seen to be canonical MessagePack of None, a bool, a number, a string or bytes."""
     if not 0 < len(value) <= bytes_max:
         return False

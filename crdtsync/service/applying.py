@@ -45,8 +45,12 @@ class Applying:
         return pb.ApplyResponse(token=token, repeated=repeated), request.sync or self._each
 
     def _read(self, data: bytes) -> tuple[pb.ApplyRequest, list[Operation]]:
+        plain = self._operations.read(data)
+        if plain is not None:
+            rest, operations = plain
+            return self._calls.read(pb.ApplyRequest, rest), operations
         request = self._calls.read(pb.ApplyRequest, data)
-        return request, self._operations.read(request.operations)
+        return request, self._operations.of(request.operations)
 
     def _at_once(self, data: bytes) -> tuple[pb.ApplyRequest, list[Operation], Done | None]:
         """Read a large request, and carry it out on the same thread unless it must wait."""

@@ -5,21 +5,29 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from google.protobuf.message import DecodeError
+
 from crdtsync.config import ClusterSettings
 from crdtsync.datatypes import txn, values
-from crdtsync.datatypes.keys import check_field
+from crdtsync.datatypes.keys import Place, check_field
 from crdtsync.datatypes.registry import DELETE, TYPES, VERBS
 from crdtsync.datatypes.steps import STEP_MAX, check_step
 from crdtsync.datatypes.txn import Verb
 from crdtsync.errors import BadRequest, BatchTooLarge, CrdtsyncError
 from crdtsync.handles.batches import Operation
-from crdtsync.service.places import Places
+from crdtsync.kernels import TAKES_GROWTH, TAKES_NOTHING, TAKES_STEP, TAKES_VALUE, operations_read
+from crdtsync.service.places import KEPT_BYTES_MAX, KEPT_MAX, Places
 from crdtsync.service.values import Limits, at, read_value
 from crdtsync.transport.pb import data_pb2 as pb
 
 NONE = object()  # the operation changes nothing: a step of 0, an update with no elements
 OPERATION_BYTES = 64  # what an operation counts towards batch_bytes_max at least, as in a batch of the Python API
 Reader = Callable[[pb.Operation], Any]
+# What the kernels read themselves of what a verb takes.
+TAKES = {
+    txn.NOTHING: TAKES_NOTHING, txn.GROWTH: TAKES_GROWTH, txn.STEP: TAKES_STEP, txn.ELEMENT: TAKES_VALUE,
+    txn.VALUE: TAKES_VALUE,
+}  # fmt: skip
 
 
 class Operations:
@@ -28,6 +36,7 @@ class Operations:
     def __init__(self, cluster: ClusterSettings, places: Places) -> None:
         self._places, self._most = places, cluster.batch_bytes_max // OPERATION_BYTES
         self._key_max = cluster.key_bytes_max
+        self._heads: dict[bytes, tuple[Verb, Place, int]] = {}  # by the bytes of place and verb
         self._limits = Limits(cluster.depth_max, cluster.value_bytes_max)
         self._text_max = cluster.value_bytes_max // 4 - 2  # characters: four bytes each at most, and a head
         readers: dict[str, Reader] = {
@@ -44,7 +53,29 @@ class Operations:
             verb.name: (verb, info.code, readers[verb.takes]) for info in TYPES.values() for verb in info.verbs
         }
 
-    def read(self, messages: Any) -> list[Operation]:
+    def read(self, data: bytes) -> tuple[bytes, list[Operation]] | None:
+        """(the other fields, the operations) of an ApplyRequest that is written plainly, and has nothing to be refused.
+
+        None: `of` knows, or says what is wrong.
+        """
+        try:
+            return operations_read(data, self._heads, self._other, self._most, self._limits.bytes_max)
+        except (CrdtsyncError, DecodeError):
+            return None
+
+    def _other(self, data: bytes, head: bytes | None) -> Operation | None:
+        """One operation whose head is not known, or whose argument is not a simple one."""
+        found = self._operation(pb.Operation.FromString(data))
+        if found[2] is NONE:
+            return None
+        verb = found[0]
+        if head is not None and verb.takes in TAKES and verb is not DELETE and len(head) <= KEPT_BYTES_MAX:
+            if len(self._heads) >= KEPT_MAX:
+                self._heads.clear()
+            self._heads[head] = verb, found[1], TAKES[verb.takes]
+        return found
+
+    def of(self, messages: Any) -> list[Operation]:
         """The operations of a request.
 
         Raises BadRequest, InvalidKey, InvalidValue, ValueTooLarge, NegativeStep, CounterOverflow, BatchTooLarge, with
@@ -55,26 +86,25 @@ class Operations:
                 f"A batch of {len(messages):,} operations; {self._most:,} are possible.", self._most
             )
         found: list[Operation] = []
-        verbs, places, keep = self._verbs, self._places.kept, self._places.keep
-        message = None
-        try:
-            for message in messages:  # nothing is made here that is not needed: this is the way of every operation
-                name = message.verb
-                if name not in verbs:
-                    found.append(self._deletion(message))
-                    continue
-                verb, code, argument_of = verbs[name]
-                where = message.place
-                place = places.get(where.SerializeToString()) or keep(where)
-                if place.code != code:
-                    raise BadRequest(f"{name} on a place of type {where.type}.")
-                argument = argument_of(message)
-                if argument is not NONE:
-                    found.append((verb, place, argument))
-        except CrdtsyncError as error:
-            inner = "." if error.message.startswith(("argument", "place.")) else ": "
-            raise at(f"operations[{_position(messages, message)}]", error, inner) from None
+        for number, message in enumerate(messages):
+            try:
+                operation = self._operation(message)
+            except CrdtsyncError as error:
+                inner = "." if error.message.startswith(("argument", "place.")) else ": "
+                raise at(f"operations[{number}]", error, inner) from None
+            if operation[2] is not NONE:
+                found.append(operation)
         return found
+
+    def _operation(self, message: pb.Operation) -> Operation:
+        known = self._verbs.get(message.verb)
+        if known is None:
+            return self._deletion(message)
+        verb, code, argument_of = known
+        place = self._places.of(message.place)
+        if place.code != code:
+            raise BadRequest(f"{verb.name} on a place of type {message.place.type}.")
+        return verb, place, argument_of(message)
 
     def _deletion(self, message: pb.Operation) -> Operation:
         """The one verb that every place takes: an object goes, or all that a key or field holds."""
@@ -113,11 +143,6 @@ class Operations:
             return check_field(value, self._key_max)
         except CrdtsyncError as error:
             raise at("argument", error) from None
-
-
-def _position(messages: Any, message: Any) -> int:
-    """Which of the messages it is."""
-    return next(number for number, each in enumerate(messages) if each is message)
 
 
 # What is not set reads as a message without a kind, which no reader takes for a value.

@@ -18,22 +18,21 @@ class Places:
 
     def __init__(self, cluster: ClusterSettings) -> None:
         self._depth_max, self._key_max = cluster.depth_max, cluster.key_bytes_max
-        self.kept: dict[bytes, Place] = {}  # by the message's bytes: one lookup, where its parts would be three
+        self._kept: dict[bytes, Place] = {}  # by the message's bytes: one lookup, where its parts would be three
 
     def of(self, message: pb.Place) -> Place:
         """The object's place.  Raises InvalidKey, BadRequest, InvalidValue for an unknown type."""
-        return self.kept.get(message.SerializeToString()) or self.keep(message)
+        return self._kept.get(message.SerializeToString()) or self._keep(message)
 
-    def keep(self, message: pb.Place) -> Place:
-        """As `of`, for a place that is not known yet."""
+    def _keep(self, message: pb.Place) -> Place:
         if message.path:
             place = self.inner(message, message.type)
         else:
             place = keys.top(message.key, code_of(message.type), self._key_max)
         if message.ByteSize() <= KEPT_BYTES_MAX:
-            if len(self.kept) >= KEPT_MAX:
-                self.kept.clear()
-            self.kept[message.SerializeToString()] = place
+            if len(self._kept) >= KEPT_MAX:
+                self._kept.clear()
+            self._kept[message.SerializeToString()] = place
         return place
 
     def inner(self, message: pb.Place, kind: str) -> Place:
