@@ -29,7 +29,7 @@ from crdtsync.replication.transfers import UNSURE, Asked, Transfers
 GRACE_MESH = 0.02  # s that a push may take to arrive before its events are pulled: in a mesh it is on its way
 GRACE_FAN_OUT = 0.002  # s: in a large cluster most news comes by pull
 PUSH_TIMEOUT = 3.0  # s without an answer after which a push counts as lost
-PACE = 0.25  # of pull_interval: between two pulls of a bucket, and two rounds of telling, in clusters of
+PACE = 0.15  # of pull_interval: between two pulls of a bucket, and two rounds of telling, in clusters of
 PACED = 100  # members and more; in smaller ones in proportion, and none where everybody pushes to everybody
 BULK_PAUSE = 0.5  # s that a peer which should pull is not tried with a push again
 
