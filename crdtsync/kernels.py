@@ -59,6 +59,7 @@ if TYPE_CHECKING or IMPLEMENTATION == "pure":
     )
     from crdtsync.pure.columns import rows_actors, rows_beyond, rows_newer, rows_pack, rows_remap, rows_unpack
     from crdtsync.pure.digest import rows_digest
+    from crdtsync.pure.entries import Entries
     from crdtsync.pure.joins import row_conflict, row_join, row_mend, rows_join
     from crdtsync.pure.keys import keys_pack, keys_remap, keys_unpack, name_prefix
     from crdtsync.pure.layers import layer_find, layer_note, layer_put
@@ -96,6 +97,7 @@ else:
     from crdtsync._native import (
         BucketState,
         BulkRows,
+        Entries,
         Growing,
         HandleState,
         LayerState,
@@ -195,6 +197,7 @@ __all__ = [
     "VALUES",
     "BucketState",
     "BulkRows",
+    "Entries",
     "Growing",
     "HandleState",
     "LayerState",

@@ -3,70 +3,103 @@
 cdef enum:
     PLAIN_MAX = 506
     PREFIX = 4
+    KEY_MAX = 511  # of LMDB
+    LOG_KEY = 16
 
 
 def table_rows(uint32_t number, list keys not None, dict rows not None, dict origin not None, changes, physical):
-    cdef list put = changes[0], log = changes[1], marks = changes[2], gone = changes[3], stale = changes[4]
-    cdef list alive = changes[5]
+    cdef Entries put = changes[0], log = changes[1], marks = changes[2], gone = changes[3], stale = changes[4]
+    cdef Entries alive = changes[5]
     cdef long long more = 0, deads = 0, size = 0
-    cdef bytes rowkey, image, old, key
+    cdef bytes rowkey, image, old
+    cdef Key key
     cdef Image new_row, old_row
     cdef bint is_dead, was_dead
-    for rowkey in keys:
-        image = rows[rowkey]
-        old = origin.get(rowkey)
-        if PyBytes_GET_SIZE(rowkey) <= PLAIN_MAX:
-            key = plain_key(number, rowkey)
-        else:
-            key = physical(number, rowkey)
-        empty_image(&new_row, PRESENCE)
-        empty_image(&old_row, PRESENCE)
-        is_dead = was_dead = False
-        if image is None:
-            gone.append(key)
-        else:
-            parse(image, &new_row)
-            is_dead = dead(&new_row)
-            put.append((key, row_value(key, rowkey, image)))
-            size += PyBytes_GET_SIZE(rowkey) + PyBytes_GET_SIZE(image)
-            more += 1
-        if old is not None:
-            parse(old, &old_row)
-            was_dead = dead(&old_row)
-            more -= 1
-            name_dots(number, &old_row, &new_row, None, stale)
-        if image is not None:
-            name_dots(number, &new_row, &old_row, key, log)
-        if is_dead != was_dead:
-            deads += <int>is_dead - <int>was_dead
-            if is_dead:
-                marks.append((key, b""))
+    cdef Hash added, taken_away
+    cdef Buffer hashed
+    added.low = added.high = taken_away.low = taken_away.high = 0
+    open_buffer(&hashed)
+    try:
+        for rowkey in keys:
+            image = rows[rowkey]
+            old = origin.get(rowkey)
+            make_key(&key, number, rowkey, physical)
+            empty_image(&new_row, PRESENCE)
+            empty_image(&old_row, PRESENCE)
+            is_dead = was_dead = False
+            if image is not None:
+                parse(image, &new_row)
+                is_dead = dead(&new_row)
+                if not is_dead:
+                    put_hashed(&hashed, rowkey, &new_row)
+                    add_hash(&added, hash_of(&hashed))
+                size += PyBytes_GET_SIZE(rowkey) + PyBytes_GET_SIZE(image)
+                more += 1
+            if old is not None:
+                parse(old, &old_row)
+                was_dead = dead(&old_row)
+                if not was_dead:
+                    put_hashed(&hashed, rowkey, &old_row)
+                    add_hash(&taken_away, hash_of(&hashed))
+                more -= 1
+                name_dots(&old_row, &new_row, &key, False, stale)
+            if image is not None:
+                put_row(put, &key, rowkey, image)
+                name_dots(&new_row, &old_row, &key, True, log)
             else:
-                alive.append(key)
-    return more, deads, size
+                put_key(gone, &key)
+            if is_dead != was_dead:
+                deads += <int>is_dead - <int>was_dead
+                put_key(marks if is_dead else alive, &key)
+    finally:
+        close_buffer(&hashed)
+    added.high -= taken_away.high + (added.low < taken_away.low)
+    added.low -= taken_away.low
+    return more, deads, size, <object>added.high << 64 | <object>added.low
 
 
-cdef bytes plain_key(uint32_t number, bytes rowkey):
-    cdef bytes key = PyBytes_FromStringAndSize(NULL, PREFIX + PyBytes_GET_SIZE(rowkey))
-    cdef unsigned char* at = <unsigned char*>PyBytes_AS_STRING(key)
-    big32(at, number)
-    memcpy(at + PREFIX, PyBytes_AS_STRING(rowkey), PyBytes_GET_SIZE(rowkey))
-    return key
+cdef struct Key:
+    # Of a row in the table.
+    unsigned char data[KEY_MAX]
+    Py_ssize_t size
 
 
-cdef bytes row_value(bytes key, bytes rowkey, bytes image):
-    """The checked value of a row."""
+cdef int make_key(Key* key, uint32_t number, bytes rowkey, physical) except -1:
+    cdef bytes long
+    key.size = PREFIX + PyBytes_GET_SIZE(rowkey)
+    if PyBytes_GET_SIZE(rowkey) <= PLAIN_MAX:
+        big32(key.data, number)
+        memcpy(key.data + PREFIX, PyBytes_AS_STRING(rowkey), PyBytes_GET_SIZE(rowkey))
+        return 0
+    long = physical(number, rowkey)
+    if not PREFIX <= PyBytes_GET_SIZE(long) <= KEY_MAX:
+        raise ValueError("a physical key has 4 to 511 bytes")
+    key.size = PyBytes_GET_SIZE(long)
+    memcpy(key.data, PyBytes_AS_STRING(long), key.size)
+    return 0
+
+
+cdef int put_key(Entries out, const Key* key) except -1:
+    cdef Fresh at
+    out.make(key.size, 0, &at)
+    memcpy(at.key, key.data, key.size)
+    return 0
+
+
+cdef int put_row(Entries out, const Key* key, bytes rowkey, bytes image) except -1:
+    """A row with its checked value."""
+    cdef Fresh at
     cdef Py_ssize_t size = PyBytes_GET_SIZE(image), long = PyBytes_GET_SIZE(rowkey)
     cdef Py_ssize_t head = 5 if long <= PLAIN_MAX else 9 + long
-    cdef bytes value = PyBytes_FromStringAndSize(NULL, head + size)
-    cdef unsigned char* at = <unsigned char*>PyBytes_AS_STRING(value)
-    at[4] = long > PLAIN_MAX
+    out.make(key.size, head + size, &at)
+    memcpy(at.key, key.data, key.size)
+    at.value[4] = long > PLAIN_MAX
     if long > PLAIN_MAX:
-        set32(at + 5, <uint32_t>long)
-        memcpy(at + 9, PyBytes_AS_STRING(rowkey), long)
-    memcpy(at + head, PyBytes_AS_STRING(image), size)
-    set32(at, crc32(crc32(0, <const unsigned char*>PyBytes_AS_STRING(key), PyBytes_GET_SIZE(key)), at + 4, head + size - 4))
-    return value
+        set32(at.value + 5, <uint32_t>long)
+        memcpy(at.value + 9, PyBytes_AS_STRING(rowkey), long)
+    memcpy(at.value + head, PyBytes_AS_STRING(image), size)
+    set32(at.value, crc32(crc32(0, key.data, key.size), at.value + 4, head + size - 4))
+    return 0
 
 
 cdef inline uint64_t log_seq(const Image* row, uint64_t actor) noexcept:
@@ -78,37 +111,31 @@ cdef inline uint64_t log_seq(const Image* row, uint64_t actor) noexcept:
     return context_of(row, actor)
 
 
-cdef int name_dots(uint32_t number, const Image* row, const Image* other, bytes key, list out) except -1:
-    """Log keys of a row's maximal events that are none of the other's; with `key`, entries that lead to it."""
+cdef int name_dots(const Image* row, const Image* other, const Key* key, bint leads, Entries out) except -1:
+    """Log keys of a row's maximal events that are none of the other's; with `leads`, entries that lead to its key."""
     cdef Walk walk
     if row.kind == LATEST:
         if log_seq(other, row.latest.actor) != row.latest.seq:
-            out.append(named_dot(number, row.latest.actor, row.latest.seq, key))
+            name_dot(row.latest.actor, row.latest.seq, key, leads, out)
         return 0
     walk = walk_context(row)
     while step(&walk):
         if log_seq(other, walk.actor) != walk.seq:
-            out.append(named_dot(number, walk.actor, walk.seq, key))
+            name_dot(walk.actor, walk.seq, key, leads, out)
     return 0
 
 
-cdef object named_dot(uint32_t number, uint64_t actor, uint64_t seq, bytes key):
-    cdef bytes name = PyBytes_FromStringAndSize(NULL, 16), value
-    cdef unsigned char* at = <unsigned char*>PyBytes_AS_STRING(name)
-    cdef const unsigned char* row
-    cdef uint32_t crc
-    big32(at, number)
-    big32(at + 4, <uint32_t>actor)
-    big32(at + 8, <uint32_t>(seq >> 32))
-    big32(at + 12, <uint32_t>(seq & <uint64_t>0xFFFFFFFF))
-    if key is None:
-        return name
-    row = <const unsigned char*>PyBytes_AS_STRING(key)
-    crc = crc32(crc32(0, at, 16), row, PyBytes_GET_SIZE(key))
-    value = PyBytes_FromStringAndSize(NULL, PyBytes_GET_SIZE(key))  # four bytes of the key go, four of the crc come
-    set32(<unsigned char*>PyBytes_AS_STRING(value), crc)
-    memcpy(PyBytes_AS_STRING(value) + 4, row + PREFIX, PyBytes_GET_SIZE(key) - PREFIX)
-    return name, value
+cdef int name_dot(uint64_t actor, uint64_t seq, const Key* key, bint leads, Entries out) except -1:
+    cdef Fresh at
+    out.make(LOG_KEY, key.size if leads else 0, &at)  # four bytes of the key go, four of the crc come
+    memcpy(at.key, key.data, PREFIX)
+    big32(at.key + 4, <uint32_t>actor)
+    big32(at.key + 8, <uint32_t>(seq >> 32))
+    big32(at.key + 12, <uint32_t>(seq & <uint64_t>0xFFFFFFFF))
+    if leads:
+        set32(at.value, crc32(crc32(0, at.key, LOG_KEY), key.data, key.size))
+        memcpy(at.value + 4, key.data + PREFIX, key.size - PREFIX)
+    return 0
 
 
 cdef inline void big32(unsigned char* at, uint32_t value) noexcept nogil:

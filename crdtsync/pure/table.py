@@ -10,6 +10,8 @@ import zlib
 from collections.abc import Callable
 from typing import NamedTuple
 
+from crdtsync.pure.digest import MASK, rows_digest
+from crdtsync.pure.entries import Entries
 from crdtsync.pure.rows import row_dead, row_log_dots
 
 PLAIN, LONG = b"\0", b"\1"
@@ -23,14 +25,14 @@ Pairs = list[tuple[bytes, bytes]]
 
 
 class TableChanges(NamedTuple):
-    """What a commit says of one bucket; lists that `table_rows` adds to."""
+    """What a commit says of rows; `table_rows` adds to it."""
 
-    rows: Pairs
-    log: Pairs
-    marks: Pairs  # of dead rows
-    gone: list[bytes]  # keys of rows to delete
-    stale: list[bytes]  # of log entries
-    alive: list[bytes]  # of marks
+    rows: Entries
+    log: Entries
+    marks: Entries  # of dead rows
+    gone: Entries  # keys of rows to delete
+    stale: Entries  # of log entries
+    alive: Entries  # of marks
 
 
 def encode_row(key: bytes, rowkey: bytes, image: bytes) -> bytes:
@@ -49,37 +51,37 @@ def table_rows(
     keys: list[bytes],
     rows: dict[bytes, bytes | None],
     origin: dict[bytes, bytes | None],
-    changes: tuple[Pairs, Pairs, Pairs, list[bytes], list[bytes], list[bytes]],
+    changes: tuple[Entries, Entries, Entries, Entries, Entries, Entries],
     physical: Callable[[int, bytes], bytes],
-) -> tuple[int, int, int]:
+) -> tuple[int, int, int, int]:
     """Add what becomes of the rows `keys` of bucket `number`: `rows` has their images, `origin` those in the table.
 
     `changes` is a TableChanges; `physical` gives the keys of rows whose own are too long.  Gives by how many the rows
-    grow in number, and the dead ones among them, and the bytes of all keys and images written.
+    grow in number, and the dead ones among them, the bytes of all keys and images written, and what has become of the
+    digest, modulo 2^128.
     """
     more = dead = size = 0
     out = TableChanges(*changes)
     for rowkey in keys:
         image, old = rows[rowkey], origin.get(rowkey)
         key = NUMBER.pack(number) + rowkey if len(rowkey) <= PLAIN_MAX else physical(number, rowkey)
-        if image is None:
-            out.gone.append(key)
-            is_dead, dots = False, NO_DOTS
-        else:
-            out.rows.append((key, encode_row(key, rowkey, image)))
-            size += len(rowkey) + len(image)
-            is_dead, dots = row_dead(image), row_log_dots(image)
+        is_dead, dots = (False, NO_DOTS) if image is None else (row_dead(image), row_log_dots(image))
         was_dead, known = (False, NO_DOTS) if old is None else (row_dead(old), row_log_dots(old))
+        if image is None:
+            out.gone.add_keys([key])
+        else:
+            out.rows.add([(key, encode_row(key, rowkey, image))])
+            size += len(rowkey) + len(image)
         more += (image is not None) - (old is not None)
-        out.stale.extend(LOG_KEY.pack(number, *dot) for dot in known if dot not in dots)
-        for dot in dots:
-            if dot not in known:
-                at = LOG_KEY.pack(number, *dot)
-                out.log.append((at, encode_log(at, key)))
+        out.stale.add_keys([LOG_KEY.pack(number, *dot) for dot in known if dot not in dots])
+        named = [LOG_KEY.pack(number, *dot) for dot in dots if dot not in known]
+        out.log.add([(at, encode_log(at, key)) for at in named])
         if is_dead != was_dead:
             dead += is_dead - was_dead
-            (out.marks.append((key, b"")) if is_dead else out.alive.append(key))
-    return more, dead, size
+            (out.marks if is_dead else out.alive).add_keys([key])
+    images = [(rowkey, rows[rowkey]) for rowkey in keys]
+    before = [(rowkey, origin.get(rowkey)) for rowkey in keys]
+    return more, dead, size, (rows_digest(images) - rows_digest(before)) & MASK
 
 
 def table_read(pairs: Pairs, most: int, rows: Pairs) -> int:

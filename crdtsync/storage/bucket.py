@@ -402,10 +402,11 @@ class Bucket(BucketState):
                 self._digest = self._count() - folded
             return (self._digest + folded) % 2**128
 
-    def fold_frozen(self) -> int | None:
-        """The digest of the frozen state; called by the checkpoint, without the store's lock."""
+    def fold_frozen(self, folded: int) -> int | None:
+        """The digest of the frozen state; the checkpoint, without the store's lock, has hashed the layer's rows."""
         with self.folding:
-            folded = self.frozen.fold() if self.frozen is not None else 0
+            if self.frozen is not None:
+                self.frozen.take_folded(folded)
             return None if self._digest is None else (self._digest + folded) % 2**128
 
     def melt(self, size: int) -> None:

@@ -36,28 +36,27 @@ def freeze(bucket: Bucket) -> Frozen:
 
 
 class Tally:
-    """How the rows of the table change in number, and the bytes that memory needs for those written."""
+    """How the rows of the table change in number and digest, and the bytes of the keys and images written."""
 
-    __slots__ = ("dead", "rows", "size")
+    __slots__ = ("dead", "digest", "rows", "size")
 
     def __init__(self) -> None:
         self.rows = self.dead = self.size = 0
+        self.digest = 0  # what the rows have done to it
 
 
 def write_bucket(frozen: Frozen, changes: Changes) -> Tally:
     """Add a frozen bucket's rows, log entries and dead marks to a commit.  Runs without the store's lock."""
     number, rows, origin = frozen.bucket.number, frozen.layer.rows, frozen.layer.origin
-    said, tally, keys = TableChanges([], [], [], [], [], []), Tally(), list(rows)
-    for at in range(0, len(keys), SLICE):  # slices, so that other threads get a turn in between
-        more, dead, size = table_rows(number, keys[at : at + SLICE], rows, origin, said, physical)
-        tally.rows, tally.dead, tally.size = tally.rows + more, tally.dead + dead, tally.size + size
     for database, stale in frozen.stale.items():
         changes.delete(database, stale)
-    for database, gone, pairs in (
-        (ROWS, said.gone, said.rows), (LOG, said.stale, said.log), (DEAD, said.alive, said.marks),
-    ):  # fmt: skip
-        changes.delete(database, gone)
-        changes.put(database, pairs)
+    puts, deletes = changes.puts, changes.deletes
+    said = TableChanges(puts[ROWS], puts[LOG], puts[DEAD], deletes[ROWS], deletes[LOG], deletes[DEAD])
+    tally, keys = Tally(), list(rows)
+    for at in range(0, len(keys), SLICE):  # slices, so that other threads get a turn in between
+        more, dead, size, digest = table_rows(number, keys[at : at + SLICE], rows, origin, said, physical)
+        tally.rows, tally.dead, tally.size = tally.rows + more, tally.dead + dead, tally.size + size
+        tally.digest += digest
     return tally
 
 

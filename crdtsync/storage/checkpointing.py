@@ -107,7 +107,7 @@ class Checkpointing(Core):
         done = []
         for frozen in cut:
             tally = write_bucket(frozen, changes)
-            write_record(frozen, tally, frozen.bucket.fold_frozen(), changes)
+            write_record(frozen, tally, frozen.bucket.fold_frozen(tally.digest), changes)
             done.append((frozen, tally))
         return done
 

@@ -79,6 +79,10 @@ class Layer(LayerState):
         found: Iterable[bytes] = self._order.irange(start, stop, (True, False))
         return found
 
+    def take_folded(self, folded: int) -> None:
+        """As `fold`, of rows that change no more and have all been hashed."""
+        self.pending, self._folded = {}, folded
+
     def fold(self) -> int:
         """What the rows add to the digest, less what the rows below them added; only what is new is hashed."""
         rows, origin = self.rows, self.origin

@@ -7,14 +7,16 @@ import os
 import struct
 import threading
 from bisect import bisect_left
+from collections import deque
 from collections.abc import Iterator
-from itertools import islice
+from itertools import islice, repeat
 from pathlib import Path
 from typing import Any, cast
 
 import lmdb
 
 from crdtsync.errors import DiskFull, StoreDamaged, TableFailed
+from crdtsync.kernels import Entries
 from crdtsync.storage.files import sync_directory
 from crdtsync.storage.forks import Forks, check_fork
 from crdtsync.storage.maps import Changes, Snapshot
@@ -127,18 +129,20 @@ class LmdbMap:
                 raise self._fault(error) from error
 
     def _commit(self, changes: Changes) -> None:
-        for name in changes.puts:
-            if name not in self._databases:
+        for name, entries in changes.puts.items():
+            entries.sort()
+            if len(entries) and name not in self._databases:
                 self._databases[name] = self._env.open_db(name.encode(), create=True)
         with self._env.begin(write=True) as txn:
-            for name, keys in changes.deletes.items():
+            for name, gone in changes.deletes.items():
                 handle = self._databases.get(name)
                 if handle is not None:
-                    for key in keys:
-                        txn.delete(key, db=handle)
-            for name, pairs in changes.puts.items():
-                with txn.cursor(self._databases[name]) as cursor:
-                    cursor.putmulti(pairs)
+                    gone.sort()
+                    deque(map(txn.delete, gone, repeat(b""), repeat(handle)), maxlen=0)
+            for name, entries in changes.puts.items():
+                if len(entries):
+                    with txn.cursor(self._databases[name]) as cursor:
+                        _put(cursor, entries)
 
     def reserve(self, size: int) -> None:
         """Grow the map when a commit of `size` bytes might pass four fifths of it.
@@ -183,6 +187,15 @@ class LmdbMap:
     def close(self) -> None:
         if not self.forked():
             self._env.close()
+
+
+def _put(cursor: lmdb.Cursor, entries: Entries) -> None:
+    """Put sorted entries.  Those beyond the last key are appended, which leaves no page of theirs half empty."""
+    beyond = entries.after(bytes(cursor.key())) if cursor.last() else 0
+    cursor.putmulti(entries.pairs(0, beyond))
+    taken, added = cursor.putmulti(entries.pairs(beyond, len(entries)), append=True)
+    if taken != added:  # it passes over a key that does not ascend
+        raise lmdb.KeyExistsError("a key comes twice")
 
 
 class LmdbSnapshot:

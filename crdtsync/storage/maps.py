@@ -7,38 +7,35 @@ nothing in between; a simulated map only has to keep these two promises.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
 from itertools import islice
 from typing import Protocol
 
 from sortedcontainers import SortedDict
 
-from crdtsync.storage.turns import in_order
+from crdtsync.kernels import Entries
 
 Pairs = list[tuple[bytes, bytes]]
 CHUNK = 256  # keys that MemoryMap reads at once
 
 
 class Changes:
-    """One commit: per database keys to delete and pairs to put (deletes go first).  Pairs ascend by key."""
+    """One commit: per database keys to delete, which go first, and pairs to put, in any order; no key is put twice."""
 
     __slots__ = ("deletes", "puts")
 
     def __init__(self) -> None:
-        self.deletes: dict[str, list[bytes]] = {}
-        self.puts: dict[str, Pairs] = {}
+        self.deletes: defaultdict[str, Entries] = defaultdict(Entries)  # their values are empty
+        self.puts: defaultdict[str, Entries] = defaultdict(Entries)
 
     def put(self, database: str, pairs: Pairs) -> None:
-        """Add pairs; they are brought into order here."""
-        if pairs:
-            held = self.puts.get(database, [])
-            self.puts[database] = in_order([*held, *pairs])
+        """Add pairs."""
+        self.puts[database].add(pairs)
 
     def delete(self, database: str, keys: list[bytes]) -> None:
         """Add keys to delete; absent ones are fine."""
-        if keys:
-            held = self.deletes.get(database, [])
-            self.deletes[database] = in_order([*held, *keys])
+        self.deletes[database].add_keys(keys)
 
 
 class Snapshot(Protocol):
@@ -101,16 +98,16 @@ class MemoryMap:
 
     def commit(self, changes: Changes) -> None:
         with self._lock:
-            for name, keys in changes.deletes.items():
+            for name, gone in changes.deletes.items():
                 held = self.database(name)
                 for snapshot in self._snapshots:
-                    snapshot.remember(name, keys)
-                for key in keys:
+                    snapshot.remember(name, gone)
+                for key in gone:
                     held.pop(key, None)
-            for name, pairs in changes.puts.items():
+            for name, entries in changes.puts.items():
                 for snapshot in self._snapshots:
-                    snapshot.remember(name, [key for key, _ in pairs])
-                self.database(name).update(pairs)
+                    snapshot.remember(name, entries)
+                self.database(name).update(entries.pairs(0, len(entries)))
 
     def reserve(self, size: int) -> None:
         """Memory needs no notice."""
@@ -141,7 +138,7 @@ class MemorySnapshot:
         self._owner, self._lock = owner, lock
         self._before: dict[str, SortedDict[bytes, bytes | None]] = {}
 
-    def remember(self, name: str, keys: list[bytes]) -> None:
+    def remember(self, name: str, keys: Iterable[bytes]) -> None:
         """Keep the values that are about to change."""
         before, live = self._before.setdefault(name, SortedDict()), self._owner.database(name)
         for key in keys:

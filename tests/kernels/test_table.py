@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import importlib
 import random
-from typing import Any
+from typing import Any, NamedTuple
 
-from crdtsync.kernels import LOG_KEY, NUMBER, PLAIN_MAX, TableChanges, row_dead, row_log_dots
+from crdtsync.kernels import LOG_KEY, NUMBER, PLAIN_MAX, TableChanges, row_dead, row_log_dots, rows_digest
 from crdtsync.storage.table import decode_log, decode_row, physical
 from tests.kernels.golden import IDS, images
 from tests.laws import implementations, load
@@ -21,7 +21,7 @@ def changed(rng: random.Random) -> tuple[dict[bytes, bytes | None], dict[bytes, 
     for _ in range(400):
         image = rng.choice(shapes)
         others = [other for other in shapes if k.row_kind(other) == k.row_kind(image)]
-        size = rng.choice((1, 30, PLAIN_MAX - 1, PLAIN_MAX, PLAIN_MAX + 1, 2000))
+        size = rng.choice((5, 30, PLAIN_MAX - 1, PLAIN_MAX, PLAIN_MAX + 1, 2000))
         key = rng.randbytes(size)
         rows[key] = rng.choice((image, image, image, None))
         origin[key] = rng.choice((None, *others))
@@ -30,11 +30,23 @@ def changed(rng: random.Random) -> tuple[dict[bytes, bytes | None], dict[bytes, 
     return rows, origin
 
 
-def said(which: str, number: int, keys: list[bytes], rows: Any, origin: Any) -> Any:
+class Said(NamedTuple):
+    """TableChanges as lists, in the order in which things were said."""
+
+    rows: list[tuple[bytes, bytes]]
+    log: list[tuple[bytes, bytes]]
+    marks: list[tuple[bytes, bytes]]
+    gone: list[bytes]
+    stale: list[bytes]
+    alive: list[bytes]
+
+
+def said(which: str, number: int, keys: list[bytes], rows: Any, origin: Any) -> tuple[Any, Said]:
     module = importlib.import_module("crdtsync._native" if which == "native" else "crdtsync.pure.table")
-    out = TableChanges([], [], [], [], [], [])
+    out = TableChanges(*(module.Entries() for _ in range(6)))
     counts = module.table_rows(number, keys, rows, origin, out, physical)
-    return counts, out
+    pairs = [list(entries.pairs(0, len(entries))) for entries in out]
+    return counts, Said(pairs[0], pairs[1], pairs[2], *(list(entries) for entries in out[3:]))
 
 
 def test_both_say_the_same() -> None:
@@ -50,11 +62,12 @@ def test_what_is_said_is_what_has_changed() -> None:
     rng = random.Random(7)
     rows, origin = changed(rng)
     for which in implementations():
-        (more, dead, size), out = said(which, 9, list(rows), rows, origin)
+        (more, dead, size, digest), out = said(which, 9, list(rows), rows, origin)
         new = {key: image for key, image in rows.items() if image is not None}
         assert more == len(new) - sum(old is not None for old in origin.values())
         assert dead == sum(map(row_dead, new.values())) - sum(row_dead(old) for old in origin.values() if old)
         assert size == sum(len(key) + len(image) for key, image in new.items())
+        assert digest == (rows_digest(list(new.items())) - rows_digest(list(origin.items()))) % 2**128 != 0
         assert {decode_row(key, value) for key, value in out.rows} == set(new.items())
         assert {key[:4] for key, _ in out.rows} == {NUMBER.pack(9)}
         assert sorted(out.gone) == sorted(physical(9, key) for key in rows if rows[key] is None)

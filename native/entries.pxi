@@ -1,0 +1,166 @@
+# Keys and values for one database of the row table, in two blocks of memory.  crdtsync/pure/entries.py is the contract.
+
+cdef enum:
+    BLOCK_LEAST = 64  # entries, and as many bytes for each, that the first blocks have room for
+
+
+cdef struct Entry:
+    uint64_t head  # bytes of the key from where it may differ from others, as a number: most comparisons need no more
+    size_t at  # of the key in the data; the value follows
+    uint32_t key
+    uint32_t value
+
+
+cdef struct Fresh:
+    # Where the key and the value of a new entry are to be written; good until the next one is made.
+    unsigned char* key
+    unsigned char* value
+
+
+cdef class Entries:
+    cdef Entry* entries
+    cdef unsigned char* data
+    cdef Py_ssize_t size
+    cdef Py_ssize_t room
+    cdef size_t used
+    cdef size_t space
+
+    def __dealloc__(self):
+        PyMem_Free(self.entries)
+        PyMem_Free(self.data)
+
+    def __len__(self):
+        return self.size
+
+    def __iter__(self):
+        cdef Py_ssize_t number
+        for number in range(self.size):
+            yield PyBytes_FromStringAndSize(<const char*>self.data + self.entries[number].at, self.entries[number].key)
+
+    def add(self, list pairs not None):
+        cdef bytes key, value
+        for key, value in pairs:
+            self.put(key, value)
+
+    def add_keys(self, list keys not None):
+        cdef bytes key
+        for key in keys:
+            self.put(key, b"")
+
+    def sort(self):
+        with nogil:
+            sort_entries(self.entries, self.size, self.data)
+
+    def after(self, bytes key not None):
+        cdef Py_ssize_t low = 0, high = self.size, middle
+        cdef Entry* entry
+        cdef int order
+        while low < high:
+            middle = (low + high) // 2
+            entry = &self.entries[middle]
+            order = compared(
+                self.data + entry.at, entry.key, <unsigned char*>PyBytes_AS_STRING(key), PyBytes_GET_SIZE(key)
+            )
+            if order > 0:
+                high = middle
+            else:
+                low = middle + 1
+        return low
+
+    def pairs(self, Py_ssize_t start, Py_ssize_t stop):
+        cdef Py_ssize_t number
+        cdef Entry* entry
+        cdef const char* at
+        for number in range(max(start, 0), min(stop, self.size)):
+            entry = &self.entries[number]
+            at = <const char*>self.data + entry.at
+            yield PyBytes_FromStringAndSize(at, entry.key), PyBytes_FromStringAndSize(at + entry.key, entry.value)
+
+    cdef int put(self, bytes key, bytes value) except -1:
+        cdef Fresh at
+        if key is None or value is None:
+            raise TypeError("keys and values must be bytes")
+        self.make(PyBytes_GET_SIZE(key), PyBytes_GET_SIZE(value), &at)
+        memcpy(at.key, PyBytes_AS_STRING(key), PyBytes_GET_SIZE(key))
+        memcpy(at.value, PyBytes_AS_STRING(value), PyBytes_GET_SIZE(value))
+        return 0
+
+    cdef int make(self, Py_ssize_t key, Py_ssize_t value, Fresh* at) except -1:
+        """Room for one more entry, which counts from now on: nothing may fail before it is written."""
+        cdef Entry* entry
+        cdef size_t more = <size_t>key + <size_t>value
+        if more > <size_t>0xFFFFFFFF:
+            raise OverflowError("key and value are too long")
+        if self.size == self.room or self.used + more > self.space:
+            self.grow(more)
+        entry = &self.entries[self.size]
+        entry.head = 0
+        entry.at = self.used
+        entry.key = <uint32_t>key
+        entry.value = <uint32_t>value
+        at.key = self.data + self.used
+        at.value = at.key + key
+        self.size += 1
+        self.used += more
+        return 0
+
+    cdef int grow(self, size_t more) except -1:
+        cdef Py_ssize_t room = max(2 * self.room, BLOCK_LEAST)
+        cdef size_t space = max(2 * self.space, self.used + more, <size_t>BLOCK_LEAST * BLOCK_LEAST)
+        cdef void* held
+        if self.size == self.room:
+            held = PyMem_Realloc(self.entries, <size_t>room * sizeof(Entry))
+            if held == NULL:
+                raise MemoryError
+            self.entries = <Entry*>held
+            self.room = room
+        if self.used + more > self.space:
+            held = PyMem_Realloc(self.data, space)
+            if held == NULL:
+                raise MemoryError
+            self.data = <unsigned char*>held
+            self.space = space
+        return 0
+
+
+cdef inline int compared(const unsigned char* x, size_t x_size, const unsigned char* y, size_t y_size) noexcept nogil:
+    """Less than 0, 0 or more, as keys go."""
+    cdef int order = memcmp(x, y, min(x_size, y_size))
+    return order if order else (x_size > y_size) - (x_size < y_size)
+
+
+cdef void sort_entries(Entry* entries, Py_ssize_t size, unsigned char* data) noexcept nogil:
+    cdef Py_ssize_t number
+    cdef Entry* entry
+    cdef size_t shared = shared_by_all(entries, size, data)
+    for number in range(size):
+        entry = &entries[number]
+        entry.head = head_of(data + entry.at + shared, <Py_ssize_t>(entry.key - shared))
+        entry.at += <size_t>data  # comparisons know of no data
+    for number in range(1, size):
+        if by_entry(&entries[number - 1], &entries[number]) > 0:
+            qsort(entries, <size_t>size, sizeof(Entry), by_entry)
+            break
+    for number in range(size):
+        entries[number].at -= <size_t>data
+
+
+cdef size_t shared_by_all(const Entry* entries, Py_ssize_t size, const unsigned char* data) noexcept nogil:
+    """Bytes with which all keys begin."""
+    cdef Py_ssize_t number
+    cdef size_t shared = entries[0].key if size else 0
+    for number in range(1, size):
+        shared = min(shared, <size_t>entries[number].key)
+        while memcmp(data + entries[0].at, data + entries[number].at, shared):
+            shared -= 1
+    return shared
+
+
+cdef int by_entry(const void* x, const void* y) noexcept nogil:
+    cdef const Entry* a = <const Entry*>x
+    cdef const Entry* b = <const Entry*>y
+    cdef int order
+    if a.head != b.head:
+        return 1 if a.head > b.head else -1
+    order = compared(<const unsigned char*>a.at, a.key, <const unsigned char*>b.at, b.key)
+    return order if order else (a.at > b.at) - (a.at < b.at)  # of one key, the last one added comes last
