@@ -103,22 +103,34 @@ def texts_check(offsets, data, Py_ssize_t most):
     cdef _Column column = _Column(offsets, data)
     cdef const Texts* texts = &column.texts
     cdef Py_ssize_t number
-    cdef long long start, end
+    cdef long long start, end, plain  # up to where all is ASCII
     cdef const unsigned char* text
     if texts.count < 0:
         raise ValueError("a column has one offset more than texts")
     start = int_at(texts.ends, 0)
     if not 0 <= start <= texts.size:
         return 0
+    plain = int_at(texts.ends, texts.count)  # as most columns are from end to end
+    if not start <= plain <= texts.size or not is_ascii(texts.data + start, plain - start):
+        plain = 0
     for number in range(texts.count):
         end = int_at(texts.ends, number + 1)
         if not start < end <= texts.size or end - start > most:
             return number
         text = texts.data + start
-        if memchr(text, 0, end - start) != NULL or not is_utf8(text, text + (end - start)):
+        if end > plain and (memchr(text, 0, end - start) != NULL or not is_utf8(text, text + (end - start))):
             return number
         start = end
     return -1
+
+
+cdef bint is_ascii(const unsigned char* data, Py_ssize_t size) noexcept nogil:
+    """ASCII without NUL."""
+    cdef unsigned char all = 0
+    cdef Py_ssize_t at
+    for at in range(size):
+        all |= data[at]
+    return all < 0x80 and memchr(data, 0, size) == NULL
 
 
 def payloads_pack(list values not None, Py_ssize_t most):
@@ -267,29 +279,41 @@ cdef class BulkRows:
             at = (at + 1) & mask
         self.places[at] = <uint64_t>hashed & <uint64_t>0xFFFFFFFF00000000 | <uint64_t>(number + 1)
 
-    cdef inline Py_ssize_t place(self, bytes rowkey) except -2:
-        """Where a row key stands; -1: it is added now, as the last one."""
-        cdef Py_hash_t hashed = hash(rowkey)
+    cdef inline Py_ssize_t place(self, const unsigned char* text, Py_ssize_t size, Py_hash_t hashed) noexcept:
+        """Where a row key stands, or -1."""
         cdef uint64_t upper = <uint64_t>hashed & <uint64_t>0xFFFFFFFF00000000, held
         cdef size_t mask = <size_t>(self.room - 1), at = <size_t>hashed & mask
         cdef Py_ssize_t number
-        while True:
+        cdef PyObject* key
+        while self.places[at]:
             held = self.places[at]
-            if held == 0:
-                break
             if held & <uint64_t>0xFFFFFFFF00000000 == upper:
                 number = <Py_ssize_t>(held & <uint64_t>0xFFFFFFFF) - 1
-                if <bytes>PyList_GET_ITEM(self.keys, number) == rowkey:
-                    if self.repeated is None:
-                        self.repeated = list(self.keys)
-                    self.repeated.append(rowkey)
+                key = PyList_GET_ITEM(self.keys, number)
+                if (
+                    PyBytes_GET_SIZE(<bytes><object>key) == size
+                    and memcmp(PyBytes_AS_STRING(<bytes><object>key), text, size) == 0
+                ):
                     return number
             at = (at + 1) & mask
-        self.places[at] = upper | <uint64_t>(PyList_GET_SIZE(self.keys) + 1)
+        return -1
+
+    cdef inline int met(self, Py_ssize_t number) except -1:
+        """One more event of a row."""
+        if self.repeated is None:
+            self.repeated = list(self.keys)
+        self.repeated.append(<object>PyList_GET_ITEM(self.keys, number))
+        return 0
+
+    cdef inline int add(self, bytes rowkey, Py_hash_t hashed, bytes image, bytes before) except -1:
+        """A row that was not met yet, and its first event."""
+        self.note(hashed, PyList_GET_SIZE(self.keys))
         self.keys.append(rowkey)
+        self.images.append(image)
+        self.before.append(before)
         if self.repeated is not None:
             self.repeated.append(rowkey)
-        return -1
+        return 0
 
     cdef inline int put(self, Py_ssize_t number, bytes image, Py_ssize_t* size) except -1:
         cdef bytes rowkey = <bytes>PyList_GET_ITEM(self.keys, number)
@@ -303,6 +327,7 @@ cdef class _Events:
     cdef BulkRows rows
     cdef tuple layers
     cdef object below
+    cdef _Sought sought  # added, and not looked up yet
     cdef uint32_t* places
     cdef Py_ssize_t count
     cdef list missing  # row keys that no layer has, and their places
@@ -312,6 +337,7 @@ cdef class _Events:
         self.rows = rows
         self.layers = layers
         self.below = below
+        self.sought = _Sought()
         self.missing = []
         self.gaps = []
         self.places = <uint32_t*>PyMem_Malloc(max(most, 1) * sizeof(uint32_t))
@@ -322,34 +348,44 @@ cdef class _Events:
     def __dealloc__(self):
         PyMem_Free(self.places)
 
-    cdef int add(self, bytes rowkey) except -1:
+    cdef inline int add(
+        self, const unsigned char* name, Py_ssize_t size, bytes code, const unsigned char* tail, Py_ssize_t more
+    ) except -1:
         """The next event is about this row."""
+        self.sought.add(name, size, code, tail, more)
+        if self.sought.count == DICT_PROBES:
+            self.look()
+        return 0
+
+    cdef int look(self) except -1:
+        """Look up the rows that were added last."""
         cdef BulkRows rows = self.rows
-        cdef Py_ssize_t number = rows.place(rowkey)
-        cdef PyObject* found
-        cdef bytes image = None
-        cdef int level = 0
-        if number < 0:
-            number = PyList_GET_SIZE(rows.keys) - 1
-            for layer in self.layers:
-                found = PyDict_GetItemWithError(layer, rowkey)
-                if found != NULL:
-                    image = <object>found
-                    break
-                level += 1
+        cdef _Sought sought = self.sought
+        cdef Py_ssize_t each, number
+        cdef bytes image
+        for each in range(sought.count):
+            hint(rows.places + (<size_t>sought.hashes[each] & <size_t>(rows.room - 1)))
+        sought.find(self.layers)
+        for each in range(sought.count):
+            number = rows.place(sought.text(each), sought.size(each), sought.hashes[each])
+            if number >= 0:
+                rows.met(number)
             else:
-                if self.below is not None:
-                    self.missing.append(rowkey)
+                number = PyList_GET_SIZE(rows.keys)
+                if sought.images[each] == NULL and self.below is not None:
+                    self.missing.append(sought.key(each))
                     self.gaps.append(number)
-            rows.images.append(image)
-            rows.before.append(image if level else None)
-        self.places[self.count] = <uint32_t>number
-        self.count += 1
+                image = sought.image(each)
+                rows.add(sought.key(each), sought.hashes[each], image, image if sought.levels[each] else None)
+            self.places[self.count] = <uint32_t>number
+            self.count += 1
+        sought.clear()
         return 0
 
     cdef int fill(self) except -1:
-        """Ask for what no layer has."""
+        """All have been added: ask for what no layer has."""
         cdef bytes image
+        self.look()
         if self.missing:
             for number, image in zip(self.gaps, self.below(self.missing), strict=True):
                 self.rows.images[number] = self.rows.before[number] = image
@@ -376,7 +412,7 @@ def cells_step(
     for number in range(first, last):
         text_at(&names.texts, number, &text, &length)
         if int_at(<const unsigned char*>amounts.buffer.buf, number):
-            events.add(row_key(text, length, code, tail, 4))
+            events.add(text, length, code, tail, 4)
     events.fill()
     try:
         for number in range(first, last):
@@ -412,7 +448,7 @@ def presences_add(
     for number in range(first, last):
         text_at(&names.texts, number, &text, &length)
         text_at(&added.texts, number, &element, &more)
-        events.add(row_key(text, length, code, element, more))
+        events.add(text, length, code, element, more)
     events.fill()
     for at in range(events.count):
         number = events.places[at]
@@ -442,7 +478,7 @@ def latests_set(
     events = _Events(rows, layers, below, last - first)
     for number in range(first, last):
         text_at(&names.texts, number, &text, &length)
-        events.add(row_key(text, length, code, NULL, 0))
+        events.add(text, length, code, NULL, 0)
     events.fill()
     for at in range(events.count):
         text_at(&wanted.texts, first + at, &latest.payload, &latest.length)
@@ -457,30 +493,6 @@ def latests_set(
     return -1, events.count, size
 
 
-cdef inline bytes row_key(const unsigned char* name, Py_ssize_t size, bytes code, const unsigned char* tail, Py_ssize_t more):
-    """name NUL code tail."""
-    cdef Py_ssize_t middle = PyBytes_GET_SIZE(code)
-    cdef bytes key = PyBytes_FromStringAndSize(NULL, size + 1 + middle + more)
-    cdef char* at = PyBytes_AS_STRING(key)
-    memcpy(at, name, size)
-    at[size] = 0
-    memcpy(at + size + 1, PyBytes_AS_STRING(code), middle)
-    if more:
-        memcpy(at + size + 1 + middle, tail, more)
-    return key
-
-
-cdef inline bytes row_found(tuple layers, object below, bytes rowkey):
-    cdef PyObject* found
-    cdef bytes image  # or None: a row known to be absent
-    for layer in layers:
-        found = PyDict_GetItemWithError(layer, rowkey)
-        if found != NULL:
-            image = <object>found
-            return image
-    return None if below is None else below(rowkey)
-
-
 # ---- reading
 
 
@@ -490,30 +502,46 @@ def cells_sum(
 ):
     cdef _Column names = _Column(offsets, data)
     cdef _Numbers values = _Numbers(out, True)
-    cdef Py_ssize_t number, length, each, count = PyList_GET_SIZE(actors)
+    cdef Py_ssize_t number, more, length, each, place, count = PyList_GET_SIZE(actors)
     cdef const unsigned char* text
-    cdef bytes rowkey, image
+    cdef bytes image
     cdef bytearray tails = bytearray(4 * count)
     cdef unsigned char* tail = <unsigned char*>PyByteArray_AS_STRING(tails)
-    cdef int128 total
+    cdef _Sought sought = _Sought()
+    cdef Py_ssize_t at = 0  # cells of the text `number` that have been taken in
+    cdef int128 total = 0
     cdef long long value
     cdef Image row
     names.check(first, last)
     values.check(last)
+    if count == 0:
+        memset(<unsigned char*>values.buffer.buf + 8 * first, 0, 8 * (last - first))
+        return -1
     for each in range(count):
         big32(tail + 4 * each, <uint32_t>index(actors[each]))
-    for number in range(first, last):
-        text_at(&names.texts, number, &text, &length)
-        total = 0
+    number = first
+    for more in range(first, last):
+        text_at(&names.texts, more, &text, &length)
         for each in range(count):
-            image = row_found(layers, below, row_key(text, length, code, tail + 4 * each, 4))
-            if image is not None:
-                parse_kind_of(image, CELL, &row)
-                total += <int128>row.cell.p - row.cell.n - row.cell.base_p + row.cell.base_n
-        value = <long long>total
-        if value != total:
-            return number
-        memcpy(<unsigned char*>values.buffer.buf + 8 * number, &value, 8)
+            sought.add(text, length, code, tail + 4 * each, 4)
+            if sought.count < DICT_PROBES and not (more == last - 1 and each == count - 1):
+                continue
+            sought.find(layers)
+            for place in range(sought.count):
+                image = found_or_below(sought, place, below)
+                if image is not None:
+                    parse_kind_of(image, CELL, &row)
+                    total += <int128>row.cell.p - row.cell.n - row.cell.base_p + row.cell.base_n
+                at += 1
+                if at == count:
+                    value = <long long>total
+                    if value != total:
+                        return number
+                    memcpy(<unsigned char*>values.buffer.buf + 8 * number, &value, 8)
+                    number += 1
+                    at = 0
+                    total = 0
+            sought.clear()
     return -1
 
 
@@ -521,12 +549,26 @@ def images_of(tuple layers not None, below, bytes code not None, offsets, data, 
     cdef _Column names = _Column(offsets, data)
     cdef Py_ssize_t number, length
     cdef const unsigned char* text
+    cdef _Sought sought = _Sought()
+    cdef Py_ssize_t each
     cdef list out = []
     names.check(first, last)
     for number in range(first, last):
         text_at(&names.texts, number, &text, &length)
-        out.append(row_found(layers, below, row_key(text, length, code, NULL, 0)))
+        sought.add(text, length, code, NULL, 0)
+        if sought.count < DICT_PROBES and number < last - 1:
+            continue
+        sought.find(layers)
+        for each in range(sought.count):
+            out.append(found_or_below(sought, each, below))
+        sought.clear()
     return out
+
+
+cdef inline bytes found_or_below(_Sought sought, Py_ssize_t number, object below):
+    if sought.images[number] == NULL and below is not None:
+        return below(sought.key(number))
+    return sought.image(number)
 
 
 # ---- listing

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import random
 from array import array
 from itertools import pairwise
 from typing import Any
@@ -161,6 +162,29 @@ def test_a_sum_of_cells_that_does_not_fit() -> None:
     assert same("cells_sum", (rows,), None, b"g", [1, 2], *column([b"a", b"b"]), 0, 2, out) == 1
     assert same("cells_sum", (rows,), None, b"g", [1], *column([b"a", b"b"]), 0, 2, out) == -1
     assert list(out) == [1, 2**62]
+
+
+@pytest.mark.parametrize("count", [1, 5, 90, 5_000, 50_000])
+def test_rows_are_found_in_layers_of_any_size(count: int) -> None:
+    """Look-ups by the layout of dicts: with indexes of one, two and four bytes, past what was there, and in chains."""
+    rng = random.Random(count)
+    names = [b"%d" % rng.getrandbits(40) for _ in range(count)]
+    upper: dict[bytes, bytes | None] = {name + b"\0l": b"upper " + name for name in names}
+    lower: dict[bytes, bytes | None] = {name + b"\0l": b"lower " + name for name in names[::2]}
+    for name in names[::3]:
+        del upper[name + b"\0l"]
+    for name in names[::5]:
+        upper[name + b"\0l"] = None
+    asked = [*names, *(b"not " + name for name in names)]
+    rng.shuffle(asked)
+    rowkeys = [name + b"\0l" for name in asked]
+    wanted = [upper[key] if key in upper else lower.get(key) for key in rowkeys]
+    assert same("images_of", (upper, lower), None, b"l", *column(asked), 0, len(asked)) == wanted
+    for module in BOTH:
+        missed: list[bytes] = []
+        found = module.images_of(({}, lower, upper), missed.append, b"l", *column(asked), 0, len(asked))
+        assert found == [lower[key] if key in lower else upper.get(key) for key in rowkeys]
+        assert missed == [key for key in rowkeys if key not in upper and key not in lower]
 
 
 @given(names=NAMES, data=st.data())
