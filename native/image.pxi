@@ -259,6 +259,59 @@ cdef int parse_cell(Cursor* cursor, Image* image) except -1:
     return 0
 
 
+cdef bint plain_cell(bytes data, Image* image) noexcept:
+    """Parse a cell as most are: touched by its owner alone, and never reset.  False: it must be parsed, to tell."""
+    cdef const unsigned char* at = <const unsigned char*>PyBytes_AS_STRING(data)
+    cdef const unsigned char* end = at + PyBytes_GET_SIZE(data)
+    cdef Cell* cell = &image.cell
+    cdef uint64_t actor, seq
+    if end - at < 12 or at[0] != CELL or at[1] != 1 or (end - 3)[0] or (end - 2)[0] or (end - 1)[0]:
+        return False
+    image.data = at
+    image.size = end - at
+    image.kind = CELL
+    image.events = 1
+    image.lives = 0
+    end -= 3
+    at += 2
+    image.context = at
+    if not (quick(&at, end, &actor) and quick(&at, end, &seq)):
+        return False
+    image.body = at
+    if not (
+        quick(&at, end, &cell.owner) and quick(&at, end, &cell.start) and quick(&at, end, &cell.seq)
+        and quick(&at, end, &cell.p) and quick(&at, end, &cell.n) and at == end
+    ):
+        return False
+    cell.base_seq = cell.base_p = cell.base_n = 0
+    return cell.owner == actor <= ACTOR_MAX and 1 <= cell.start <= cell.seq <= seq
+
+
+cdef inline bint quick(const unsigned char** at, const unsigned char* end, uint64_t* value) noexcept nogil:
+    """The varint at `at`, which moves on.  False: cut off, longer than needed, or of more than 63 bits."""
+    cdef const unsigned char* byte = at[0]
+    cdef uint64_t found
+    cdef int shift = 7
+    if byte >= end:
+        return False
+    found = byte[0]
+    if found >= 0x80:
+        found &= 0x7F
+        while True:
+            byte += 1
+            if byte >= end or shift == 63:
+                return False
+            found |= <uint64_t>(byte[0] & 0x7F) << shift
+            shift += 7
+            if byte[0] < 0x80:
+                break
+        if byte[0] == 0:
+            return False
+    value[0] = found
+    at[0] = byte + 1
+    return True
+
+
 cdef inline bint sound_owner(const Image* image) noexcept nogil:
     cdef const Cell* cell = &image.cell
     return (

@@ -157,6 +157,13 @@ cdef int begin(Buffer* out, const Image* row, uint64_t actor, uint64_t seq, Py_s
     cdef const unsigned char* tail = row.context
     cdef uint64_t events = row.events + 1
     reserve(out, row.body - row.context + 4 * VARINT_MAX + more)
+    if row.events <= 1 and (not step(&walk) or walk.actor == actor):  # as of most rows
+        put_byte(out, <unsigned char>row.kind)
+        put(out, 1)
+        put(out, actor)
+        put(out, seq)
+        return 0
+    walk = walk_context(row)
     while step(&walk):
         if walk.actor >= actor:
             break

@@ -263,6 +263,10 @@ cdef inline bint differ(
     return size != length or (size > 0 and memcmp(one, other, <size_t>size) != 0)
 
 
+cdef enum:
+    AHEAD = 8  # rows of which memory is told before their turn comes
+
+
 def pairs_pack(list keys not None, list images not None):
     cdef Py_ssize_t number, count = PyList_GET_SIZE(keys), size = 0
     cdef bytes key, image, out
@@ -270,6 +274,9 @@ def pairs_pack(list keys not None, list images not None):
     if PyList_GET_SIZE(images) != count:
         raise ValueError("lists differ in length")
     for number in range(count):
+        if number + AHEAD < count:
+            hint_object(PyList_GET_ITEM(keys, number + AHEAD))
+            hint_object(PyList_GET_ITEM(images, number + AHEAD))
         key = keys[number]
         image = images[number]
         size += binary_size(key) + (1 if image is None else binary_size(image))

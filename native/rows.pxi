@@ -96,6 +96,8 @@ def row_cell_value(bytes image not None):
 
 cdef int parse_kind_of(bytes image, int kind, Image* row) except -1:
     """Parse an image that must be of one kind."""
+    if kind == CELL and image is not None and plain_cell(image, row):
+        return 0
     parse(image, row)
     if row.kind != kind:
         PyErr_Format(ValueError, b"row kind is %d, not %d", row.kind, kind)
