@@ -5,7 +5,7 @@ cdef enum:
     SLOT_SIZE = 28
     RUN = 1 << 29
 
-cdef uint32_t[8][256] CRC  # of zlib, by slices of eight bytes
+cdef uint32_t[16][256] CRC  # of zlib, by slices of 16 bytes
 
 
 cdef void make_crc() noexcept:
@@ -17,7 +17,7 @@ cdef void make_crc() noexcept:
             value = (value >> 1) ^ (<uint32_t>0xEDB88320 if value & 1 else 0)
         CRC[0][byte] = value
     for byte in range(256):
-        for slice in range(1, 8):
+        for slice in range(1, 16):
             CRC[slice][byte] = (CRC[slice - 1][byte] >> 8) ^ CRC[0][CRC[slice - 1][byte] & 0xFF]
 
 
@@ -26,7 +26,20 @@ make_crc()
 
 cdef uint32_t crc32(uint32_t seed, const unsigned char* data, Py_ssize_t size) noexcept nogil:
     """As zlib.crc32(data, seed)."""
-    cdef uint32_t crc = ~seed
+    cdef uint32_t crc = ~seed, second, third, fourth
+    while size >= 16:
+        crc ^= get32(data)
+        second = get32(data + 4)
+        third = get32(data + 8)
+        fourth = get32(data + 12)
+        crc = (
+            CRC[15][crc & 0xFF] ^ CRC[14][crc >> 8 & 0xFF] ^ CRC[13][crc >> 16 & 0xFF] ^ CRC[12][crc >> 24]
+            ^ CRC[11][second & 0xFF] ^ CRC[10][second >> 8 & 0xFF] ^ CRC[9][second >> 16 & 0xFF] ^ CRC[8][second >> 24]
+            ^ CRC[7][third & 0xFF] ^ CRC[6][third >> 8 & 0xFF] ^ CRC[5][third >> 16 & 0xFF] ^ CRC[4][third >> 24]
+            ^ CRC[3][fourth & 0xFF] ^ CRC[2][fourth >> 8 & 0xFF] ^ CRC[1][fourth >> 16 & 0xFF] ^ CRC[0][fourth >> 24]
+        )
+        data += 16
+        size -= 16
     while size >= 8:
         crc ^= get32(data)
         crc = (
