@@ -62,7 +62,7 @@ if TYPE_CHECKING or IMPLEMENTATION == "pure":
     from crdtsync.pure.entries import Entries
     from crdtsync.pure.joins import row_conflict, row_join, row_mend, rows_join
     from crdtsync.pure.keys import keys_pack, keys_remap, keys_unpack, name_prefix
-    from crdtsync.pure.layers import layer_find, layer_note, layer_put
+    from crdtsync.pure.layers import layer_find, layer_note, layer_put, layer_rows
     from crdtsync.pure.operations import (
         cell_add,
         cell_at,
@@ -121,6 +121,7 @@ else:
         layer_find,
         layer_note,
         layer_put,
+        layer_rows,
         listings_merge,
         log_read,
         name_prefix,
@@ -225,6 +226,7 @@ __all__ = [
     "layer_find",
     "layer_note",
     "layer_put",
+    "layer_rows",
     "listings_merge",
     "log_read",
     "name_prefix",

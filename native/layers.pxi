@@ -131,6 +131,22 @@ def layer_find(BucketState bucket not None, list keys not None):
     return images
 
 
+def layer_rows(LayerState layer not None, list keys not None):
+    cdef dict rows = layer.rows
+    cdef Py_ssize_t number, count = PyList_GET_SIZE(keys)
+    cdef PyObject* found
+    cdef list out = []
+    for number in range(count):
+        if number % DICT_PROBES == 0:
+            hint_rows(rows, keys, number, min(number + DICT_PROBES, count))
+        key = <object>PyList_GET_ITEM(keys, number)
+        found = PyDict_GetItemWithError(rows, key)
+        if found == NULL:
+            raise KeyError(key)
+        out.append((key, <object>found))
+    return out
+
+
 def layer_put(LayerState layer not None, list keys not None, list images not None, list before not None):
     cdef dict rows = layer.rows, origin = layer.origin, pending = layer.pending
     cdef list fresh = layer._fresh

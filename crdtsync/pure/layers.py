@@ -21,6 +21,11 @@ def layer_find(bucket: Any, keys: list[bytes]) -> Images:
     return [active[key] if key in active else below[key] for key in keys]
 
 
+def layer_rows(layer: LayerState, keys: list[bytes]) -> list[tuple[bytes, bytes | None]]:
+    """Rows of a layer that has all of them."""
+    return list(zip(keys, map(layer.rows.__getitem__, keys), strict=True))
+
+
 def layer_put(layer: LayerState, keys: list[bytes], images: Images, before: Images) -> None:
     """Take in rows: images (None: collected), and what each row was until now; None will do for what the layer has."""
     if not len(keys) == len(images) == len(before):

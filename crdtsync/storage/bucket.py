@@ -17,6 +17,7 @@ from crdtsync.kernels import (
     NUMBER,
     BucketState,
     layer_put,
+    layer_rows,
     listings_merge,
     log_read,
     row_covered,
@@ -197,7 +198,7 @@ class Bucket(BucketState):
                 if len(keys) == limit:
                     ends.append(keys[-1])
                 if keys:
-                    layered.append(list(zip(keys, map(layer.rows.__getitem__, keys), strict=True)))
+                    layered.append(layer_rows(layer, keys))
         horizon = min(ends) if ends else None
         if self.damaged and not skip:
             self._refuse_damaged(start, horizon or stop)

@@ -8,13 +8,15 @@ from typing import Any
 
 import pytest
 
-from crdtsync.pure.layers import layer_find, layer_note, layer_put
+from crdtsync.pure.layers import layer_find, layer_note, layer_put, layer_rows
 from crdtsync.pure.state import LayerState
 from tests.kernels.golden import IDS, images
 from tests.laws import implementations, load
 
 WAYS: dict[str, Any] = {
-    "pure": SimpleNamespace(layer_put=layer_put, layer_find=layer_find, layer_note=layer_note, LayerState=LayerState)
+    "pure": SimpleNamespace(
+        layer_put=layer_put, layer_find=layer_find, layer_note=layer_note, layer_rows=layer_rows, LayerState=LayerState
+    )
 }
 if "native" in implementations():
     WAYS["native"] = load("native")
@@ -78,6 +80,15 @@ def test_both_find_the_same() -> None:
         found = _native.layer_find(bucket, keys)
         assert found == layer_find(bucket, keys)
         assert found == [b"image", None, b"below elsewhere" if dirty or frozen is not None else None]
+
+
+def test_rows_come_in_the_order_of_their_keys() -> None:
+    for way in WAYS.values():
+        layer = filled(way, 1)
+        keys = sorted(layer.rows)[2:]
+        assert way.layer_rows(layer, keys) == [(key, layer.rows[key]) for key in keys]
+        with pytest.raises(KeyError, match="elsewhere"):
+            way.layer_rows(layer, [keys[0], b"elsewhere"])
 
 
 def test_columns_of_unequal_length_are_refused() -> None:
