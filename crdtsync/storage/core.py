@@ -309,8 +309,9 @@ class Core:
         except CrdtsyncError as error:
             self.refused(error)
             raise
+        held = len(bucket.active.rows)
         bucket.install_events(txn.actor, txn.first, txn.keys, keys, images, before)
-        self.add_dirty(bucket, len(data), len(keys))
+        self.add_dirty(bucket, len(data), len(bucket.active.rows) - held)
         if self.on_change:
             self.tell(bucket, keys, True)
         return record
@@ -327,7 +328,7 @@ class Core:
                 log.exception("%s: a change listener failed", self.node)
 
     def add_dirty(self, bucket: Bucket, journaled: int, rows: int) -> None:
-        """Count what waits for a checkpoint: journal bytes, and what Python needs for the rows."""
+        """Count what waits for a checkpoint: journal bytes, and what Python needs for rows that came into the layer."""
         size = journaled + ROW_OVERHEAD * rows
         bucket.active.size += size
         self.dirty += size
