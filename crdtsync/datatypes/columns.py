@@ -187,6 +187,11 @@ def steps_of(column: Any, keys: Texts, least: int) -> Int64s:
 
 
 def _steps(listed: list[Any], least: int) -> Int64s:
+    if set(map(type, listed)) == {int}:
+        try:
+            return np.array(listed, np.int64)  # their bounds are looked at by the caller
+        except OverflowError:
+            pass  # one of them is named below
     steps = np.zeros(len(listed), np.int64)
     for number, step in enumerate(listed):
         if type(step) is int and least <= step <= STEP_MAX:
