@@ -14,15 +14,15 @@ from cpython.memoryview cimport PyMemoryView_GET_BUFFER
 from cpython.object cimport PyObject
 from cpython.ref cimport Py_DECREF, Py_INCREF, Py_XDECREF
 from libc.stdint cimport int64_t, uint32_t, uint64_t
-from libc.stdlib cimport qsort
+from libc.stdlib cimport free, malloc, qsort
 from libc.string cimport memchr, memcmp, memcpy, memset
 
 from buffer cimport (
     Buffer, VARINT_MAX, close_buffer, open_buffer, put, put_byte, put_bytes, reserve, set_count, taken, varint_size,
 )
 from cursor cimport Cursor, fail, skim, take
-from xxh3 cimport HASHED_LEAST, HASHED_MOST, Hash, xxh3_128
 from dicts cimport DICT_PROBES, bytes_hash, dict_entry, dict_probe, hint, hint_object
+from xxh3 cimport HASHED_LEAST, HASHED_MOST, Hash, xxh3_128
 
 cdef extern from "Python.h":
     int PyContextVar_Get(object variable, PyObject* default, PyObject** value) except -1

@@ -1,8 +1,12 @@
 # Sorting without the GIL.  crdtsync/pure/sorting.py is the contract.
 
 
+cdef enum:
+    FEW = 256  # items up to which comparing them is faster
+
+
 cdef struct Sortable:
-    uint64_t head  # the first bytes as a number: most comparisons need no more
+    uint64_t head  # the first bytes beyond those that all share, as a number: most comparisons need no more
     const unsigned char* data
     Py_ssize_t size
     PyObject* item
@@ -39,18 +43,36 @@ cdef class Sorter:
             held = &self.items[self.size]
             held.data = <const unsigned char*>PyBytes_AS_STRING(key)
             held.size = PyBytes_GET_SIZE(key)
-            held.head = head_of(held.data, held.size)
             held.item = <PyObject*>item
             Py_INCREF(item)
             self.size += 1
 
     def sort(self):
         cdef Py_ssize_t number
+        cdef Sortable* spare
         with nogil:
+            self.set_heads()
             for number in range(self.given + 1, self.size):
                 if by_key(&self.items[number - 1], &self.items[number]) > 0:
-                    qsort(self.items + self.given, <size_t>(self.size - self.given), sizeof(Sortable), by_key)
+                    spare = <Sortable*>malloc(<size_t>(self.size - self.given) * sizeof(Sortable))
+                    sort_all(self.items + self.given, spare, self.size - self.given)
+                    free(spare)
                     break
+
+    cdef void set_heads(self) noexcept nogil:
+        cdef const Sortable* first = self.items + self.given
+        cdef const Sortable* item
+        cdef Py_ssize_t number, at, shared = first.size if self.given < self.size else 0
+        for number in range(self.given + 1, self.size):
+            item = &self.items[number]
+            shared = min(shared, item.size)
+            if shared and memcmp(item.data, first.data, <size_t>shared) != 0:
+                at = 0
+                while item.data[at] == first.data[at]:
+                    at += 1
+                shared = at
+        for number in range(self.given, self.size):
+            self.items[number].head = head_of(self.items[number].data + shared, self.items[number].size - shared)
 
     def take(self, Py_ssize_t most):
         cdef list found = []
@@ -69,6 +91,42 @@ cdef inline uint64_t head_of(const unsigned char* data, Py_ssize_t size) noexcep
     for number in range(8):
         head = head << 8 | (data[number] if number < size else 0)
     return head
+
+
+cdef void sort_all(Sortable* items, Sortable* spare, Py_ssize_t count) noexcept nogil:
+    """By heads, a byte at a time, from the last one on; then those of one head.  Without room to spare by comparing."""
+    cdef Py_ssize_t[256] ends
+    cdef Py_ssize_t number, end, first
+    cdef Sortable* held = items
+    cdef Sortable* other = spare
+    cdef int byte, value
+    if spare == NULL or count < FEW:
+        qsort(items, <size_t>count, sizeof(Sortable), by_key)
+        return
+    for byte in range(8):
+        memset(ends, 0, sizeof(ends))
+        for number in range(count):
+            ends[held[number].head >> 8 * byte & 0xFF] += 1
+        if ends[held[0].head >> 8 * byte & 0xFF] == count:
+            continue
+        end = 0
+        for value in range(256):
+            first = end
+            end += ends[value]
+            ends[value] = first
+        for number in range(count):
+            value = held[number].head >> 8 * byte & 0xFF
+            other[ends[value]] = held[number]
+            ends[value] += 1
+        held, other = other, held
+    if held != items:
+        memcpy(items, held, <size_t>count * sizeof(Sortable))
+    first = 0
+    for number in range(1, count + 1):
+        if number == count or items[number].head != items[first].head:
+            if number - first > 1:
+                qsort(items + first, <size_t>(number - first), sizeof(Sortable), by_key)
+            first = number
 
 
 cdef int by_key(const void* x, const void* y) noexcept nogil:

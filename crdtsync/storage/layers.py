@@ -10,9 +10,10 @@ from collections.abc import Iterable, Iterator
 
 from sortedcontainers import SortedList
 
-from crdtsync.kernels import LayerState, layer_note, layer_put, rows_digest
+from crdtsync.kernels import LayerState, Sorter, layer_note, layer_put, rows_digest
 
 FOLD = 4096  # rows hashed at once
+MANY = 1000  # keys from which on the sorter's way, which lets go of the GIL, is worth it
 Run = tuple[int, int, list[bytes]]  # actor, seq of the first of consecutive local events, row key of each
 Arrived = tuple[list[bytes], list[bytes | None], list[bytes | None]]  # keys, images, what the rows were until then
 ROW_OVERHEAD = 300  # bytes, about, that Python needs for a dirty row besides its key and images
@@ -74,7 +75,13 @@ class Layer(LayerState):
     def keys(self, start: bytes, stop: bytes | None) -> Iterable[bytes]:
         """Row keys with start <= key < stop, in order."""
         if self._fresh:
-            self._order.update(self._fresh)
+            fresh: list[bytes] = self._fresh
+            if len(fresh) > MANY:
+                sorter = Sorter()
+                sorter.add(fresh)
+                sorter.sort()
+                fresh = sorter.take(len(fresh))
+            self._order.update(fresh)
             self._fresh.clear()
         found: Iterable[bytes] = self._order.irange(start, stop, (True, False))
         return found

@@ -43,6 +43,13 @@ def test_the_first_bytes_do_not_decide_alone(sorter: Any) -> None:
     order.add(keys[::-1])
     order.sort()
     assert order.take(100) == keys and order.take(0) == [] and order.take(-1) == []
+    order.add([b"what all share " + key for key in keys[::-1]])
+    order.sort()
+    assert order.take(3) == [b"what all share " + key for key in keys[:3]]
+    order.add([b"no", b"what all share \0\0\0"])
+    order.sort()
+    rest = [b"what all share " + key for key in (b"\0\0\0", *keys[3:])]
+    assert order.take(100) == [b"no", *rest]
 
 
 def test_keys_are_bytes(sorter: Any) -> None:
