@@ -267,8 +267,8 @@ cdef enum:
     AHEAD = 8  # rows of which memory is told before their turn comes
 
 
-def pairs_pack(list keys not None, list images not None):
-    cdef Py_ssize_t number, count = PyList_GET_SIZE(keys), size = 0
+def pairs_pack(list keys not None, list images not None, bytes head not None=b""):
+    cdef Py_ssize_t number, count = PyList_GET_SIZE(keys), size = PyBytes_GET_SIZE(head)
     cdef bytes key, image, out
     cdef Buffer window
     if PyList_GET_SIZE(images) != count:
@@ -284,6 +284,7 @@ def pairs_pack(list keys not None, list images not None):
     window.data = <unsigned char*>PyBytes_AS_STRING(out)
     window.size = 0
     window.room = size
+    put_bytes(&window, <const unsigned char*>PyBytes_AS_STRING(head), PyBytes_GET_SIZE(head))
     for number in range(count):
         key = keys[number]
         image = images[number]

@@ -154,11 +154,11 @@ def _is_suspect(mine: Image, theirs: Image) -> bool:
     return False
 
 
-def pairs_pack(keys: list[bytes], images: Images) -> bytes:
-    """Key, image, key, image, ... as items of a MessagePack array; None is a row that is gone."""
+def pairs_pack(keys: list[bytes], images: Images, head: bytes = b"") -> bytes:
+    """Key, image, key, image, ... as items of a MessagePack array, after `head`; None is a row that is gone."""
     if len(keys) != len(images):
         raise ValueError("lists differ in length")
-    return b"".join(_binary(item) for pair in zip(keys, images, strict=True) for item in pair)
+    return head + b"".join(_binary(item) for pair in zip(keys, images, strict=True) for item in pair)
 
 
 def _binary(data: bytes | None) -> bytes:

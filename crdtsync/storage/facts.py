@@ -83,4 +83,7 @@ def payload_of(parts: Sequence[tuple[list[bytes], Sequence[bytes | None]]], *ite
     else:
         head = b"\xdc" + count.to_bytes(2, "big") if count < 1 << 16 else b"\xdd" + count.to_bytes(4, "big")
     told = pack((*items, msgspec.Raw(head)))  # the rows follow upon the head of their array
-    return b"".join((told, *(pairs_pack(keys, list(images)) for keys, images in parts)))
+    columns = [(keys, images if type(images) is list else list(images)) for keys, images in parts]
+    if len(columns) == 1:  # of most: one copy less
+        return pairs_pack(*columns[0], told)
+    return b"".join((told, *(pairs_pack(keys, images) for keys, images in columns)))

@@ -176,5 +176,6 @@ def test_columns_of_unequal_length_are_refused(kernels: Any) -> None:
     with pytest.raises(ValueError, match="lists differ in length"):
         kernels.pairs_pack([b"k"], [])
     assert kernels.pairs_pack([b"k"], [None]) == b"\xc4\x01k\xc0"
+    assert kernels.pairs_pack([b"k"], [None], b"head") == b"head\xc4\x01k\xc0"
     for size in (255, 256, 65535, 65536):
         assert kernels.pairs_pack([b"k"], [b"x" * size])[3:] == msgspec.msgpack.encode(b"x" * size)
