@@ -25,6 +25,7 @@ from dicts cimport DICT_PROBES, bytes_hash, dict_entry, dict_probe, hint, hint_o
 from xxh3 cimport HASHED_LEAST, HASHED_MOST, Hash, xxh3_128
 
 cdef extern from "Python.h":
+    void PyObject_GC_UnTrack(void* held)
     int PyContextVar_Get(object variable, PyObject* default, PyObject** value) except -1
     const char* PyUnicode_AsUTF8AndSize(object text, Py_ssize_t* size) except NULL
 

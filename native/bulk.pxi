@@ -246,6 +246,8 @@ cdef class BulkRows:
         self.keys = []
         self.images = []
         self.before = []
+        for held in (self.keys, self.images, self.before):  # of bytes alone: long, and no garbage collector's business
+            PyObject_GC_UnTrack(<void*>held)
 
     def __dealloc__(self):
         PyMem_Free(self.places)

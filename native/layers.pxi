@@ -135,15 +135,16 @@ def layer_rows(LayerState layer not None, list keys not None):
     cdef dict rows = layer.rows
     cdef Py_ssize_t number, count = PyList_GET_SIZE(keys)
     cdef PyObject* found
+    cdef bytes key
     cdef list out = []
     for number in range(count):
         if number % DICT_PROBES == 0:
             hint_rows(rows, keys, number, min(number + DICT_PROBES, count))
-        key = <object>PyList_GET_ITEM(keys, number)
+        key = keys[number]
         found = PyDict_GetItemWithError(rows, key)
         if found == NULL:
             raise KeyError(key)
-        out.append((key, <object>found))
+        out.append(row_pair(key, <object>found))
     return out
 
 

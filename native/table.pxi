@@ -159,12 +159,19 @@ def table_read(list pairs not None, Py_ssize_t most, list rows not None):
             break
         if get32(data) != crc32(crc32(0, at, size), data + 4, length - 4):
             break
-        rows.append((
+        rows.append(row_pair(
             PyBytes_FromStringAndSize(<const char*>at + PREFIX, size - PREFIX),
             PyBytes_FromStringAndSize(<const char*>data + 5, length - 5),
         ))
         number += 1
     return number
+
+
+cdef inline tuple row_pair(bytes key, bytes image):
+    """A row.  It holds bytes alone, so that the garbage collector, which thousands of them call, need not look at it."""
+    cdef tuple pair = (key, image)
+    PyObject_GC_UnTrack(<void*>pair)
+    return pair
 
 
 def row_read(uint32_t number, bytes rowkey not None, bytes value not None):
