@@ -13,7 +13,9 @@ import grpc
 
 from crdtsync.client.calls import Caller
 from crdtsync.client.channels import Dialing, connected, method
+from crdtsync.client.direct import Direct, begin
 from crdtsync.client.failures import CallFailed, failed
+from crdtsync.client.flows import Flow
 from crdtsync.client.lanes import METADATA, Lane
 from crdtsync.client.nodes import Node
 from crdtsync.client.steps import Ask, Collect, Look, Pause, Step, Steps
@@ -120,9 +122,16 @@ class Blocking:
     def _lane(self, node: Node) -> Lane:
         lane = self._lanes.get(node)
         if lane is None:
-            open = partial(self.open, node, "ApplyStream", "stream_stream", metadata=METADATA)
-            lane = self._lanes.setdefault(node, Lane(open, self.caller.config.lane_idle))
+            lane = self._lanes.setdefault(node, Lane(partial(self._begin, node), self.caller.config.lane_idle))
         return lane
+
+    def _begin(self, node: Node, rests: Callable[[], bool]) -> Direct | Flow:
+        """A stream for a lane.  Raises Closed, ValueError when the channel was closed in between."""
+        idle = self.caller.config.lane_idle
+        direct = begin(self._channel(node), method("ApplyStream"), METADATA, idle, rests)
+        if direct is not None:
+            return direct
+        return Flow(partial(self.open, node, "ApplyStream", "stream_stream", metadata=METADATA), idle, rests)
 
     def _call(self, node: Node, name: str, kind: str) -> Callable[..., Any]:
         call = self._calls.get((node, name))
@@ -153,10 +162,13 @@ class Blocking:
         """End all connections; calls that wait are ended, too."""
         with self._lock:
             self.caller.closed = True
-            channels = [*self._channels.values(), *self._retired]
+            channels, lanes = [*self._channels.values(), *self._retired], list(self._lanes.values())
             self._channels.clear()
             self._retired.clear()
             self._calls.clear()
+            self._lanes.clear()
         if os.getpid() == self._pid:
+            for lane in lanes:
+                lane.close()
             for channel in channels:
                 channel.close()

@@ -65,6 +65,11 @@ class Flow:
             raise answer
         return answer
 
+    def ask(self, request: bytes, timeout: float) -> bytes:
+        """Send a request while none is on the way; its answer.  Raises CallFailed."""
+        self.send(request)
+        return self.next(timeout)
+
     def end(self) -> None:
         """No more requests come; the stream ends once the node has answered those that have been sent."""
         self._requests.put(None)

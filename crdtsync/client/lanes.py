@@ -13,13 +13,14 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Callable
 
 from google.protobuf.message import DecodeError
 
+from crdtsync.client.direct import LOOK, Direct
 from crdtsync.client.failures import CallFailed, refused
 from crdtsync.client.flows import Flow
+from crdtsync.client.nodes import Instance
 from crdtsync.client.steps import Ask
 from crdtsync.errors import ServerBusy, WaitTimeout
 from crdtsync.transport.pb import data_pb2 as pb
@@ -27,6 +28,7 @@ from crdtsync.transport.pb import data_pb2 as pb
 METADATA = (("crdtsync-lane", "1"),)  # tells the node that it may refuse the stream: there is another way
 IN_A_ROW = 8  # writes that come before a lane is worth while
 REQUEST_BYTES = 8192  # of a write that may use it
+TIMEOUT_MIN = 2 * LOOK  # s that it must have
 AGE_MAX = 60.0  # s of one stream: a node that asks callers to connect anew is listened to
 PAUSE = 10.0  # s without a lane after a node has had no room for one
 
@@ -34,44 +36,44 @@ PAUSE = 10.0  # s without a lane after a node has had no room for one
 class Lane:
     """The lane of one client to one node.  Any thread may ask."""
 
-    def __init__(self, open: Callable[[Iterator[bytes]], Any], idle: float) -> None:
-        """`open` begins the stream; after `idle` s without a write it ends."""
-        self._open, self._idle = open, idle
+    def __init__(self, begin: Callable[[Callable[[], bool]], Direct | Flow], idle: float) -> None:
+        """`begin(rests)` opens a stream, which asks `rests` whether it ends when it has had no write for `idle` s."""
+        self._begin, self._idle = begin, idle
         self._taken = threading.Lock()
-        self._flow: Flow | None = None
+        self._flow: Direct | Flow | None = None
+        self._there: Instance | None = None  # whom it goes to
         self._row = 0  # writes that have come in a row
         self._last = self._begun = self._not_before = 0.0
 
     def ask(self, step: Ask) -> bytes | None:
         """The answer of an Apply; None: it has not been sent, and has to be a call of its own.  Raises CallFailed."""
-        if len(step.request) > REQUEST_BYTES or not self._taken.acquire(blocking=False):
+        if len(step.request) > REQUEST_BYTES or step.timeout < TIMEOUT_MIN or not self._taken.acquire(blocking=False):
             return None
         try:
-            flow, begun = self._current()
+            flow, begun = self._current(step.node.there)
             return None if flow is None else self._answer(flow, step, begun)
         finally:
             self._taken.release()
 
-    def _current(self) -> tuple[Flow | None, bool]:
+    def _current(self, there: Instance) -> tuple[Direct | Flow | None, bool]:
         """The stream, if there is one or it is time for one; whether it has just been opened."""
         now = time.monotonic()
         self._row = self._row + 1 if now - self._last < self._idle else 0
         self._last = now
         flow = self._flow
-        if flow is not None and now - self._begun < AGE_MAX and not flow.ended:
+        if flow is not None and there is self._there and now - self._begun < AGE_MAX and not flow.ended:
             return flow, False
-        self.end()
+        self._end()
         if self._row < IN_A_ROW or now < self._not_before:
             return None, False
-        self._begun = now
-        self._flow = flow = Flow(self._open, self._idle, self._rests)
+        self._begun, self._there = now, there
+        self._flow = flow = self._begin(self._rests)
         return flow, True
 
-    def _answer(self, flow: Flow, step: Ask, begun: bool) -> bytes | None:
+    def _answer(self, flow: Direct | Flow, step: Ask, begun: bool) -> bytes | None:
         answered = False
         try:
-            flow.send(step.request)
-            answer = flow.next(step.timeout)
+            answer = flow.ask(step.request, step.timeout)
             failure = _refusal(answer)
             answered = failure is None or failure.final
         except CallFailed as lost:
@@ -95,11 +97,18 @@ class Lane:
         self._taken.release()
         return True
 
-    def end(self) -> None:
-        """No more writes come; one that waits is answered."""
+    def _end(self) -> None:
         flow, self._flow = self._flow, None
         if flow is not None:
             flow.end()
+
+    def close(self) -> None:
+        """End the stream, unless a write is on it: whoever waits for that hears of the end from gRPC."""
+        if self._taken.acquire(blocking=False):
+            try:
+                self._end()
+            finally:
+                self._taken.release()
 
 
 def _refusal(answer: bytes) -> CallFailed | None:

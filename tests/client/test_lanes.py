@@ -14,14 +14,17 @@ import pytest
 
 import crdtsync
 from crdtsync.client import lanes
+from crdtsync.client.direct import Direct
 from crdtsync.client.failures import CallFailed
-from crdtsync.client.lanes import IN_A_ROW, REQUEST_BYTES, Lane
+from crdtsync.client.flows import Flow
+from crdtsync.client.lanes import IN_A_ROW, REQUEST_BYTES, TIMEOUT_MIN, Lane
 from crdtsync.client.nodes import Node
 from crdtsync.client.steps import Ask
 from crdtsync.config import ConnectConfig
-from crdtsync.errors import FieldTypeError, StartingOver
+from crdtsync.errors import CrdtsyncError, FieldTypeError, OutcomeUnknown, StartingOver
 from crdtsync.transport.pb import data_pb2 as pb
 from tests.client.conftest import Served, until
+from tests.proxy import FROM_TARGET
 
 NODE = Node("127.0.0.1:1", ConnectConfig())
 
@@ -33,6 +36,24 @@ def calls_of(served: Served) -> dict[str, int]:
 
 
 # -- with a node
+
+
+@pytest.fixture(params=[Direct, Flow], autouse=True)
+def kind(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> type[Direct | Flow]:
+    """Both kinds of streams that a lane may have."""
+    if request.param is Flow:
+        monkeypatch.setattr("crdtsync.client.blocking.begin", lambda *arguments: None)
+    found: type[Direct | Flow] = request.param
+    return found
+
+
+def test_a_stream_is_dealt_with_directly(served: Served, kind: type[Direct | Flow]) -> None:
+    """A grpc whose insides have changed shows here."""
+    with crdtsync.connect(served.address) as client:
+        for _ in range(2 * IN_A_ROW):
+            client.flag("f").enable()
+        [lane] = client._line._lanes.values()
+        assert type(lane._flow) is kind
 
 
 def test_writes_in_a_row_share_a_stream_that_ends_when_they_do(served: Served) -> None:
@@ -119,6 +140,77 @@ def test_a_server_that_stops_is_left_at_once_and_nothing_is_unknown(cluster: lis
         assert (client.name, client.gcounter("k").value) == ("b", 4 * IN_A_ROW)
 
 
+def test_answers_that_stop_coming_and_connections_that_break(served: Served) -> None:
+    with crdtsync.connect(served.address, attempt_timeout=0.3, backoff_max=0.05) as client:
+        for _ in range(2 * IN_A_ROW):
+            client.gcounter("k").increment()
+        served.proxy.blackhole(FROM_TARGET)
+        with client.deadline(0.5), pytest.raises(OutcomeUnknown) as caught:
+            client.gcounter("k").increment()
+        served.proxy.heal()
+        with client.batch(request_id=caught.value.request_id) as batch:
+            client.gcounter("k").increment()
+        assert (batch.repeated, client.gcounter("k").value) == (True, 2 * IN_A_ROW + 1)
+        for _ in range(2 * IN_A_ROW):
+            client.gcounter("k").increment()
+        served.proxy.cut()
+        served.proxy.heal()
+        for _ in range(2 * IN_A_ROW):
+            client.gcounter("k").increment()
+        assert client.gcounter("k").value == served.node.gcounter("k").value == 6 * IN_A_ROW + 1
+
+
+def test_an_interrupted_write_is_not_taken_for_the_next_one(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    with crdtsync.connect(served.address) as client:
+        for _ in range(2 * IN_A_ROW):
+            client.gcounter("k").increment()
+
+        def interrupted(*arguments: Any) -> bytes:
+            raise KeyboardInterrupt
+
+        with monkeypatch.context() as patch:
+            patch.setattr(Direct, "_answered", interrupted)
+            patch.setattr(Flow, "next", interrupted)
+            with pytest.raises(KeyboardInterrupt), client.batch(request_id="mine"):
+                client.gcounter("k").increment()
+        assert client.status()["unsettled"] == 1
+        with pytest.raises(KeyError):
+            client.orset("s").remove("x")
+        for _ in range(2 * IN_A_ROW):
+            client.gcounter("k").increment()
+        with client.batch(request_id="mine"):  # whether it had left or not
+            client.gcounter("k").increment()
+        assert client.status()["unsettled"] == 0
+        assert served.node.gcounter("k").value == 4 * IN_A_ROW + 1
+
+
+def test_a_client_that_is_closed_ends_its_streams(served: Served) -> None:
+    """At once, and whoever waits for an answer hears of it."""
+    client = crdtsync.connect(served.address)
+    for _ in range(2 * IN_A_ROW):
+        client.gcounter("k").increment()
+    served.proxy.blackhole(FROM_TARGET)
+    failures: list[Exception] = []
+
+    def write() -> None:
+        try:
+            client.gcounter("k").increment()
+        except CrdtsyncError as error:
+            failures.append(error)
+
+    thread = threading.Thread(target=write)
+    thread.start()
+    until(lambda: served.node.gcounter("k").value == 2 * IN_A_ROW + 1, "the write")
+    client.close()
+    thread.join()
+    [failure] = failures
+    assert isinstance(failure, OutcomeUnknown)
+    until(
+        lambda: not [t for t in threading.enumerate() if t.name in ("crdtsync-lane", "crdtsync-stream")],
+        "the threads' end",
+    )
+
+
 def test_a_program_may_end_without_a_word(served: Served) -> None:
     program = (
         f"import crdtsync; c = crdtsync.connect({served.server.address!r}).gcounter('k')\n"
@@ -161,7 +253,7 @@ def lane_of(answer: Callable[[bytes], bytes]) -> tuple[Lane, list[FakeStream]]:
         streams.append(FakeStream(requests, answer))
         return streams[-1]
 
-    lane = Lane(begin, idle=10.0)
+    lane = Lane(lambda rests: Flow(begin, 10.0, rests), idle=10.0)
     come_in_a_row(lane)
     return lane, streams
 
@@ -190,7 +282,7 @@ def test_an_answer_that_comes_late_is_no_other_writes_answer() -> None:
 
     lane, streams = lane_of(answer)
     with pytest.raises(CallFailed, match="no answer in time") as caught:
-        lane.ask(asked(b"one", timeout=0.01))
+        lane.ask(asked(b"one", timeout=TIMEOUT_MIN))
     assert (caught.value.late, caught.value.taken, caught.value.error) == (True, True, None)
     late.set()
     assert streams[0].cancelled
@@ -207,7 +299,7 @@ def test_an_interrupted_write_leaves_no_answer_behind(monkeypatch: pytest.Monkey
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(lanes.Flow, "next", interrupted)
+        patch.setattr(Flow, "next", interrupted)
         with pytest.raises(KeyboardInterrupt):
             lane.ask(asked(b"two"))
     assert streams[0].cancelled
