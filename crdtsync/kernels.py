@@ -90,6 +90,7 @@ if TYPE_CHECKING or IMPLEMENTATION == "pure":
     from crdtsync.pure.state import BucketState, HandleState, LayerState, PlaceState
     from crdtsync.pure.table import log_read, row_read, table_read, table_rows
     from crdtsync.pure.tail import Tail
+    from crdtsync.pure.tokens import token_unwrap, token_wrap
     from crdtsync.pure.varint import varint_decode, varint_encode
     from crdtsync.pure.vectors import vector_covers, vector_join, vector_missing
     from crdtsync.pure.writing import Growing, Stepping, Writer
@@ -162,6 +163,8 @@ else:
         table_rows,
         texts_check,
         texts_pack,
+        token_unwrap,
+        token_wrap,
         values_set,
         varint_decode,
         varint_encode,
@@ -267,6 +270,8 @@ __all__ = [
     "table_rows",
     "texts_check",
     "texts_pack",
+    "token_unwrap",
+    "token_wrap",
     "values_set",
     "varint_decode",
     "varint_encode",

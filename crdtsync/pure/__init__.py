@@ -15,5 +15,6 @@ same stems and in the same order, byte for byte and error for error equal.
     parts       a part taken in: checked, brought to local indexes and joined, column by column
     sorting     much, sorted without the GIL
     layers      rows looked up in a bucket's layers, and put into one, likewise
+    tokens      the text of tokens
     requests    requests that write, read without a message object for each operation, and batches carried out
 """

@@ -156,3 +156,15 @@ def test_equal_on_columns(native: Any, data: st.DataObject, steps: list[Step], c
 def test_both_have_every_kernel(native: Any) -> None:
     for name in KERNELS:
         assert callable(getattr(native, name)) and callable(getattr(PURE, name))
+
+
+@given(st.binary(max_size=40), st.data())
+def test_equal_on_tokens(native: Any, content: bytes, data: st.DataObject) -> None:
+    token = same(native, "token_wrap", content)
+    assert same(native, "token_unwrap", token) == content
+    altered = list(token)
+    for place in data.draw(st.lists(st.integers(0, len(token) - 1), min_size=1, max_size=2)):
+        altered[place] = data.draw(st.sampled_from("Aa0-_+/=é\ud800") | st.characters())
+    cut = "".join(altered)[: data.draw(st.none() | st.integers(0, len(token)))]
+    assert same(native, "token_unwrap", cut) in (None, content)
+    same(native, "token_unwrap", data.draw(st.text(max_size=12)))
