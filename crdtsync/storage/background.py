@@ -86,7 +86,7 @@ class Background:
         self._flushed = time.monotonic()
 
     def _checkpoint(self) -> None:
-        """Housekeeping, and a checkpoint every interval, or as soon as much is dirty."""
+        """Housekeeping, and a checkpoint every interval, or as soon as much is dirty; a pause gives memory back."""
         store, config = self.store, self.store.config
         self._checkpointer.stopping.wait(min(LOOK, config.checkpoint_interval))
         now = time.monotonic()
@@ -95,4 +95,5 @@ class Background:
             store.maintain()
         if now - self._checkpointed >= config.checkpoint_interval or store.dirty >= config.checkpoint_bytes:
             self._checkpointed = now
-            store.checkpoint()
+            if not store.checkpoint():
+                store.slim()

@@ -38,6 +38,7 @@ from crdtsync.storage.forks import Forks, check_fork
 from crdtsync.storage.journal import Journal
 from crdtsync.storage.layers import ROW_OVERHEAD
 from crdtsync.storage.maps import OrderedMap, Snapshot
+from crdtsync.storage.memory import give_back
 from crdtsync.storage.records import Position
 from crdtsync.storage.requests import Requests
 from crdtsync.storage.timing import Timing
@@ -425,6 +426,20 @@ class Core:
             self.renew_reader()
             self.requests.trim(self.now_ms())
             self.table.maintain()
+        self.slim()
+
+    def slim(self) -> None:
+        """Give back the memory that large checkpoints have left: in a pause of writing, and now and then.
+
+        Raises Closed, Forked, StoreDamaged.
+        """
+        self.check_usable()
+        with self.lock, self.counting():
+            if not self.table.swollen():
+                return
+            self.renew_reader()
+            self.table.slim()
+        give_back()
 
     def prepare(self) -> None:
         """Make the next journal segment while there is time, so that a full disk is met early.

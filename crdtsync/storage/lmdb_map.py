@@ -24,6 +24,7 @@ from crdtsync.storage.trust import first_problem
 
 DATABASES = 16
 READERS = 512
+SWOLLEN = 10_000  # entries of a commit, each on a page of its own at worst, beyond which it is worth giving pages back
 AHEAD = 256  # pairs that a range reads at once, at most
 GROW_AT = 0.8  # share of the map in use at which it is doubled: even deletes need free pages
 GROW_SOON, GROW_NOW = 0.05, 1.0  # s that growing waits for snapshots to be closed, and writers with it; when it is full
@@ -47,16 +48,30 @@ class LmdbMap:
         self._generation = Forks.generation
         self._writing = threading.Lock()
         self._counting = threading.Condition()
-        self._open_snapshots, self._short = 0, False
+        self._open_snapshots, self._short, self._swollen = 0, False, False
         if not os.path.exists(self.path):
             self._create(map_bytes)
-        self._env = self._open(self.path, map_bytes)
+        self._map_bytes = map_bytes
+        self._opened: lmdb.Environment | None = None
+        self._databases: dict[str, Any] = {}
+        self._renew()
+
+    @property
+    def _env(self) -> lmdb.Environment:
+        """The open environment.  Raises StoreDamaged when `slim` could not open it again, and it still cannot be."""
+        with self._counting:
+            return self._renew() if self._opened is None else self._opened
+
+    def _renew(self) -> lmdb.Environment:
+        env = self._open(self.path, self._map_bytes)
         try:
-            self._databases = self._existing()
+            self._databases = existing(env)
         except lmdb.Error as error:
-            self._env.close()
+            env.close()
             raise unreadable(self.path, error) from error
-        self._env.reader_check()
+        env.reader_check()
+        self._opened = env
+        return env
 
     def _create(self, map_bytes: int) -> None:
         """Make the file whole before it gets its name, and the name durable before anything is promised.
@@ -111,12 +126,6 @@ class LmdbMap:
             self._open_snapshots -= 1
             self._counting.notify_all()
 
-    def _existing(self) -> dict[str, Any]:
-        """Handles of the databases in the file."""
-        with self._env.begin() as txn, txn.cursor() as cursor:
-            names = [bytes(key) for key in cursor.iternext(values=False)]
-        return {name.decode(): self._env.open_db(name, create=False) for name in names}
-
     def commit(self, changes: Changes) -> None:
         check_fork(self._generation)
         with self._writing:
@@ -127,6 +136,8 @@ class LmdbMap:
                 raise self._fault(error) from error
             except lmdb.Error as error:
                 raise self._fault(error) from error
+            finally:
+                self._swollen |= changes.entries() > SWOLLEN
 
     def _commit(self, changes: Changes) -> None:
         for name, entries in changes.puts.items():
@@ -159,10 +170,12 @@ class LmdbMap:
         with self._writing, self._counting:
             if self._counting.wait_for(lambda: self._open_snapshots == 0, timeout=patience):
                 self._env.set_mapsize(room)
+                self._map_bytes = room
 
     def must_grow(self, size: int) -> bool:
         """Whether a commit of `size` bytes might pass four fifths of the map, or the last one has filled it."""
-        return self._short or self._needed(size) >= GROW_AT * int(self._env.info()["map_size"])
+        with self._counting:
+            return self._short or self._needed(size) >= GROW_AT * int(self._env.info()["map_size"])
 
     def _needed(self, size: int) -> int:
         return self.used() + PAGES_PER_BYTE * size + HEADROOM
@@ -177,16 +190,41 @@ class LmdbMap:
     def maintain(self) -> None:
         self._env.reader_check()
 
+    def swollen(self) -> bool:
+        return self._swollen
+
+    def slim(self) -> None:
+        """Open the file anew: until it is closed, LMDB keeps the pages of its largest commit, up to half a gigabyte."""
+        check_fork(self._generation)
+        if not self._writing.acquire(blocking=False):  # a commit, which may take its time, and leaves as much again
+            return
+        try:
+            with self._counting:
+                if self._open_snapshots == 0 and self._opened is not None:
+                    self._opened.close()
+                    self._opened, self._swollen = None, False
+                    self._renew()
+        finally:
+            self._writing.release()
+
     def used(self) -> int:
-        return int(self._env.info()["last_pgno"] + 1) * int(self._env.stat()["psize"])
+        with self._counting:  # which keeps it open
+            return int(self._env.info()["last_pgno"] + 1) * int(self._env.stat()["psize"])
 
     def forked(self) -> bool:
         """Whether this process is a child of the one that opened the map."""
         return self._generation != Forks.generation
 
     def close(self) -> None:
-        if not self.forked():
-            self._env.close()
+        if not self.forked() and self._opened is not None:
+            self._opened.close()
+
+
+def existing(env: lmdb.Environment) -> dict[str, Any]:
+    """Handles of the databases in the file."""
+    with env.begin() as txn, txn.cursor() as cursor:
+        names = [bytes(key) for key in cursor.iternext(values=False)]
+    return {name.decode(): env.open_db(name, create=False) for name in names}
 
 
 def _put(cursor: lmdb.Cursor, entries: Entries) -> None:

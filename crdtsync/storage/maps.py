@@ -37,6 +37,10 @@ class Changes:
         """Add keys to delete; absent ones are fine."""
         self.deletes[database].add_keys(keys)
 
+    def entries(self) -> int:
+        """How many there are."""
+        return sum(map(len, self.puts.values())) + sum(map(len, self.deletes.values()))
+
 
 class Snapshot(Protocol):
     """One state, unmoved by later commits.  Used by one thread at a time."""
@@ -68,6 +72,15 @@ class OrderedMap(Protocol):
 
     def maintain(self) -> None:
         """Housekeeping, to be called about once a minute."""
+
+    def swollen(self) -> bool:
+        """Whether a large commit has left memory that `slim` gives back."""
+
+    def slim(self) -> None:
+        """Give it back, unless a snapshot is open or a commit under way.
+
+        Raises StoreDamaged when the map cannot be opened again; then whatever is called next tries it.
+        """
 
     def used(self) -> int:
         """Bytes in use."""
@@ -117,6 +130,12 @@ class MemoryMap:
 
     def maintain(self) -> None:
         """Memory needs none."""
+
+    def swollen(self) -> bool:
+        return False
+
+    def slim(self) -> None:
+        """Commits leave nothing."""
 
     def used(self) -> int:
         with self._lock:

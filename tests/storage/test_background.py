@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from crdtsync.errors import JournalFailed, TableFailed
+from crdtsync.storage import lmdb_map
 from crdtsync.storage.background import Background
 from tests.storage.helpers import add, bucket_of, check_inner, increment, open_store, rows_of
 
@@ -33,7 +34,26 @@ def test_writes_become_durable_and_reach_the_table(tmp_path: Path) -> None:
     store.close()
 
 
-def test_many_threads_write_read_and_digest_while_checkpoints_run(tmp_path: Path) -> None:
+def test_a_pause_of_writing_gives_memory_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lmdb_map, "SWOLLEN", 100)
+    store = open_store(tmp_path / "s", checkpoint_interval=0.05)
+    store.transact("default", lambda txn: [add(txn, "s", number) for number in range(101)])
+    rows = rows_of(store)
+    store.checkpoint()
+    assert store.table.swollen() and rows_of(store) == rows  # which leaves a snapshot open
+    background = Background(store)
+    background.start()
+    wait_for(lambda: not store.table.swollen())
+    assert rows_of(store) == rows
+    background.stop()
+    store.close()
+
+
+@pytest.mark.parametrize("swollen", [10_000, 0])
+def test_many_threads_write_read_and_digest_while_checkpoints_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, swollen: int
+) -> None:
+    monkeypatch.setattr(lmdb_map, "SWOLLEN", swollen)
     store = open_store(tmp_path / "s", checkpoint_interval=0.01, segment_bytes=1 << 18, dirty_bytes_max=1 << 20)
     background, errors = Background(store), []
     background.start()
@@ -46,6 +66,8 @@ def test_many_threads_write_read_and_digest_while_checkpoints_run(tmp_path: Path
                 if turn % 10 == 0:
                     store.digest()
                     store.wait_durable(store.last_record)
+                    store.slim()
+                    assert store.table.used() > 0
         except BaseException as error:
             errors.append(error)
 

@@ -22,8 +22,9 @@ from crdtsync.errors import (
     StoreInUse,
     UnsupportedFormat,
 )
+from crdtsync.storage import lmdb_map
 from crdtsync.storage.directory import Directory
-from crdtsync.storage.lmdb_map import LmdbMap, LmdbSnapshot
+from crdtsync.storage.lmdb_map import LmdbSnapshot
 from tests.storage.helpers import add, batch, open_store, rows_of, state_of
 
 HOLD = """
@@ -169,7 +170,7 @@ def test_pages_that_make_no_sense_are_damage(tmp_path: Path, monkeypatch: pytest
     for read in (lambda: snapshot.get("rows", b"k"), lambda: list(snapshot.range("rows", b""))):
         with pytest.raises(StoreDamaged, match="cannot read"):
             read()
-    monkeypatch.setattr(LmdbMap, "_existing", fail)
+    monkeypatch.setattr(lmdb_map, "existing", fail)
     with pytest.raises(StoreDamaged, match="cannot read"):
         open_store(tmp_path / "s")
     monkeypatch.undo()

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import ctypes
 import random
 from collections.abc import Callable
 from pathlib import Path
 
+import lmdb
 import pytest
 
-from crdtsync.errors import DiskFull
+from crdtsync.errors import DiskFull, StoreDamaged
+from crdtsync.ops.bench.drivers.footprint import anonymous
 from crdtsync.storage.disk import Disk, MemoryDisk
 from crdtsync.storage.files import MappedDisk, PlainDisk, file_system, open_disk
-from crdtsync.storage.lmdb_map import LmdbMap
+from crdtsync.storage.lmdb_map import SWOLLEN, LmdbMap
 from crdtsync.storage.maps import Changes, MemoryMap, OrderedMap
+from crdtsync.storage.memory import give_back
 from tests.storage.helpers import open_store, rows_of, set_register
 
+TRIMS = hasattr(ctypes.CDLL(None), "malloc_trim")
 DISKS: dict[str, Callable[[Path], Disk]] = {
     "memory": lambda path: MemoryDisk(),
     "plain": lambda path: PlainDisk(path / "d"),
@@ -139,6 +144,55 @@ def test_a_snapshot_does_not_move(table: OrderedMap) -> None:
     fresh.close()
     table.maintain()
     assert table.used() > 0
+    table.close()
+
+
+def test_an_lmdb_map_gives_back_what_a_large_commit_has_left(tmp_path: Path) -> None:
+    table = LmdbMap(tmp_path / "m", 1 << 30)
+    put(table, {b"few": b"1"})
+    assert not table.swollen()
+    expected = {b"%08d" % number: bytes(3000) for number in range(SWOLLEN + 1)}  # a page of 4 KiB each
+    put(table, expected)
+    held = anonymous()
+    snapshot = table.snapshot()
+    assert table.swollen()
+    table.slim()
+    assert table.swollen() and snapshot.get("rows", b"00000000") == bytes(3000)  # it is still open
+    snapshot.close()
+    table.slim()
+    give_back()
+    assert not table.swollen()
+    if TRIMS:
+        assert anonymous() < held - 3000 * SWOLLEN
+    put(table, {b"x": b"y"}, name="later")
+    put(table, {b"few": b"2"}, [b"00000000"])
+    snapshot = table.snapshot()
+    assert snapshot.get("later", b"x") == b"y" and snapshot.get("rows", b"few") == b"2"
+    del expected[b"00000000"]
+    assert list(snapshot.range("rows", b"", b"a")) == list(expected.items())
+    snapshot.close()
+    table.close()
+
+
+def test_an_lmdb_map_that_could_not_be_opened_again_is_by_the_next_call(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table = LmdbMap(tmp_path / "m", 1 << 28)
+    put(table, {b"%08d" % number: b"1" for number in range(SWOLLEN + 1)})
+    opening = lmdb.open
+
+    def refuse(*args: object, **settings: object) -> None:
+        raise lmdb.DiskError("Too many open files")
+
+    monkeypatch.setattr(lmdb, "open", refuse)
+    for call in (table.slim, table.snapshot, table.used, lambda: put(table, {b"x": b"1"})):
+        with pytest.raises(StoreDamaged, match="Too many open files"):
+            call()
+    monkeypatch.setattr(lmdb, "open", opening)
+    put(table, {b"x": b"1"})
+    snapshot = table.snapshot()
+    assert len(list(snapshot.range("rows", b""))) == SWOLLEN + 2
+    snapshot.close()
     table.close()
 
 
