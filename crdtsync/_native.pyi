@@ -61,8 +61,7 @@ def rows_actors(rows: list[tuple[bytes, bytes]]) -> set[int]: ...
 def rows_beyond(rows: list[tuple[bytes, bytes]], clock: dict[int, int]) -> int: ...
 def table_rows(
     number: int,
-    keys: list[bytes],
-    rows: dict[bytes, bytes | None],
+    rows: list[tuple[bytes, bytes | None]],
     origin: dict[bytes, bytes | None],
     changes: tuple[Any, ...],
     physical: Any,

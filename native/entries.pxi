@@ -133,16 +133,63 @@ cdef void sort_entries(Entry* entries, Py_ssize_t size, unsigned char* data) noe
     cdef Py_ssize_t number
     cdef Entry* entry
     cdef size_t shared = shared_by_all(entries, size, data)
+    cdef bint sorted = True
     for number in range(size):
         entry = &entries[number]
         entry.head = head_of(data + entry.at + shared, <Py_ssize_t>(entry.key - shared))
         entry.at += <size_t>data  # comparisons know of no data
-    for number in range(1, size):
-        if by_entry(&entries[number - 1], &entries[number]) > 0:
+        sorted = sorted and (number == 0 or by_entry(&entries[number - 1], entry) <= 0)
+    if not sorted:
+        if size < FEW or not sort_heads(entries, size):
             qsort(entries, <size_t>size, sizeof(Entry), by_entry)
-            break
+        else:
+            sort_ties(entries, size)
     for number in range(size):
         entries[number].at -= <size_t>data
+
+
+cdef bint sort_heads(Entry* entries, Py_ssize_t size) noexcept nogil:
+    """By their heads, a byte at a time, the last one first; False when there is no memory for it."""
+    cdef Py_ssize_t[8][256] places
+    cdef Py_ssize_t number, place, count
+    cdef int byte, value
+    cdef Entry* here = entries
+    cdef Entry* there
+    cdef Entry* spare = <Entry*>malloc(<size_t>size * sizeof(Entry))
+    if spare == NULL:
+        return False
+    memset(places, 0, sizeof(places))
+    for number in range(size):
+        for byte in range(8):
+            places[byte][entries[number].head >> (8 * byte) & 0xFF] += 1
+    for byte in range(8):
+        if places[byte][here[0].head >> (8 * byte) & 0xFF] == size:
+            continue  # all have the same
+        place = 0
+        for value in range(256):
+            count = places[byte][value]
+            places[byte][value] = place
+            place += count
+        there = spare if here == entries else entries
+        for number in range(size):
+            value = here[number].head >> (8 * byte) & 0xFF
+            there[places[byte][value]] = here[number]
+            places[byte][value] += 1
+        here = there
+    if here != entries:
+        memcpy(entries, here, <size_t>size * sizeof(Entry))
+    free(spare)
+    return True
+
+
+cdef void sort_ties(Entry* entries, Py_ssize_t size) noexcept nogil:
+    """Those with one head, which lie side by side."""
+    cdef Py_ssize_t first = 0, number
+    for number in range(1, size + 1):
+        if number == size or entries[number].head != entries[first].head:
+            if number - first > 1:
+                qsort(entries + first, <size_t>(number - first), sizeof(Entry), by_entry)
+            first = number
 
 
 cdef size_t shared_by_all(const Entry* entries, Py_ssize_t size, const unsigned char* data) noexcept nogil:

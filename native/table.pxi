@@ -7,11 +7,12 @@ cdef enum:
     LOG_KEY = 16
 
 
-def table_rows(uint32_t number, list keys not None, dict rows not None, dict origin not None, changes, physical):
+def table_rows(uint32_t number, list rows not None, dict origin not None, changes, physical):
     cdef Entries put = changes[0], log = changes[1], marks = changes[2], gone = changes[3], stale = changes[4]
     cdef Entries alive = changes[5]
     cdef long long more = 0, deads = 0, size = 0
     cdef bytes rowkey, image, old
+    cdef PyObject* found
     cdef Key key
     cdef Image new_row, old_row
     cdef bint is_dead, was_dead
@@ -20,9 +21,11 @@ def table_rows(uint32_t number, list keys not None, dict rows not None, dict ori
     added.low = added.high = taken_away.low = taken_away.high = 0
     open_buffer(&hashed)
     try:
-        for rowkey in keys:
-            image = rows[rowkey]
-            old = origin.get(rowkey)
+        for rowkey, image in rows:
+            if rowkey is None:
+                raise TypeError("row key must be bytes")
+            found = PyDict_GetItemWithError(origin, rowkey) if PyDict_Size(origin) else NULL
+            old = None if found == NULL else <object>found
             make_key(&key, number, rowkey, physical)
             empty_image(&new_row, PRESENCE)
             empty_image(&old_row, PRESENCE)

@@ -48,13 +48,12 @@ def encode_log(key: bytes, row: bytes) -> bytes:
 
 def table_rows(
     number: int,
-    keys: list[bytes],
-    rows: dict[bytes, bytes | None],
+    rows: list[tuple[bytes, bytes | None]],
     origin: dict[bytes, bytes | None],
     changes: tuple[Entries, Entries, Entries, Entries, Entries, Entries],
     physical: Callable[[int, bytes], bytes],
 ) -> tuple[int, int, int, int]:
-    """Add what becomes of the rows `keys` of bucket `number`: `rows` has their images, `origin` those in the table.
+    """Add what becomes of `rows` of bucket `number`, given by keys and images; `origin` has the images in the table.
 
     `changes` is a TableChanges; `physical` gives the keys of rows whose own are too long.  Gives by how many the rows
     grow in number, and the dead ones among them, the bytes of all keys and images written, and what has become of the
@@ -62,8 +61,8 @@ def table_rows(
     """
     more = dead = size = 0
     out = TableChanges(*changes)
-    for rowkey in keys:
-        image, old = rows[rowkey], origin.get(rowkey)
+    for rowkey, image in rows:
+        old = origin.get(rowkey)
         key = NUMBER.pack(number) + rowkey if len(rowkey) <= PLAIN_MAX else physical(number, rowkey)
         is_dead, dots = (False, NO_DOTS) if image is None else (row_dead(image), row_log_dots(image))
         was_dead, known = (False, NO_DOTS) if old is None else (row_dead(old), row_log_dots(old))
@@ -79,9 +78,8 @@ def table_rows(
         if is_dead != was_dead:
             dead += is_dead - was_dead
             (out.marks if is_dead else out.alive).add_keys([key])
-    images = [(rowkey, rows[rowkey]) for rowkey in keys]
-    before = [(rowkey, origin.get(rowkey)) for rowkey in keys]
-    return more, dead, size, (rows_digest(images) - rows_digest(before)) & MASK
+    before = [(rowkey, origin.get(rowkey)) for rowkey, _ in rows]
+    return more, dead, size, (rows_digest(rows) - rows_digest(before)) & MASK
 
 
 def table_read(pairs: Pairs, most: int, rows: Pairs) -> int:

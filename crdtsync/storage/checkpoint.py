@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import Any, NamedTuple
 
 from crdtsync.clocks.vector import Clock
@@ -47,14 +48,14 @@ class Tally:
 
 def write_bucket(frozen: Frozen, changes: Changes) -> Tally:
     """Add a frozen bucket's rows, log entries and dead marks to a commit.  Runs without the store's lock."""
-    number, rows, origin = frozen.bucket.number, frozen.layer.rows, frozen.layer.origin
+    number, rows, origin = frozen.bucket.number, iter(frozen.layer.rows.items()), frozen.layer.origin
     for database, stale in frozen.stale.items():
         changes.delete(database, stale)
     puts, deletes = changes.puts, changes.deletes
     said = TableChanges(puts[ROWS], puts[LOG], puts[DEAD], deletes[ROWS], deletes[LOG], deletes[DEAD])
-    tally, keys = Tally(), list(rows)
-    for at in range(0, len(keys), SLICE):  # slices, so that other threads get a turn in between
-        more, dead, size, digest = table_rows(number, keys[at : at + SLICE], rows, origin, said, physical)
+    tally = Tally()
+    while some := list(islice(rows, SLICE)):  # slices, so that other threads get a turn in between
+        more, dead, size, digest = table_rows(number, some, origin, said, physical)
         tally.rows, tally.dead, tally.size = tally.rows + more, tally.dead + dead, tally.size + size
         tally.digest += digest
     return tally

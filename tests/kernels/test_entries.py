@@ -68,6 +68,21 @@ def test_many_and_large_ones(make: Callable[[], Any]) -> None:
     assert list(entries.pairs(0, len(entries))) == sorted(pairs.items())
 
 
+@pytest.mark.parametrize("size", [255, 256, 257, 3000])
+@pytest.mark.parametrize("width", [1, 2, 7, 9, 12])
+def test_long_ones_are_sorted_whatever_their_keys_share(make: Callable[[], Any], size: int, width: int) -> None:
+    rng = random.Random(size * width)
+    for letters in (bytes(range(256)), b"\0\xff", b"ab"):
+        keys = [b"the same" + bytes(rng.choices(letters, k=rng.choice((width, width // 2)))) for _ in range(size)]
+        entries = make()
+        entries.add([(key, b"%d" % number) for number, key in enumerate(keys)])
+        entries.sort()
+        expected = sorted(((key, b"%d" % number) for number, key in enumerate(keys)), key=lambda pair: pair[0])
+        assert list(entries.pairs(0, size)) == expected
+        entries.sort()
+        assert list(entries.pairs(0, size)) == expected
+
+
 def test_what_is_not_bytes_is_refused_and_nothing_of_it_stays(make: Callable[[], Any]) -> None:
     entries = make()
     for bad in ("a", None, 3):

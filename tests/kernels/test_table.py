@@ -44,7 +44,7 @@ class Said(NamedTuple):
 def said(which: str, number: int, keys: list[bytes], rows: Any, origin: Any) -> tuple[Any, Said]:
     module = importlib.import_module("crdtsync._native" if which == "native" else "crdtsync.pure.table")
     out = TableChanges(*(module.Entries() for _ in range(6)))
-    counts = module.table_rows(number, keys, rows, origin, out, physical)
+    counts = module.table_rows(number, [(key, rows[key]) for key in keys], origin, out, physical)
     pairs = [list(entries.pairs(0, len(entries))) for entries in out]
     return counts, Said(pairs[0], pairs[1], pairs[2], *(list(entries) for entries in out[3:]))
 
