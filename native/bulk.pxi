@@ -249,6 +249,9 @@ cdef class BulkRows:
         for held in (self.keys, self.images, self.before):  # of bytes alone: long, and no garbage collector's business
             PyObject_GC_UnTrack(<void*>held)
 
+    def __init__(self, Py_ssize_t expected=0):
+        self.prepare(expected)
+
     def __dealloc__(self):
         PyMem_Free(self.places)
 
@@ -262,7 +265,7 @@ cdef class BulkRows:
         if count + more > 0x7FFFFFFF:
             raise OverflowError("too many rows")
         while room < 2 * (count + more):
-            room *= 4
+            room *= 2
         if room == self.room:
             return 0
         PyMem_Free(self.places)

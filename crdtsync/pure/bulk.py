@@ -136,7 +136,8 @@ class BulkRows:
 
     __slots__ = ("_places", "before", "events", "images", "keys")
 
-    def __init__(self) -> None:
+    def __init__(self, expected: int = 0) -> None:
+        """Room is made for `expected` rows."""
         self.keys: list[bytes] = []
         self.images: list[bytes | None] = []
         self.before: list[bytes | None] = []  # what was there, of rows that the first layer does not have

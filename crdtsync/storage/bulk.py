@@ -28,6 +28,7 @@ from crdtsync.storage.txn import Txn
 
 SLICE = 4096  # rows that a kernel handles in one go, without the GIL being offered: about 2 ms
 ROW_BYTES = 16  # lengths and actor table entries that a row takes in a part, beyond key and image
+ROWS = 65536  # rows of a call that room is made for beforehand; few fit into a batch
 SCAN_SLICE = 4096  # rows that a scan reads under one hold of the lock: about 5 ms
 PROBED_MAX = 16  # actors of a bucket up to which a counter's cells are looked for one by one, and not in order
 KERNELS: dict[int, Callable[..., tuple[int, int, int]]] = {
@@ -50,7 +51,7 @@ def write_columns(txn: Txn, way: int, code: bytes, names: Buffers, arguments: Bu
     """
     kernel = KERNELS[way]
     layers, below = txn.layers()
-    rows = txn.bulk = BulkRows()
+    rows = txn.bulk = BulkRows(min(len(names[0]) - 1, ROWS))
     if way == BY_VALUE:
         arguments = (*arguments, *txn.stamping(), STAMP_LAST)
     count, left = len(names[0]) - 1, bytes_max

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import itertools
 import random
 from array import array
 from itertools import pairwise
@@ -207,8 +208,8 @@ def test_many_calls_on_the_same_rows() -> None:
     """Places are found again after they were moved to more room, in whichever call a row was met first."""
     names = [b"%d" % (number * number % 1500) for number in range(4000)]
     made = []
-    for module in BOTH:
-        rows, done, seq = module.BulkRows(), [], 1
+    for module, expected in itertools.product(BOTH, (0, 10, 5000)):
+        rows, done, seq = module.BulkRows(expected), [], 1
         for first in range(0, 4000, 700):
             last = min(first + 700, 4000)
             asked = (rows, ({},), None, b"p", 7, seq, *column(names), first, last, array("q", [1, -2] * 2000))
