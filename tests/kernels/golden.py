@@ -161,6 +161,14 @@ def vector_cases(k: Any) -> list[Case]:
     return [(name, pair) for name in ("vector_covers", "vector_join", "vector_missing") for pair in pairs]
 
 
+def token_cases(k: Any) -> list[Case]:
+    """Tokens, and texts that are none: altered, cut off, of another alphabet."""
+    contents = [b"", b"\0", bytes(range(256)), b"\xfb\xff" * 20]
+    tokens = [k.token_wrap(content) for content in contents]
+    others = ["", "c1.", "c2" + tokens[1][2:], tokens[2][:-1], tokens[2] + "A", tokens[3].replace("-", "+"), "c1.AAAA"]
+    return [("token_wrap", [content]) for content in contents] + [("token_unwrap", [text]) for text in tokens + others]
+
+
 def main() -> None:
     from tests.laws import load
 
@@ -183,6 +191,7 @@ FILES: dict[Path, Callable[[Any], list[Case]]] = {
     GOLDEN / "kernels-parts.json": part_cases,
     GOLDEN / "kernels-names.json": name_cases,
     GOLDEN / "kernels-vectors.json": vector_cases,
+    GOLDEN / "kernels-tokens.json": token_cases,
 }
 
 
