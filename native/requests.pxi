@@ -169,7 +169,7 @@ def operations_run(txn not None, list operations not None, Py_ssize_t first):
     """Carry operations out inside a store's transaction; the number of the first one that has to go its own way."""
     cdef dict rows, before, active
     cdef list keys
-    cdef uint64_t actor, seq
+    cdef uint64_t actor, seq, floor
     cdef bytes rowkey, image
     cdef int way
     cdef PyObject* found
@@ -177,7 +177,7 @@ def operations_run(txn not None, list operations not None, Py_ssize_t first):
     if txn.bulk is not None or txn._order is not None or not is_short(operations, first, count):
         return first
     rows, before, active, keys = txn.rows, txn.before, txn._active, txn.keys
-    below = txn._bucket.below
+    below, floor = txn._bucket.below, txn._bucket.stamp_floor
     actor, seq = txn.actor, txn.next
     try:
         while is_short(operations, first, count):
@@ -195,7 +195,7 @@ def operations_run(txn not None, list operations not None, Py_ssize_t first):
                     found = PyDict_GetItemWithError(active, rowkey)
                     image = <bytes?><object>found if found != NULL else below(rowkey)
                     before[rowkey] = image
-                image = written(txn, way, image, actor, seq, argument)
+                image = written(way, txn._hybrid, floor, image, actor, seq, argument)
             except Exception:
                 break  # its own way tells what is wrong
             rows[rowkey] = image
@@ -214,38 +214,3 @@ cdef bint is_short(list operations, Py_ssize_t number, Py_ssize_t count) except 
         return False
     operation = <tuple?>operations[number]
     return <int>operation[0].way != LONG_WAY and not (<PlaceState?>operation[1]).levels
-
-
-cdef bytes row_of(int way, PlaceState place, argument, uint64_t actor):
-    cdef bytes rowkey
-    if way <= BY_STEP:
-        return place.cell(<uint32_t>actor)
-    if way != BY_ELEMENT:
-        return place.prefix
-    rowkey = place.prefix + <bytes?>argument
-    if PyBytes_GET_SIZE(rowkey) > ELEMENT_KEY_MAX:
-        raise ValueError("the element is too large")
-    return rowkey
-
-
-cdef bytes written(txn, int way, bytes before, uint64_t actor, uint64_t seq, argument):
-    """The row after the event."""
-    cdef Image row
-    cdef Latest latest
-    if way <= BY_STEP:
-        if argument > 0:
-            return cell_moved(before, actor, seq, argument, 0)
-        return cell_moved(before, actor, seq, 0, -argument)
-    if way <= BY_PRESENCE:
-        return present(before, actor, seq)
-    if way == BY_VALUES:
-        return values_set(before, actor, seq, argument)
-    before_event(before, LATEST, actor, seq, &row)
-    latest.stamp = txn.stamp(row.latest.stamp if before is not None else 0)
-    latest.actor = actor
-    latest.seq = seq
-    latest.expiry = 0
-    latest.deleted = argument is None
-    latest.payload = NULL if argument is None else <const unsigned char*>PyBytes_AS_STRING(<bytes?>argument)
-    latest.length = 0 if argument is None else PyBytes_GET_SIZE(argument)
-    return with_latest(&row, &latest)

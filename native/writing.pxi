@@ -178,9 +178,9 @@ cdef class Writer:
         actor = <uint64_t>self.own
         try:
             seq = sought(bucket.clock, actor) + 1
-            rowkey = self.rowkey_of(way, place, argument, actor)
+            rowkey = row_of(way, place, argument, actor)
             before = self.find(bucket, rowkey)
-            image = self.changed(way, bucket, before, actor, seq, argument)
+            image = written(way, self.hybrid, bucket.stamp_floor, before, actor, seq, argument)
             if way <= BY_STEP and self.goes_on(bucket, rowkey, actor):
                 record = self.step_on(image, seq)
             else:
@@ -196,17 +196,6 @@ cdef class Writer:
         if way <= BY_STEP and self.goes_on(bucket, rowkey, actor) and self.tail.alone and not self.each and self.held == 1:
             self.place = place
         return record
-
-    cdef bytes rowkey_of(self, int way, PlaceState place, argument, uint64_t actor):
-        cdef bytes rowkey
-        if way <= BY_STEP:
-            return place.cell(<uint32_t>actor)
-        if way != BY_ELEMENT:
-            return place.prefix
-        rowkey = place.prefix + <bytes?>argument
-        if PyBytes_GET_SIZE(rowkey) > ELEMENT_KEY_MAX:
-            raise ValueError("the element is too large")
-        return rowkey
 
     cdef bytes find(self, BucketState bucket, bytes rowkey):
         """Image of a row, or None."""
@@ -224,42 +213,6 @@ cdef class Writer:
             if found != NULL:
                 return <bytes?><object>found
         return (<object>bucket).in_table(rowkey)  # the cache does not get it: it is about to be written
-
-    cdef bytes changed(self, int way, BucketState bucket, bytes before, uint64_t actor, uint64_t seq, argument):
-        """The row after the event."""
-        if way <= BY_STEP:
-            if argument > 0:
-                return cell_add(before, actor, seq, argument, 0)
-            return cell_add(before, actor, seq, 0, -argument)
-        if way <= BY_PRESENCE:
-            return presence_add(before, actor, seq)
-        if way == BY_VALUES:
-            return values_set(before, actor, seq, argument)
-        return self.register_set(bucket, before, actor, seq, argument)
-
-    cdef bytes register_set(self, BucketState bucket, bytes before, uint64_t actor, uint64_t seq, bytes payload):
-        """As datatypes.lwwregister.write."""
-        cdef Image row
-        cdef Latest latest
-        cdef uint64_t after = bucket.stamp_floor
-        before_event(before, LATEST, actor, seq, &row)
-        if before is not None and row.latest.stamp > after:
-            after = row.latest.stamp
-        latest.stamp = self.stamp(after)
-        latest.actor = actor
-        latest.seq = seq
-        latest.expiry = 0
-        latest.deleted = payload is None
-        latest.payload = NULL if payload is None else <const unsigned char*>PyBytes_AS_STRING(payload)
-        latest.length = 0 if payload is None else PyBytes_GET_SIZE(payload)
-        return with_latest(&row, &latest)
-
-    cdef uint64_t stamp(self, uint64_t after) except? 0:
-        """As HybridClock.stamp, which is asked itself where the end of all stamps may be near."""
-        cdef long long ms = self.hybrid._now_ms()
-        if ms > MS_NEAR or after > <uint64_t>MS_NEAR << COUNTER_BITS:
-            return self.hybrid.stamp(after)
-        return max(<uint64_t>max(ms, 0) << COUNTER_BITS, after + 1)
 
     # -- the journal
 
@@ -359,6 +312,58 @@ cdef class Writer:
         layer.size += journaled
         self.dirty += journaled
         return 0
+
+
+cdef bytes row_of(int way, PlaceState place, argument, uint64_t actor):
+    """The key of the one row that is put."""
+    cdef bytes rowkey
+    if way <= BY_STEP:
+        return place.cell(<uint32_t>actor)
+    if way != BY_ELEMENT:
+        return place.prefix
+    rowkey = place.prefix + <bytes?>argument
+    if PyBytes_GET_SIZE(rowkey) > ELEMENT_KEY_MAX:
+        raise ValueError("the element is too large")
+    return rowkey
+
+
+cdef bytes written(int way, hybrid, uint64_t floor, bytes before, uint64_t actor, uint64_t seq, argument):
+    """The row after the event; `floor` is that of the bucket's stamps."""
+    if way <= BY_STEP:
+        if argument > 0:
+            return cell_moved(before, actor, seq, argument, 0)
+        return cell_moved(before, actor, seq, 0, -argument)
+    if way <= BY_PRESENCE:
+        return present(before, actor, seq)
+    if way == BY_VALUES:
+        return values_set(before, actor, seq, argument)
+    return register_set(hybrid, floor, before, actor, seq, argument)
+
+
+cdef bytes register_set(hybrid, uint64_t floor, bytes before, uint64_t actor, uint64_t seq, bytes payload):
+    """As datatypes.lwwregister.write."""
+    cdef Image row
+    cdef Latest latest
+    cdef uint64_t after = floor
+    before_event(before, LATEST, actor, seq, &row)
+    if before is not None and row.latest.stamp > after:
+        after = row.latest.stamp
+    latest.stamp = stamp_after(hybrid, after)
+    latest.actor = actor
+    latest.seq = seq
+    latest.expiry = 0
+    latest.deleted = payload is None
+    latest.payload = NULL if payload is None else <const unsigned char*>PyBytes_AS_STRING(payload)
+    latest.length = 0 if payload is None else PyBytes_GET_SIZE(payload)
+    return with_latest(&row, &latest)
+
+
+cdef uint64_t stamp_after(hybrid, uint64_t after) except? 0:
+    """As HybridClock.stamp, which is asked itself where the end of all stamps may be near."""
+    cdef long long ms = hybrid._now_ms()
+    if ms > MS_NEAR or after > <uint64_t>MS_NEAR << COUNTER_BITS:
+        return hybrid.stamp(after)
+    return max(<uint64_t>max(ms, 0) << COUNTER_BITS, after + 1)
 
 
 cdef inline uint64_t sought(dict clock, object actor) except? 0:
