@@ -1,11 +1,12 @@
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from typing_extensions import disjoint_base
 
 _Rows = dict[bytes, bytes | None]
 _Layers = tuple[_Rows, ...]
 _Below = Callable[[bytes], bytes | None] | None
+_H = TypeVar("_H", bound=HandleState)
 _BelowMany = Callable[[list[bytes]], list[bytes | None]] | None
 
 __test__: dict[str, Any]  # Cython makes one in every module
@@ -200,6 +201,16 @@ class HandleState:
     _hot: Writer | None
     def __init__(self, backend: Any, place: PlaceState) -> None: ...
     def _write(self, verb: Any, place: PlaceState, argument: Any) -> None: ...
+
+@disjoint_base
+class Places:
+    def __init__(self, kind: type[PlaceState], most: int, count: int) -> None: ...
+    def of(self, name: object, code: bytes) -> PlaceState | None: ...
+
+@disjoint_base
+class Handles:
+    def __init__(self, backend: Any, places: Places) -> None: ...
+    def make(self, kind: type[_H], name: object, /) -> _H: ...
 
 class Growing(HandleState):
     def increment(self, n: int = 1) -> None: ...

@@ -60,6 +60,7 @@ if TYPE_CHECKING or IMPLEMENTATION == "pure":
     from crdtsync.pure.columns import rows_actors, rows_beyond, rows_newer, rows_pack, rows_remap, rows_unpack
     from crdtsync.pure.digest import rows_digest
     from crdtsync.pure.entries import Entries
+    from crdtsync.pure.handles import Handles, Places
     from crdtsync.pure.joins import row_conflict, row_join, row_mend, rows_join
     from crdtsync.pure.keys import keys_pack, keys_remap, keys_unpack, name_prefix
     from crdtsync.pure.layers import layer_find, layer_note, layer_put, layer_rows
@@ -100,8 +101,10 @@ else:
         BulkRows,
         Entries,
         Growing,
+        Handles,
         HandleState,
         LayerState,
+        Places,
         PlaceState,
         Sorter,
         Stepping,
@@ -204,8 +207,10 @@ __all__ = [
     "Entries",
     "Growing",
     "HandleState",
+    "Handles",
     "LayerState",
     "PlaceState",
+    "Places",
     "Sorter",
     "Stepping",
     "TableChanges",

@@ -2,6 +2,7 @@
 # Bounds checks stay on: they cover lists alone, where an index without an id must be an IndexError and not a crash.
 """The compiled kernels.  crdtsync.pure holds the same functions under the same stems; its docstrings are the contract."""
 
+cimport cython
 from cpython.buffer cimport PyBUF_SIMPLE, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.bytearray cimport PyByteArray_AS_STRING
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
@@ -51,6 +52,7 @@ include "entries.pxi"
 include "table.pxi"
 include "state.pxi"
 include "writing.pxi"
+include "handles.pxi"
 include "parts.pxi"
 include "layers.pxi"
 include "sorting.pxi"

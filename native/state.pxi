@@ -27,6 +27,7 @@ cdef class BucketState:
     cdef public bint table_dirty
 
 
+@cython.no_gc  # text and bytes hold nothing that could lead back to it
 cdef class PlaceState:
     cdef public str name
     cdef public tuple fields

@@ -51,7 +51,8 @@ cdef class Writer:
     cdef bytes last_row
     cdef uint64_t last_record
     # The open run, and the cell that it is about.
-    cdef PlaceState place  # of the counter; None: its next step goes through the lock
+    cdef PlaceState place  # of the counter, in the bucket `name`; None: its next step goes through the lock
+    cdef str name
     cdef BucketState bucket
     cdef bytes rowkey
     cdef bytes image  # with the last step that the layer knows
@@ -102,12 +103,12 @@ cdef class Writer:
 
     # -- without the lock
 
-    cdef int again(self, PlaceState place, uint64_t up, uint64_t down) except -1:
+    cdef int again(self, str name, PlaceState place, uint64_t up, uint64_t down) except -1:
         """One more step of the cell whose run is open.  False: it must go the long way.
 
         The GIL is kept all the while and nobody holds the lock, so nobody else is anywhere in the store.
         """
-        if self.place is not place or self.held or self.forks != FORKS:
+        if self.place is not place or self.name is not name or self.held or self.forks != FORKS:
             return False
         if up > COUNT_MAX - self.ups or down > COUNT_MAX - self.downs:
             return False
@@ -194,7 +195,7 @@ cdef class Writer:
             self.core.tell(bucket, [rowkey], True)
         # Listeners may have written: then the last record is another one.
         if way <= BY_STEP and self.goes_on(bucket, rowkey, actor) and self.tail.alone and not self.each and self.held == 1:
-            self.place = place
+            self.place, self.name = place, name
         return record
 
     cdef bytes find(self, BucketState bucket, bytes rowkey):
@@ -476,7 +477,7 @@ cdef class Growing(HandleState):
         CounterOverflow, InvalidValue.
         """
         cdef uint64_t step = simple(n)
-        if step and self._hot is not None and self._hot.unbatched() and self._hot.again(self._place, step, 0):
+        if step and self._hot is not None and self._hot.unbatched() and self._hot.again(self.bucket, self._place, step, 0):
             return
         if step:
             self.put(self._STEP, self._place, n)
@@ -488,7 +489,7 @@ cdef class Stepping(Growing):
     def decrement(self, n=1):
         """Subtract `n`; as `increment`."""
         cdef uint64_t step = simple(n)
-        if step and self._hot is not None and self._hot.unbatched() and self._hot.again(self._place, 0, step):
+        if step and self._hot is not None and self._hot.unbatched() and self._hot.again(self.bucket, self._place, 0, step):
             return
         if step:
             self.put(self._STEP, self._place, -n)

@@ -11,9 +11,10 @@ from crdtsync.datatypes.keys import Place
 from crdtsync.datatypes.registry import DELETE, everything_under
 from crdtsync.datatypes.txn import Verb
 from crdtsync.errors import CrdtsyncError, InvalidKey
-from crdtsync.handles import Backend, Item, Objects
+from crdtsync.handles import Item, Objects
 from crdtsync.handles.batches import CURRENT, BatchScope
 from crdtsync.handles.bulk import BulkCalls, column_of, operations_of, scan_items, write_each
+from crdtsync.handles.maps import H
 
 if TYPE_CHECKING:
     from crdtsync.client.lines import Line
@@ -37,9 +38,9 @@ class RemoteBucket(Objects, BulkCalls):
         self.key_bytes_max: int = described.key_bytes_max
         self.value_bytes_max: int = described.value_bytes_max
 
-    def _at(self, name: str, code: bytes) -> tuple[Backend, Place]:
+    def _object(self, kind: type[H], name: str, /) -> H:
         try:
-            return self, keys.top(name, code, self.key_bytes_max)
+            return kind(self, keys.top(name, kind.CODE, self.key_bytes_max))
         except InvalidKey as error:
             raise self.refused(error) from None
 

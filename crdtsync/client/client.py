@@ -16,11 +16,11 @@ from crdtsync.client.streaming import WriteStream
 from crdtsync.client.watching import RemoteWatcher
 from crdtsync.config import ConnectConfig, make_connect_config
 from crdtsync.datatypes import keys
-from crdtsync.datatypes.keys import Place
 from crdtsync.errors import CrdtsyncError
-from crdtsync.handles import Backend, Item, Objects
+from crdtsync.handles import Item, Objects
 from crdtsync.handles.batches import DEFAULT_BUCKET, BatchScope
 from crdtsync.handles.bulk import BulkCalls
+from crdtsync.handles.maps import H
 
 
 def connect(addresses: str | Iterable[str], **settings: Any) -> Client:
@@ -88,8 +88,8 @@ class Client(Objects, BulkCalls):
         """Names of the buckets that have been written to, in order."""
         return self._line.run(verbs.buckets(self._caller))
 
-    def _at(self, name: str, code: bytes) -> tuple[Backend, Place]:
-        return self._default._at(name, code)
+    def _object(self, kind: type[H], name: str, /) -> H:
+        return self._default._object(kind, name)
 
     @property
     def _bulk(self) -> RemoteBucket:

@@ -261,8 +261,7 @@ class AsyncMap(AsyncHandle, AsyncObjects):
     clear = awaited(Map.clear)
 
     def _at(self, name: str, code: bytes) -> tuple[AsyncBucket, Place]:
-        _, place = self._on(Noting(self._bucket))._at(name, code)
-        return self._bucket, place
+        return self._bucket, self._on(Noting(self._bucket))._inside(name, code)
 
     async def fields(self) -> list[str]:
         """Names of the fields that hold something, in byte order."""

@@ -3,56 +3,62 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 from crdtsync.datatypes import map as map_type
 from crdtsync.datatypes.keys import Place, check_field
 from crdtsync.errors import CrdtsyncError
-from crdtsync.handles.base import Backend, Handle
+from crdtsync.handles.base import Handle
 from crdtsync.handles.counters import GCounter, PNCounter
 from crdtsync.handles.registers import Flag, LWWRegister, MVRegister
 from crdtsync.handles.sets import GSet, ORSet
+
+H = TypeVar("H", bound=Handle)
+
+
+class Making(Protocol):
+    """Makes the handle `kind` of the object `name`."""
+
+    def __call__(self, kind: type[H], name: str, /) -> H: ...
 
 
 class Objects:
     """Handles by name.  A bucket's names are keys, a map's names are fields; both raise InvalidKey for a bad one."""
 
     __slots__ = ()
-
-    def _at(self, name: str, code: bytes) -> tuple[Backend, Place]:
-        raise NotImplementedError
+    _object: Making
 
     def gcounter(self, name: str) -> GCounter:
         """The G-Counter `name`."""
-        return GCounter(*self._at(name, GCounter.CODE))
+        return self._object(GCounter, name)
 
     def pncounter(self, name: str) -> PNCounter:
         """The PN-Counter `name`."""
-        return PNCounter(*self._at(name, PNCounter.CODE))
+        return self._object(PNCounter, name)
 
     def gset(self, name: str) -> GSet:
         """The G-Set `name`."""
-        return GSet(*self._at(name, GSet.CODE))
+        return self._object(GSet, name)
 
     def orset(self, name: str) -> ORSet:
         """The OR-Set `name`."""
-        return ORSet(*self._at(name, ORSet.CODE))
+        return self._object(ORSet, name)
 
     def lwwregister(self, name: str) -> LWWRegister:
         """The LWW-Register `name`."""
-        return LWWRegister(*self._at(name, LWWRegister.CODE))
+        return self._object(LWWRegister, name)
 
     def mvregister(self, name: str) -> MVRegister:
         """The MV-Register `name`."""
-        return MVRegister(*self._at(name, MVRegister.CODE))
+        return self._object(MVRegister, name)
 
     def flag(self, name: str) -> Flag:
         """The flag `name`."""
-        return Flag(*self._at(name, Flag.CODE))
+        return self._object(Flag, name)
 
     def map(self, name: str) -> Map:
         """The map `name`."""
-        return Map(*self._at(name, Map.CODE))
+        return self._object(Map, name)
 
 
 class Map(Handle, Objects):
@@ -65,12 +71,15 @@ class Map(Handle, Objects):
     __slots__ = ()
     CODE = map_type.CODE
 
-    def _at(self, name: str, code: bytes) -> tuple[Backend, Place]:
+    def _object(self, kind: type[H], name: str, /) -> H:
+        return kind(self._backend, self._inside(name, kind.CODE))
+
+    def _inside(self, name: str, code: bytes) -> Place:
+        backend = self._backend
         try:
-            backend = self._backend
-            return backend, self._place.inside(name, code, backend.depth_max, backend.key_bytes_max)
+            return self._place.inside(name, code, backend.depth_max, backend.key_bytes_max)
         except CrdtsyncError as error:
-            raise self._backend.refused(error) from None
+            raise backend.refused(error) from None
 
     def fields(self) -> list[str]:
         """Names of the fields that hold something, in byte order."""

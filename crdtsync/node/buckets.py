@@ -18,10 +18,10 @@ from crdtsync.datatypes.registry import DELETE, TYPES, everything_under
 from crdtsync.datatypes.rows import Row
 from crdtsync.datatypes.txn import SLICE, Txn, Verb, first_live, rows_below
 from crdtsync.errors import CounterOverflow, CrdtsyncError, InvalidKey
-from crdtsync.handles import Backend, Item, Objects
+from crdtsync.handles import Item, Objects
 from crdtsync.handles.batches import CURRENT, BatchScope, Operation
 from crdtsync.handles.bulk import BulkCalls, column_of, operations_of, scan_items, write_each
-from crdtsync.kernels import operations_run, row_dead
+from crdtsync.kernels import Handles, operations_run, row_dead
 from crdtsync.replication.peers import MEMBER
 from crdtsync.storage import bulk
 
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from crdtsync.node.writing import Local
     from crdtsync.storage.txn import Txn as StoreTxn
 
-PLACES_MAX = 16_384  # places of objects that a bucket remembers; then all are forgotten
 SINGLE = (b"f", b"l", b"v")  # types whose objects are one row
 COUNTERS = (b"g", b"p")
 READ_SLICE = 16_384  # objects that a bulk read looks for under one hold of the lock: about 2 ms
@@ -41,7 +40,7 @@ class Bucket(Objects, BulkCalls):
     """A named group of keys: all handles, in this bucket.  It comes into being with its first write."""
 
     __slots__ = (
-        "_guard", "_local", "_places", "_store", "_waits", "depth_max", "key_bytes_max", "name", "value_bytes_max",
+        "_guard", "_local", "_object", "_store", "_waits", "depth_max", "key_bytes_max", "name", "value_bytes_max",
         "writer",
     )  # fmt: skip
 
@@ -52,23 +51,17 @@ class Bucket(Objects, BulkCalls):
         self._waits = local.config.durability == "each"
         self.writer = local.store.writer
         self._guard = FieldGuard()
-        self._places: dict[tuple[str, bytes], Place] = {}
         self.depth_max = local.config.cluster.depth_max
         self.key_bytes_max = local.config.cluster.key_bytes_max
         self.value_bytes_max = local.config.cluster.value_bytes_max
+        self._object = Handles(self, local.places).make
 
-    def _at(self, name: str, code: bytes) -> tuple[Backend, Place]:
-        places = self._places
-        if type(name) is str and (name, code) in places:
-            return self, places[name, code]
+    def _place(self, name: str, code: bytes) -> Place:
+        """The object of type `code` under a key.  Raises InvalidKey."""
         try:
-            place = keys.top(name, code, self.key_bytes_max)
+            return keys.top(name, code, self.key_bytes_max)
         except InvalidKey as error:
             raise self.refused(error) from None
-        if len(places) >= PLACES_MAX:
-            places.clear()
-        places[name, code] = place
-        return self, place
 
     def refused(self, error: CrdtsyncError) -> CrdtsyncError:
         """Count and log a refusal."""

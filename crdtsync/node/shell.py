@@ -12,9 +12,8 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from crdtsync.config import Config, make_config
 from crdtsync.datatypes import keys
-from crdtsync.datatypes.keys import Place
 from crdtsync.errors import Closed, CrdtsyncError, Forked, Misuse
-from crdtsync.handles import Backend, Item, Objects
+from crdtsync.handles import Item, Objects
 from crdtsync.handles.batches import DEFAULT_BUCKET, BatchScope
 from crdtsync.handles.bulk import BulkCalls
 from crdtsync.node.backups import Backups
@@ -75,6 +74,7 @@ class Node(Objects, BulkCalls):
         self.sessions = self.local.sessions = Sessions(self.local, self.hub)
         self.local.watch, self.local.bucket = self._watch, self.bucket
         self._default = self.bucket(DEFAULT_BUCKET)
+        self._object = self._default._object
         self._network: Network | None = None
         self._aio: AioNode | None = None
         self._rescue = Rescue(self.local)
@@ -133,9 +133,6 @@ class Node(Objects, BulkCalls):
         """Names of the buckets that have been written to, in order."""
         self.local.check()
         return sorted(self._store.buckets())
-
-    def _at(self, name: str, code: bytes) -> tuple[Backend, Place]:
-        return self._default._at(name, code)
 
     @property
     def _bulk(self) -> Bucket:

@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, TypeVar
 from msgspec.msgpack import encode
 
 from crdtsync.config import Config
+from crdtsync.datatypes.keys import Place
 from crdtsync.datatypes.txn import Txn
 from crdtsync.errors import BatchTooLarge, CrdtsyncError, MembershipMisuse, StartingOver
 from crdtsync.handles.batches import CURRENT, Operation
+from crdtsync.kernels import Places
 from crdtsync.replication.peers import JOINING, LEAVING, LEFT, STARTING_OVER
 from crdtsync.storage.requests import DIGEST_BYTES, Answer, Request
 
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("crdtsync.node")
 T = TypeVar("T")
+PLACES_MAX = 4096  # places of objects that a node remembers
 
 
 class Local:
@@ -37,6 +40,7 @@ class Local:
         self.config = config
         self.batch_bytes_max = config.cluster.batch_bytes_max
         self.buckets: dict[str, Bucket] = {}
+        self.places = Places(Place, config.cluster.key_bytes_max, PLACES_MAX)
         self.sessions: Sessions
         self.bucket: Callable[[str], Bucket]
         self.watch: Callable[[str | None, str, str | None, bool], Watcher]
