@@ -92,6 +92,7 @@ if TYPE_CHECKING or IMPLEMENTATION == "pure":
     from crdtsync.pure.table import log_read, row_read, table_read, table_rows
     from crdtsync.pure.tail import Tail
     from crdtsync.pure.tokens import token_unwrap, token_wrap
+    from crdtsync.pure.values import value_pack
     from crdtsync.pure.varint import varint_decode, varint_encode
     from crdtsync.pure.vectors import vector_covers, vector_join, vector_missing
     from crdtsync.pure.writing import Growing, Stepping, Writer
@@ -168,6 +169,7 @@ else:
         texts_pack,
         token_unwrap,
         token_wrap,
+        value_pack,
         values_set,
         varint_decode,
         varint_encode,
@@ -277,6 +279,7 @@ __all__ = [
     "texts_pack",
     "token_unwrap",
     "token_wrap",
+    "value_pack",
     "values_set",
     "varint_decode",
     "varint_encode",

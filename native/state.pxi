@@ -78,6 +78,18 @@ cdef class HandleState:
     def _write(self, verb, PlaceState place not None, argument):
         self.put(verb, place, argument)
 
+    def _set(self, verb, value):
+        cdef bytes payload = self.simple(value)
+        self.put(verb, self._place, self._encode(value) if payload is None else payload)
+
+    def _add(self, verb, element):
+        cdef bytes payload = self.simple(element)  # which can be hashed
+        self.put(verb, self._place, self._element(element) if payload is None else payload)
+
+    cdef bytes simple(self, value):
+        """Canonical bytes of a value of a simple type; None: it needs a closer look."""
+        return None if self._hot is None else packed_value(value, self._hot.value_max)
+
     cdef int put(self, verb, PlaceState place, argument) except -1:
         if self._hot is None or not self._hot.direct(self.bucket, verb, place, argument):
             self._backend.write(verb, place, argument)

@@ -42,6 +42,7 @@ cdef class Writer:
     cdef dict named
     cdef list listeners
     cdef Py_ssize_t dirty_max
+    cdef Py_ssize_t value_max
     cdef Py_ssize_t batch_max
     cdef bint each
     cdef uint64_t forks
@@ -62,7 +63,7 @@ cdef class Writer:
     cdef uint64_t downs
     cdef bint pending  # steps have been made that the layer does not know
 
-    def __init__(self, core, Py_ssize_t dirty_max, Py_ssize_t batch_max, bint each):
+    def __init__(self, core, Py_ssize_t dirty_max, Py_ssize_t batch_max, Py_ssize_t value_max, bint each):
         self.core = core
         self.hybrid = core.hybrid
         self.appended = core.appended
@@ -71,6 +72,7 @@ cdef class Writer:
         self.own = -1
         self.dirty_max = dirty_max
         self.batch_max = batch_max
+        self.value_max = value_max
         self.each = each
         self.forks = FORKS
         self.lock = StoreLock(self)

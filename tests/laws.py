@@ -18,7 +18,8 @@ OTHERWISE = {"operations_read", "operations_run", "table_rows", "layer_find", "l
 BULK = {"cells_gather", "cells_step", "cells_sum", "images_of", "latests_set", "listings_merge", "payloads_pack",
         "presences_add", "singles_gather", "texts_check", "texts_pack"}
 KERNELS = sorted(name for name in kernels.__all__ if name.islower() and name not in SHARED | OTHERWISE | BULK)
-PURE_PARTS = ("varint", "vectors", "rows", "operations", "joins", "keys", "columns", "digest", "parts", "tokens")
+PURE_PARTS = ("varint", "vectors", "rows", "operations", "joins", "keys", "columns", "digest", "parts", "tokens",
+              "values")
 
 
 def implementations() -> list[str]:

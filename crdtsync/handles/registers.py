@@ -16,7 +16,7 @@ class LWWRegister(Handle):
 
     def set(self, value: Any) -> None:
         """Write a value, which may be None.  Raises InvalidValue, ValueTooLarge."""
-        self._write(lwwregister.SET, self._place, self._encode(value))
+        self._set(lwwregister.SET, value)
 
     def clear(self) -> None:
         """Delete the value."""
@@ -36,11 +36,11 @@ class MVRegister(Handle):
 
     def set(self, value: Any) -> None:
         """Replace all values known here.  Raises InvalidValue, ValueTooLarge."""
-        self._write(mvregister.SET, self._place, self._encode(value))
+        self._set(mvregister.SET, value)
 
     def resolve(self, value: Any) -> None:
         """End a conflict with `value`, one of the values or another; no event when it stands alone already."""
-        self._write(mvregister.RESOLVE, self._place, self._encode(value))
+        self._set(mvregister.RESOLVE, value)
 
     def clear(self) -> None:
         """Remove all values known here."""

@@ -23,7 +23,7 @@ class _Set(Handle):
 
     def add(self, element: Any) -> None:
         """Add an element; it is a new event also when it is present.  Raises InvalidValue, ValueTooLarge."""
-        self._write(self.ADD, self._place, self._element(element))
+        self._add(self.ADD, element)
 
     def update(self, elements: Iterable[Any]) -> None:
         """Add every element, all or none; several equal ones count once, and none at all changes nothing."""
@@ -77,11 +77,11 @@ class ORSet(_Set):
 
     def discard(self, element: Any) -> None:
         """Remove an element if it is present."""
-        self._write(orset.DISCARD, self._place, self._element(element))
+        self._add(orset.DISCARD, element)
 
     def remove(self, element: Any) -> None:
         """Remove an element.  Raises KeyError when it is absent (inside a batch: at its end, and nothing is done)."""
-        self._write(orset.REMOVE, self._place, self._element(element))
+        self._add(orset.REMOVE, element)
 
     def clear(self) -> None:
         """Remove every element that is known here.  Raises BatchTooLarge for a set too large for one batch."""

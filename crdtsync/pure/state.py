@@ -81,3 +81,17 @@ class HandleState:
     def _write(self, verb: Any, place: Any, argument: Any) -> None:
         """Have the backend do it; the compiled kernels try the short way of a single write first."""
         self._backend.write(verb, place, argument)
+
+    def _set(self, verb: Any, value: Any) -> None:
+        """`_write` of a value, which `_encode` makes bytes of; the compiled kernels know simple ones themselves."""
+        self._write(verb, self._place, self._encode(value))
+
+    def _add(self, verb: Any, element: Any) -> None:
+        """The same of a set's element, and `_element`."""
+        self._write(verb, self._place, self._element(element))
+
+    def _encode(self, value: Any) -> bytes:
+        raise NotImplementedError
+
+    def _element(self, value: Any) -> bytes:
+        raise NotImplementedError

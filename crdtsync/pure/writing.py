@@ -28,7 +28,7 @@ LONG_WAY, BY_GROWTH, BY_STEP, BY_ELEMENT, BY_PRESENCE, BY_VALUE, BY_VALUES = ran
 class Writer:
     """The writing side of one open store, and its lock."""
 
-    def __init__(self, core: Any, dirty_max: int, batch_max: int, each: bool) -> None:
+    def __init__(self, core: Any, dirty_max: int, batch_max: int, value_max: int, each: bool) -> None:
         """`core`: the store; bounds in bytes; `each`: whether every write waits for the disk."""
         self.core = core
         self.engine: Any = None  # its `state` decides, under the lock, whether a write may go ahead

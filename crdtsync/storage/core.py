@@ -73,7 +73,9 @@ class Core:
         self.on_change: list[Listener] = []
         self.appended = threading.Event()  # set by every record; whoever syncs clears it first
         each = config.durability == "each"
-        self.writer = Writer(self, config.dirty_bytes_max, config.cluster.batch_bytes_max, each)
+        self.writer = Writer(
+            self, config.dirty_bytes_max, config.cluster.batch_bytes_max, config.cluster.value_bytes_max, each
+        )
         self.lock = self.writer.lock
         self.changed = threading.Condition(self.lock)  # a sync or checkpoint has ended, or room was made
         self.node, self.start, self.instance = "", 0, random.getrandbits(64)

@@ -154,6 +154,18 @@ def name_cases(k: Any) -> list[Case]:
     return [("name_prefix", [name, b"g", 255]) for name in names]
 
 
+def value_cases(k: Any) -> list[Case]:
+    """Values of the simple types, at the edges of their forms; what is too long, or needs a closer look."""
+    edges = [2**bits + by for bits in (5, 7, 8, 15, 16, 31, 32, 63, 64) for by in (-1, 0, 1)]
+    numbers = [0, *edges, *(-edge for edge in edges)]
+    texts = ["", "abc", "\u00e9\u4e16", "x" * 31, "x" * 32, "x" * 255, "x" * 256, "\ud800"]
+    blobs = [b"", b"\0\xff", b"x" * 255, b"x" * 256]
+    others = [None, True, False, 0.0, -0.0, 1.5, -2.0**-1074, 1e308, ["list"]]
+    return [("value_pack", [value, 300]) for value in (*numbers, *texts, *blobs, *others)] + [
+        ("value_pack", [value, most]) for value, most in (("abc", 4), ("abc", 3), (7, 0), (b"", 1), (b"", 2), (1.5, 8))
+    ]
+
+
 def vector_cases(k: Any) -> list[Case]:
     """Clocks side by side: equal, one behind, each ahead, an entry of 0, none at all."""
     clocks = [{}, {1: 5}, {1: 4, 2: 2**40}, {2**64 - 1: 1, 1: 5}, {3: 0}]
@@ -192,6 +204,7 @@ FILES: dict[Path, Callable[[Any], list[Case]]] = {
     GOLDEN / "kernels-names.json": name_cases,
     GOLDEN / "kernels-vectors.json": vector_cases,
     GOLDEN / "kernels-tokens.json": token_cases,
+    GOLDEN / "kernels-values.json": value_cases,
 }
 
 

@@ -8,6 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from crdtsync.datatypes.values import encode, encode_element
+from crdtsync.errors import InvalidValue, ValueTooLarge
 from tests.kernels.histories import IDS, KINDS, History, Step, steps
 from tests.laws import KERNELS, implementations, load, outcome
 
@@ -125,6 +127,40 @@ NAMES = st.text(st.characters(exclude_categories=()) | st.sampled_from("a\0\ud80
 @given(name=NAMES | st.binary(max_size=3) | st.none(), code=st.binary(max_size=2), most=st.integers(0, 12))
 def test_equal_on_names(native: Any, name: Any, code: bytes, most: int) -> None:
     same(native, "name_prefix", name, code, most)
+
+
+VALUES = (
+    st.none() | st.booleans() | st.integers(-(2**65), 2**65) | st.floats() | st.binary(max_size=300) | NAMES
+    | st.text(max_size=300) | st.lists(st.integers(), max_size=2) | st.integers(0, 66).map(lambda bits: -(2**bits) - 1)
+)  # fmt: skip
+
+
+@given(value=VALUES, most=st.integers(0, 400))
+@settings(max_examples=500, deadline=None)
+def test_equal_on_values(native: Any, value: Any, most: int) -> None:
+    packed = same(native, "value_pack", value, most)
+    if packed is not None:  # then it is what the types' own rules say
+        assert packed == encode(value, bytes_max=most) == encode_element(value, bytes_max=most)
+    elif type(value) in (str, bytes, bool, type(None)) or (type(value) is int and -(2**63) <= value < 2**63):
+        with pytest.raises((InvalidValue, ValueTooLarge)):
+            encode(value, bytes_max=most)
+
+
+def test_values_of_any_length_are_equal(native: Any) -> None:
+    for size in (31, 32, 255, 256, 65_535, 65_536, 70_000):
+        for value in ("x" * size, "\u00e9" * (size // 2), b"x" * size):
+            assert same(native, "value_pack", value, 100_000) == encode(value)
+
+
+def test_values_of_subclasses_need_a_closer_look(native: Any) -> None:
+    class Text(str):
+        __slots__ = ()
+
+    class Number(int):
+        pass
+
+    for value in (Text("a"), Number(3), 1 + 2j, (1,), {}, bytearray(b"a")):
+        assert same(native, "value_pack", value, 100) is None
 
 
 @given(data=st.data(), steps=steps(15), count=st.integers(-1, 6), actors=st.integers(0, 9))
