@@ -95,7 +95,7 @@ if TYPE_CHECKING or IMPLEMENTATION == "pure":
     from crdtsync.pure.values import value_pack
     from crdtsync.pure.varint import varint_decode, varint_encode
     from crdtsync.pure.vectors import vector_covers, vector_join, vector_missing
-    from crdtsync.pure.writing import Growing, Stepping, Writer
+    from crdtsync.pure.writing import Growing, Signal, Stepping, Writer, wall_ms
 else:
     from crdtsync._native import (
         BucketState,
@@ -107,6 +107,7 @@ else:
         LayerState,
         Places,
         PlaceState,
+        Signal,
         Sorter,
         Stepping,
         Tail,
@@ -176,6 +177,7 @@ else:
         vector_covers,
         vector_join,
         vector_missing,
+        wall_ms,
     )
 
 __all__ = [
@@ -213,6 +215,7 @@ __all__ = [
     "LayerState",
     "PlaceState",
     "Places",
+    "Signal",
     "Sorter",
     "Stepping",
     "TableChanges",
@@ -286,4 +289,5 @@ __all__ = [
     "vector_covers",
     "vector_join",
     "vector_missing",
+    "wall_ms",
 ]

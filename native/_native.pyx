@@ -17,6 +17,7 @@ from cpython.ref cimport Py_DECREF, Py_INCREF, Py_XDECREF
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libc.stdlib cimport free, malloc, qsort
 from libc.string cimport memchr, memcmp, memcpy, memset
+from posix.time cimport CLOCK_REALTIME, clock_gettime, timespec
 
 from buffer cimport (
     Buffer, VARINT_MAX, close_buffer, open_buffer, put, put_byte, put_bytes, reserve, set_count, taken, varint_size,
@@ -30,11 +31,24 @@ cdef extern from "Python.h":
     int PyContextVar_Get(object variable, PyObject* default, PyObject** value) except -1
     const char* PyUnicode_AsUTF8AndSize(object text, Py_ssize_t* size) except NULL
 
+cdef extern from "Python.h":
+    ctypedef void* PyThread_type_lock
+    ctypedef enum PyLockStatus:
+        PY_LOCK_ACQUIRED
+        PY_LOCK_INTR
+    PyThread_type_lock PyThread_allocate_lock()
+    void PyThread_free_lock(PyThread_type_lock lock)
+    unsigned long PyThread_get_thread_ident()
+    PyLockStatus PyThread_acquire_lock_timed(PyThread_type_lock lock, long long us, int interruptible) nogil
+    void PyThread_release_lock(PyThread_type_lock lock)
+    int PyErr_CheckSignals() except -1
+
 cdef extern from *:
     ctypedef long long int128 "__int128"
 
 from os import register_at_fork as _register_at_fork
-from threading import RLock as _RLock
+from threading import Event as _Event
+from time import monotonic as _monotonic
 
 from xxhash import xxh3_128_digest as _xxh3_128_digest
 

@@ -67,6 +67,8 @@ cdef class Handles:
     cdef Places places
     cdef Writer writer
     cdef str bucket
+    cdef object kind  # of the last handle
+    cdef bytes code
 
     def __init__(self, backend, Places places not None):
         self.backend = backend
@@ -74,10 +76,15 @@ cdef class Handles:
         self.writer = backend.writer
         self.bucket = backend.name
 
+    @cython.binding(False)
     def make(self, type kind not None, name, /):
-        cdef bytes code = kind.CODE
-        cdef PlaceState place = self.places.of(name, code)
+        cdef PlaceState place
         cdef HandleState handle
+        cdef bytes code = self.code
+        if kind is not self.kind:
+            code = kind.CODE
+            self.kind, self.code = kind, code
+        place = self.places.of(name, code)
         if place is None:
             place = self.backend._place(name, code)
         handle = <HandleState?>unmade(kind, EMPTY)

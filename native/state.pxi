@@ -27,7 +27,6 @@ cdef class BucketState:
     cdef public bint table_dirty
 
 
-@cython.no_gc  # text and bytes hold nothing that could lead back to it
 cdef class PlaceState:
     cdef public str name
     cdef public tuple fields
@@ -75,13 +74,16 @@ cdef class HandleState:
         if self._hot is not None:
             self.bucket = backend.name
 
+    @cython.binding(False)
     def _write(self, verb, PlaceState place not None, argument):
         self.put(verb, place, argument)
 
+    @cython.binding(False)
     def _set(self, verb, value):
         cdef bytes payload = self.simple(value)
         self.put(verb, self._place, self._encode(value) if payload is None else payload)
 
+    @cython.binding(False)
     def _add(self, verb, element):
         cdef bytes payload = self.simple(element)  # which can be hashed
         self.put(verb, self._place, self._element(element) if payload is None else payload)

@@ -27,6 +27,36 @@ def _forked():
 _register_at_fork(after_in_child=_forked)
 
 
+def wall_ms():
+    return wall()
+
+
+cdef long long wall() except? -1:
+    cdef timespec now
+    if clock_gettime(CLOCK_REALTIME, &now):
+        raise OSError("the system has no clock")
+    return <long long>now.tv_sec * 1000 + now.tv_nsec // 1_000_000
+
+
+cdef class Signal:
+    cdef public bint up
+    cdef object event
+
+    def __cinit__(self):
+        self.event = _Event()
+
+    def set(self):
+        self.up = True
+        self.event.set()
+
+    def clear(self):
+        self.event.clear()
+        self.up = False
+
+    def wait(self):
+        self.event.wait()
+
+
 cdef class Writer:
     cdef public object core
     cdef public object engine
@@ -38,7 +68,7 @@ cdef class Writer:
     cdef public Py_ssize_t dirty
     cdef readonly StoreLock lock
     cdef object hybrid
-    cdef object appended
+    cdef Signal appended
     cdef dict named
     cdef list listeners
     cdef Py_ssize_t dirty_max
@@ -273,7 +303,7 @@ cdef class Writer:
         self.last_row = rowkey if step else None
         self.last_bucket = bucket
         self.last_record = record
-        if not self.appended.is_set():
+        if not self.appended.up:
             self.appended.set()
         return record
 
@@ -363,7 +393,8 @@ cdef bytes register_set(hybrid, uint64_t floor, bytes before, uint64_t actor, ui
 
 cdef uint64_t stamp_after(hybrid, uint64_t after) except? 0:
     """As HybridClock.stamp, which is asked itself where the end of all stamps may be near."""
-    cdef long long ms = hybrid._now_ms()
+    cdef object now = hybrid._now_ms
+    cdef long long ms = wall() if now is wall_ms else now()
     if ms > MS_NEAR or after > <uint64_t>MS_NEAR << COUNTER_BITS:
         return hybrid.stamp(after)
     return max(<uint64_t>max(ms, 0) << COUNTER_BITS, after + 1)
@@ -416,15 +447,62 @@ cdef inline void put_bits(Buffer* out, uint64_t value, int bits) noexcept nogil:
 
 
 cdef class StoreLock:
-    cdef object inner
+    """As threading.RLock, without Python's ways of a call."""
+
+    cdef PyThread_type_lock inner
+    cdef unsigned long owner  # thread
+    cdef Py_ssize_t holds  # of the owner
     cdef Writer writer
 
+    def __cinit__(self):
+        self.inner = PyThread_allocate_lock()
+        if self.inner == NULL:
+            raise MemoryError
+
     def __init__(self, Writer writer not None):
-        self.inner = _RLock()
         self.writer = writer
 
+    def __dealloc__(self):
+        if self.inner != NULL:
+            if self.holds:
+                PyThread_release_lock(self.inner)
+            PyThread_free_lock(self.inner)
+
+    cdef int take(self, long long us) except -1:
+        """Take it within so many microseconds; -1: however long it takes.  False: others have it."""
+        cdef unsigned long me = PyThread_get_thread_ident()
+        if self.holds and self.owner == me:
+            self.holds += 1
+            return True
+        if PyThread_acquire_lock_timed(self.inner, 0, 0) != PY_LOCK_ACQUIRED and (us == 0 or not self.wait(us)):
+            return False
+        self.owner = me
+        self.holds = 1
+        return True
+
+    cdef int wait(self, long long us) except -1:
+        """Wait for it without the GIL.  A signal's handler may run meanwhile, and raise."""
+        cdef double end = _monotonic() + us / 1e6
+        cdef PyLockStatus status
+        while True:
+            with nogil:
+                status = PyThread_acquire_lock_timed(self.inner, us, 1)
+            if status != PY_LOCK_INTR:
+                return status == PY_LOCK_ACQUIRED
+            PyErr_CheckSignals()
+            if us > 0:
+                us = max(<long long>((<double>end - <double>_monotonic()) * 1e6), 0)
+
+    cdef int give(self, Py_ssize_t holds) except -1:
+        if self.holds < holds or self.owner != PyThread_get_thread_ident():
+            raise RuntimeError("cannot release un-acquired lock")
+        self.holds -= holds
+        if self.holds == 0:
+            PyThread_release_lock(self.inner)
+        return 0
+
     cdef int enter(self) except -1:
-        self.inner.acquire()
+        self.take(-1)
         return self.entered()
 
     cdef int entered(self) except -1:
@@ -436,12 +514,19 @@ cdef class StoreLock:
         return 0
 
     cdef int leave(self) except -1:
-        self.inner.release()  # keeps the GIL: whoever comes next counts itself in after this
+        self.give(1)  # keeps the GIL: whoever comes next counts itself in after this
         self.writer.held -= 1
         return 0
 
     def acquire(self, bint blocking=True, timeout=-1):
-        if not self.inner.acquire(blocking, timeout):
+        cdef long long us = -1 if blocking else 0
+        if timeout != -1:
+            if not blocking:
+                raise ValueError("can't specify a timeout for a non-blocking call")
+            if timeout < 0:
+                raise ValueError("timeout value must be a non-negative number")
+            us = <long long>min(<double>timeout * 1e6, 1e15)
+        if not self.take(us):
             return False
         self.entered()
         return True
@@ -457,21 +542,25 @@ cdef class StoreLock:
         self.leave()
 
     def _is_owned(self):
-        return self.inner._is_owned()
+        return self.holds > 0 and self.owner == PyThread_get_thread_ident()
 
     def _release_save(self):
-        cdef int held = self.writer.held
-        state = self.inner._release_save()
-        self.writer.held -= held
-        return state, held
+        cdef Py_ssize_t holds = self.holds
+        if holds == 0:
+            raise RuntimeError("cannot release un-acquired lock")
+        self.give(holds)
+        self.writer.held -= holds
+        return holds
 
-    def _acquire_restore(self, saved):
-        self.inner._acquire_restore(saved[0])
-        self.writer.held += <int>saved[1] - 1
+    def _acquire_restore(self, Py_ssize_t holds):
+        self.take(-1)
+        self.holds = holds
+        self.writer.held += <int>holds - 1
         self.entered()
 
 
 cdef class Growing(HandleState):
+    @cython.binding(False)
     def increment(self, n=1):
         """Add `n`, magnitude up to 2^63 - 1; 0 changes nothing, and a gcounter takes no negative ones.
 
@@ -488,6 +577,7 @@ cdef class Growing(HandleState):
 
 
 cdef class Stepping(Growing):
+    @cython.binding(False)
     def decrement(self, n=1):
         """Subtract `n`; as `increment`."""
         cdef uint64_t step = simple(n)

@@ -14,7 +14,7 @@ State = TypeVar("State")
 SHARED = {"decode_slots", "encode_log", "encode_row"}  # plain Python for both
 # These take more than values, or fill what they get: test_requests.py, test_table.py, test_layers.py, test_bulk.py
 OTHERWISE = {"operations_read", "operations_run", "table_rows", "layer_find", "layer_note", "layer_put", "layer_rows",
-             "log_read", "row_read", "table_read"}  # fmt: skip
+             "log_read", "row_read", "table_read", "wall_ms"}  # fmt: skip
 BULK = {"cells_gather", "cells_step", "cells_sum", "images_of", "latests_set", "listings_merge", "payloads_pack",
         "presences_add", "singles_gather", "texts_check", "texts_pack"}
 KERNELS = sorted(name for name in kernels.__all__ if name.islower() and name not in SHARED | OTHERWISE | BULK)

@@ -26,39 +26,47 @@ class Objects:
     """Handles by name.  A bucket's names are keys, a map's names are fields; both raise InvalidKey for a bad one."""
 
     __slots__ = ()
-    _object: Making
+    _object: Making  # called by a local name: CPython is slow at calls by what only an instance has
 
     def gcounter(self, name: str) -> GCounter:
         """The G-Counter `name`."""
-        return self._object(GCounter, name)
+        make = self._object
+        return make(GCounter, name)
 
     def pncounter(self, name: str) -> PNCounter:
         """The PN-Counter `name`."""
-        return self._object(PNCounter, name)
+        make = self._object
+        return make(PNCounter, name)
 
     def gset(self, name: str) -> GSet:
         """The G-Set `name`."""
-        return self._object(GSet, name)
+        make = self._object
+        return make(GSet, name)
 
     def orset(self, name: str) -> ORSet:
         """The OR-Set `name`."""
-        return self._object(ORSet, name)
+        make = self._object
+        return make(ORSet, name)
 
     def lwwregister(self, name: str) -> LWWRegister:
         """The LWW-Register `name`."""
-        return self._object(LWWRegister, name)
+        make = self._object
+        return make(LWWRegister, name)
 
     def mvregister(self, name: str) -> MVRegister:
         """The MV-Register `name`."""
-        return self._object(MVRegister, name)
+        make = self._object
+        return make(MVRegister, name)
 
     def flag(self, name: str) -> Flag:
         """The flag `name`."""
-        return self._object(Flag, name)
+        make = self._object
+        return make(Flag, name)
 
     def map(self, name: str) -> Map:
         """The map `name`."""
-        return self._object(Map, name)
+        make = self._object
+        return make(Map, name)
 
 
 class Map(Handle, Objects):

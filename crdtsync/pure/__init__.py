@@ -11,6 +11,8 @@ same stems and in the same order, byte for byte and error for error equal.
     joins       the join of two images, with and without clock rules
     keys        the row key grammar, and the keys column of a part
     columns     rows packed into the columns of a part, and back
+    values      values of the simple types as canonical bytes
+    handles     places and handles of objects, by name
     digest      the order-free digest of live rows
     parts       a part taken in: checked, brought to local indexes and joined, column by column
     sorting     much, sorted without the GIL

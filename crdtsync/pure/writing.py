@@ -15,6 +15,7 @@ What the compiled ones add, and why nobody can tell:
 from __future__ import annotations
 
 import threading
+import time
 from typing import Any
 
 from crdtsync.pure.state import HandleState, PlaceState
@@ -23,6 +24,37 @@ from crdtsync.pure.tail import Tail
 # How a verb writes its one row: a counter's cell (of steps up, or of both), a set's element, the object's only row (a
 # presence, one value, all values).
 LONG_WAY, BY_GROWTH, BY_STEP, BY_ELEMENT, BY_PRESENCE, BY_VALUE, BY_VALUES = range(7)
+
+
+def wall_ms() -> int:
+    """Milliseconds since the epoch, by the system's clock.  The compiled writer looks at that one by itself."""
+    return time.time_ns() // 1_000_000
+
+
+class Signal:
+    """An Event for one who waits, clears, and then looks for everything; `up` is as `is_set`, without a call.
+
+    It may be down while the event is set: then it is set once more.  It is not up while the event is cleared, but for
+    what was there before `clear` returned, which is looked for next.
+    """
+
+    def __init__(self) -> None:
+        self.up = False
+        self._event = threading.Event()
+
+    def set(self) -> None:
+        """Wake whoever waits."""
+        self.up = True
+        self._event.set()
+
+    def clear(self) -> None:
+        """Wait from here on."""
+        self._event.clear()
+        self.up = False
+
+    def wait(self) -> None:
+        """Return once it has been set."""
+        self._event.wait()
 
 
 class Writer:

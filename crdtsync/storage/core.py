@@ -27,7 +27,7 @@ from crdtsync.errors import (
     Overloaded,
     ValueTooLarge,
 )
-from crdtsync.kernels import Writer
+from crdtsync.kernels import Signal, Writer
 from crdtsync.storage import facts
 from crdtsync.storage.actors import PRIVATE, Actors
 from crdtsync.storage.bucket import LIVE, Bucket
@@ -71,7 +71,7 @@ class Core:
         self.random, self.hybrid, self.now_ms = random, HybridClock(now_ms), now_ms
         self.named: dict[str, Bucket] = {}
         self.on_change: list[Listener] = []
-        self.appended = threading.Event()  # set by every record; whoever syncs clears it first
+        self.appended = Signal()  # set by every record; whoever syncs clears it first
         each = config.durability == "each"
         self.writer = Writer(
             self, config.dirty_bytes_max, config.cluster.batch_bytes_max, config.cluster.value_bytes_max, each

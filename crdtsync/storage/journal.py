@@ -6,10 +6,9 @@ Not thread-safe: the store's lock guards everything, except `Cut.sync`, which ru
 from __future__ import annotations
 
 import logging
-from threading import Event
 
 from crdtsync.errors import DiskFull, JournalFailed
-from crdtsync.kernels import Tail
+from crdtsync.kernels import Signal, Tail
 from crdtsync.storage.disk import Disk, Segment
 from crdtsync.storage.records import (
     CONTINUED,
@@ -52,7 +51,7 @@ class Journal:
         record: int,
         seed: int,
         synced: int,
-        appended: Event,
+        appended: Signal,
     ) -> None:
         """Start a new segment, durable on return.
 
@@ -120,7 +119,7 @@ class Journal:
             number = tail.append(payload, flags)
         except OSError as error:
             raise self.fail(error) from error
-        if not self._appended.is_set():
+        if not self._appended.up:
             self._appended.set()
         return number
 

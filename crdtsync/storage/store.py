@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import pathlib
 import random as chance
-import time
 from collections.abc import Callable
 from typing import Any
 
 from crdtsync.config import Config
 from crdtsync.errors import ConfigError, CrdtsyncError
+from crdtsync.kernels import wall_ms
 from crdtsync.storage import trust
 from crdtsync.storage.answering import Answering
 from crdtsync.storage.collecting import Collecting
@@ -61,7 +61,7 @@ class Store(Replacing, Collecting, Loading, Merging, Restamping, Cutting, Answer
                 table = maps() if maps else _open_table(directory.table, config, found)
             else:
                 disk, table = disk or MemoryDisk(), maps() if maps else MemoryMap()
-            store = cls(config, disk, table, random or chance.SystemRandom(), now_ms or _wall_ms)
+            store = cls(config, disk, table, random or chance.SystemRandom(), now_ms or wall_ms)
             store._directory = directory
             store.counters.update(found)
             store._begin()
@@ -218,7 +218,3 @@ def _open_table(path: pathlib.Path, config: Config, found: dict[str, int]) -> Lm
     table = LmdbMap(path, config.map_bytes)
     trust.note_open(path, verified)
     return table
-
-
-def _wall_ms() -> int:
-    return time.time_ns() // 1_000_000
