@@ -151,7 +151,7 @@ LONG = (pytest.mark.long, pytest.mark.timeout(0))
 
 
 @pytest.mark.parametrize("state", ["killed", "stopped"])
-@pytest.mark.parametrize(("seed", "count"), [(1, 12), pytest.param(100, 500, marks=LONG)])
+@pytest.mark.parametrize(("seed", "count"), [(1, 20), pytest.param(100, 500, marks=LONG)])
 def test_spoilt_files_are_found_and_mended(
     made: Made, state: str, seed: int, count: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -169,4 +169,4 @@ def test_spoilt_files_are_found_and_mended(
         shutil.rmtree(store)
     with capsys.disabled():
         print(f"\n{state}: {count} stores spoilt:", ", ".join(f"{n} {what}" for what, n in sorted(met.items())))
-    assert met["refused"]
+    assert met["refused"] + met["refused for good"], "nothing that counts was hit"
