@@ -20,7 +20,8 @@ from crdtsync.ops.cli.main import main
 
 ALL = [workload.find(name) for name in workload.names()]
 IDS = [each.name for each in ALL]
-MAY_BE_ZERO = {"behind", "fairness", "rounds"}
+# This process gives back what tests before have left, so its memory may shrink.
+MAY_BE_ZERO = {"behind", "fairness", "rounds", "memory", "memory_mb", "memory_growth_mb"}
 
 
 @pytest.mark.parametrize("found", ALL, ids=IDS)
@@ -64,7 +65,7 @@ def test_driver_measures_and_checks(found: workload.Workload, tmp_path: Path) ->
         sample = module.measure(task, params_of(module, task.params))
         assert sample.checks and sample.right, sample.checks
         assert {name.partition("@")[0] for name in sample.figures} <= module.UNITS.keys()
-        zero = {name for name, value in sample.figures.items() if value <= 0}
+        zero = {name.partition("@")[0] for name, value in sample.figures.items() if value <= 0}
         assert zero <= MAY_BE_ZERO, sample.figures
         assert sample.expected is None or adapter(system).survives_kill
 

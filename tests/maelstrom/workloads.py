@@ -78,8 +78,8 @@ def run(bench: Bench, ask: Ask, field: str, seconds: float, rate: float, cuts: i
     for client in clients:
         client.start()
     for number in range(2 * cuts + 1):  # whole, cut, whole, cut ... whole
-        sides = {node: rng.randrange(2) for node in bench.nodes} if number % 2 else {}
-        bench.network.sides = sides
+        one = rng.sample(sorted(bench.nodes), rng.randrange(1, len(bench.nodes))) if number % 2 else ()
+        bench.network.sides = dict.fromkeys(one, 1)
         time.sleep(seconds / (2 * cuts + 1))  # how long the fault lasts is part of the plan
     for client in clients:
         client.stopping.set()
