@@ -56,6 +56,8 @@ class Eviction:
             raise MembershipMisuse(f"{node[:NAME_BYTES_MAX]!r} is not another member of this cluster.")
         if core.state != states.MEMBER:
             raise MembershipMisuse(f"{core.store.node} is {core.state} and cannot evict.")
+        if self._outdated():
+            raise MembershipMisuse(f"{core.store.node} has been started later elsewhere: this start cannot evict.")
         if force:
             self._put_out(record)
             return
@@ -76,7 +78,7 @@ class Eviction:
     def propose_absent(self, node: str, absent: int) -> None:
         """Ask the members to put out one that has not been heard for `absent` seconds; they judge by themselves."""
         record = self.core.record(node)
-        if record is not None and not self.busy():
+        if record is not None and not self.busy() and not self._outdated():
             self._begin(record, absent)
 
     def busy(self) -> bool:
@@ -96,6 +98,11 @@ class Eviction:
         if bound is not None:
             text = f"{self.core.store.node} has voted to evict {bound.victim}, as {bound.proposer} proposed"
             raise QuorumMissing(f"{text}; how that ended is not known yet.")
+
+    def _outdated(self) -> bool:
+        """Whether a later start of this node is on record: what this one writes into it would be dropped."""
+        mine = self.core.me()
+        return mine is not None and mine.start > self.core.store.start
 
     def _propose(self) -> None:
         members = self.core.store.members()
@@ -118,6 +125,8 @@ class Eviction:
         mine = members.get(core.store.node)
         if not core.whole() or mine is None or mine.state != MEMBER:
             self._settle("this node was put out itself")
+        elif self._outdated():
+            self._settle(f"a later start of {mine.node} is known")
         elif self.until != NEVER:
             self._count(members, proposal(members, mine.node))
         elif core.state == states.MEMBER:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 from crdtsync.clocks.ballots import binding, proposal
@@ -263,3 +264,28 @@ def test_a_late_announcement_of_a_member_keeps_nobody_from_getting_in_again() ->
     cluster.lose = lambda one, two, message: False
     cluster.until(lambda: nodes[1].engine.state == "member", 20.0)
     cluster.until(cluster.equal)
+
+
+def test_a_start_that_has_been_overtaken_neither_evicts_nor_votes() -> None:
+    """What it writes into its own record is dropped, as that of the later start wins (simulator, seed 2000869)."""
+    cluster, nodes = mesh(5)
+    mine = nodes[0].store.members()["n0"]
+    nodes[0].store.put_members([msgspec.structs.replace(mine, start=mine.start + 1)])
+    with pytest.raises(MembershipMisuse, match="n0 has been started later elsewhere"):
+        evict(nodes[0], nodes[4])
+    nodes[0].engine.eviction.propose_absent("n4", 60)
+    assert not nodes[0].engine.eviction.busy()
+    evict(nodes[1], nodes[4])
+    cluster.until(lambda: ends(nodes[1]) == [("n4", True)], VOTES_TIMEOUT + 1.0)
+    assert nodes[0].engine.core.counters["ballots_cast"] == 0
+
+
+def test_a_proposal_ends_when_its_start_has_been_overtaken() -> None:
+    cluster, nodes = mesh(4)
+    cluster.lose = deaf("n0")  # type: ignore[assignment]
+    evict(nodes[0], nodes[3])
+    mine = nodes[0].store.members()["n0"]
+    nodes[0].engine.membership.put(msgspec.structs.replace(mine, start=mine.start + 1, ballot=None))
+    cluster.settle(nodes[0])
+    assert ends(nodes[0]) == [("n3", False)]
+    assert not nodes[0].engine.eviction.busy()
