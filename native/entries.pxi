@@ -114,7 +114,7 @@ cdef class Entries:
                 raise MemoryError
             self.entries = <Entry*>held
             self.room = room
-        if self.used + more > self.space:
+        if self.data == NULL or self.used + more > self.space:  # an empty key, too, has its place
             held = PyMem_Realloc(self.data, space)
             if held == NULL:
                 raise MemoryError
