@@ -17,9 +17,7 @@ import grpc
 
 from crdtsync.client.failures import CallFailed, failed
 
-LOOK = (
-    0.05  # s between two looks whether an answer is late or the stream idle; calls with less time than two do not fit
-)
+LOOK = 0.05  # s between two looks whether an answer is late, or the stream idle
 Metadata = tuple[tuple[str, str], ...]
 
 

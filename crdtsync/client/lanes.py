@@ -28,7 +28,7 @@ from crdtsync.transport.pb import data_pb2 as pb
 METADATA = (("crdtsync-lane", "1"),)  # tells the node that it may refuse the stream: there is another way
 IN_A_ROW = 8  # writes that come before a lane is worth while
 REQUEST_BYTES = 8192  # of a write that may use it
-TIMEOUT_MIN = 2 * LOOK  # s that it must have
+TIMEOUT_MIN = 2 * LOOK  # s that it must have, as a stream looks no oftener whether an answer is late
 AGE_MAX = 60.0  # s of one stream: a node that asks callers to connect anew is listened to
 PAUSE = 10.0  # s without a lane after a node has had no room for one
 

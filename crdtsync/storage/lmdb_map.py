@@ -163,7 +163,8 @@ class LmdbMap:
         if not self.must_grow(size):
             return
         needed = self._needed(size)
-        room = int(self._env.info()["map_size"])
+        with self._counting:  # which keeps it open
+            room = int(self._env.info()["map_size"])
         patience = GROW_NOW if self._short else GROW_SOON
         while needed >= GROW_AT * room or self._short:
             room, self._short = 2 * room, False
