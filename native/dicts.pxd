@@ -76,8 +76,8 @@ cdef extern from *:
         Py_ssize_t each, number, index, rest, still = count;
         if (keys->kind != 0)
             return 0;
-        mask = ((size_t)1 << keys->log2_size) - 1;
-        entries = (const dict_entry *)(keys->indices + ((size_t)1 << keys->log2_index_bytes));
+        mask = dict_mask(keys);
+        entries = dict_entries(keys);
         for (each = 0; each < count; each++) {
             going[each] = (unsigned char)each;
             perturbs[each] = (size_t)hashes[which[each]];
